@@ -1,0 +1,1 @@
+"""Learned policies: networks, training recipes, export, registry."""

@@ -1,0 +1,1 @@
+"""Planners and classic autoscalers, one file each."""

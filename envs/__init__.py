@@ -1,0 +1,1 @@
+"""The simulated cluster: contract, scenarios, profiles, rules, kernels, environments."""

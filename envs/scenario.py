@@ -1,0 +1,321 @@
+"""A scenario: one problem to be solved, as data. `envs.scenario_file` reads one from YAML.
+
+Names follow the design; every field says its unit. A scenario is immutable; `with_` makes a changed copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from frozendict import frozendict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from envs.contract import CPU, Deployment, ReplicaKind, Shape
+from envs.profiles import Profile
+
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Ratio = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """Base of all parts: unknown fields are errors, nothing changes after construction."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Device(Part):
+    """A device type: what may be held at once, and what it costs."""
+
+    budget: Annotated[int, Field(gt=0)]  # cores or devices that a deployment may hold
+    price: Positive = 1.0  # per unit and second, relative to other types
+    memory_bytes: Positive = float(2**63)  # of one device; on cpu of a whole node
+    nodes: tuple[Annotated[int, Field(gt=0)], ...] = ()  # cores or devices of each node; () = one large node
+
+
+class CertaintyRow(Part):
+    """One point of a variant's certainty curve: at this threshold, the share that leaves, and their accuracy."""
+
+    threshold: Ratio
+    leave_ratio: Ratio
+    accuracy: Ratio
+
+
+class Variant(Part):
+    """One trained model."""
+
+    accuracy: Ratio
+    load_s: NonNegative
+    memory_bytes: NonNegative = 0.0  # weights, spread evenly over the devices of a replica
+    activation_bytes: NonNegative = 0.0  # of one request in a batch, on each device
+    certainty: tuple[CertaintyRow, ...] = ()  # for cascades, rising thresholds
+
+
+class Tenant(Part):
+    """Who a service belongs to."""
+
+    share: Positive = 1.0  # weight in fair queueing
+    quota_rps: Positive | None = None  # admission quota (token bucket), none = unlimited
+    burst: Positive = 1.0  # size of the bucket, requests
+
+
+class Service(Part):
+    """What a client calls."""
+
+    variants: Annotated[tuple[str, ...], Field(min_length=1)]  # in order of preference where a replica hosts several
+    slo_s: Positive
+    tenant: str = "default"
+
+
+class Application(Part):
+    """A chain of services with one end-to-end SLO; in a cascade a request may leave early."""
+
+    services: Annotated[tuple[str, ...], Field(min_length=1)]
+    slo_s: Positive
+    cascade: bool = False
+
+
+class Candidate(Part):
+    """A replica kind that agents may use: a count of one kind, or one replica of a size to be chosen.
+
+    With one shape the action is a count, 0 to `max_count`; with several it is a size, 0 (none) or the index of a shape + 1.
+    """
+
+    variants: Annotated[tuple[str, ...], Field(min_length=1)]
+    cores: tuple[int, ...] = ()  # sizes on cpu, ascending
+    inter_op: Annotated[int, Field(ge=1)] = 1
+    intra_op: Annotated[int, Field(ge=1)] = 1
+    device: str = CPU
+    batch: Annotated[int, Field(ge=1)] = 1
+    max_wait_s: NonNegative = 0.0
+    max_count: Annotated[int, Field(ge=1)] = 1
+
+    @cached_property
+    def kinds(self) -> tuple[ReplicaKind, ...]:
+        """The kinds to choose from: one, or one per size."""
+        shapes = [Shape(cores=c) for c in self.cores] if self.device == CPU else [
+            Shape(0, self.inter_op, self.intra_op, self.device)]
+        return tuple(ReplicaKind(self.variants, shape, self.batch, self.max_wait_s) for shape in shapes)
+
+    @property
+    def sized(self) -> bool:
+        """True where the action is a size, not a count."""
+        return len(self.kinds) > 1
+
+    @property
+    def levels(self) -> int:
+        """Number of values that the action can take, 0 included."""
+        return (len(self.kinds) if self.sized else self.max_count) + 1
+
+    @model_validator(mode="after")
+    def _shape(self) -> Candidate:
+        if self.device == CPU and not self.cores:
+            raise ValueError("a candidate on cpu needs `cores`, a list of one or more sizes")
+        if self.device != CPU and self.cores:
+            raise ValueError(f"`cores` is for cpu only; on {self.device} give inter_op and intra_op")
+        if self.sized and self.max_count != 1:
+            raise ValueError("a candidate with several sizes stands for one replica: max_count must be 1")
+        return self
+
+
+class InitialReplica(Part):
+    """Replicas that are ready when an episode starts."""
+
+    candidate: Annotated[int, Field(ge=0)]  # index into candidates
+    level: Annotated[int, Field(ge=1)]  # its count, or its size's index + 1
+
+
+class Weights(Part):
+    """Reward = accuracy*A - cost*C - slo*V - change*L (design, section 6)."""
+
+    accuracy: NonNegative = 1.0
+    cost: NonNegative = 0.05
+    slo: NonNegative = 1.0
+    change: NonNegative = 0.001
+
+
+class Admission(Part):
+    """When a request is turned away or given up."""
+
+    deadline: bool = False  # reject on arrival when the predicted finish misses the SLO
+    queue_limit_s: Positive | None = None  # reject when this many seconds of work wait already
+    drop_after_s: Positive | None = None  # drop a request of this age when a server would take it
+
+
+class Failures(Part):
+    """How replicas load and break."""
+
+    load_cv: NonNegative = 0.0  # coefficient of variation of load times (gamma)
+    load_failure_ratio: Ratio = 0.0  # share of loads that fail, at the end of the load
+    mean_time_s: Positive | None = None  # mean time to failure of a ready replica (exponential)
+    detection_s: NonNegative = 1.0  # from failure until it is noticed
+    in_flight: Literal["lost", "requeued"] = "requeued"
+
+
+class Scrape(Part):
+    """How the metrics reach a policy; defaults measured on a real Prometheus with a scrape interval of 1 s.
+
+    A gauge step was visible after 0.55 s on average: half a scrape interval, and 0.05 s.
+    """
+
+    interval_s: NonNegative = 1.0  # 0: no delay at all
+    delay_s: NonNegative = 0.05
+    window_intervals: Annotated[int, Field(ge=1)] = 1  # rates and ratios are over this many decision intervals
+    missing_ratio: Ratio = 0.0  # share of intervals whose series have vanished
+    stale_ratio: Ratio = 0.0  # share of intervals that repeat the last answer
+
+
+class Workload(Part):
+    """What arrives at one application: a trace by name or path, and how to play it (see `traces.workload`)."""
+
+    trace: str
+    scale: Positive | None = None
+    mean_rps: Positive | None = None
+    arrivals: Literal["poisson", "gamma", "weibull", "mmpp", "recorded"] = "poisson"
+    cv: Positive = 1.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Scenario(Part):
+    """One problem: services, profiles, budget, SLOs, interval, weights, workload, initial deployment."""
+
+    name: str
+    source: str  # where the numbers come from
+    interval_s: Positive
+    episode_intervals: Annotated[int, Field(gt=0)] = 120
+    decision_delay_s: NonNegative = 0.0
+    binding: Literal["late", "early"]
+    dispatch: Literal["shortest-queue", "least-expected-finish", "last-stage-clock"] = "shortest-queue"
+    service_cv: NonNegative = 0.0  # of service times (gamma)
+    stage_overhead_ratio: NonNegative = 0.0  # each stage takes (1 + ratio * stages) times as long
+    overhead_s: NonNegative = 0.0  # added to each answer, occupies no server
+    in_place_resize_s: NonNegative | None = None
+    devices: Annotated[Mapping[str, Device], Field(min_length=1)]
+    variants: Annotated[Mapping[str, Variant], Field(min_length=1)]
+    tenants: Mapping[str, Tenant] = frozendict({"default": Tenant()})
+    services: Annotated[Mapping[str, Service], Field(min_length=1)]
+    applications: Mapping[str, Application] = frozendict()
+    candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
+    initial: tuple[InitialReplica, ...] = ()
+    thresholds: Mapping[str, tuple[Ratio, ...]] = frozendict()  # initial certainty thresholds of a cascade, by stage
+    weights: Weights = Weights()
+    admission: Admission = Admission()
+    failures: Failures = Failures()
+    scrape: Scrape = Scrape()
+    workload: Mapping[str, Workload]
+    profile: Profile
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lone_services(cls, data: Any) -> Any:
+        """A service that is in no application is one of its own."""
+        if not isinstance(data, dict) or not isinstance(data.get("services"), Mapping):
+            return data
+        applications = dict(data.get("applications") or {})
+        chained = {s for a in applications.values() for s in (a["services"] if isinstance(a, Mapping) else a.services)}
+        for name, service in data["services"].items():
+            if name not in chained:
+                slo_s = service["slo_s"] if isinstance(service, Mapping) else service.slo_s
+                applications[name] = {"services": (name,), "slo_s": slo_s}
+        return {**data, "applications": applications}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Scenario:
+        _check_references(self)
+        return self
+
+    @cached_property
+    def kinds(self) -> tuple[ReplicaKind, ...]:
+        """All candidate kinds, candidate by candidate, size by size."""
+        return tuple(kind for candidate in self.candidates for kind in candidate.kinds)
+
+    @cached_property
+    def initial_deployment(self) -> Deployment:
+        """The deployment that is ready at t = 0."""
+        return self.deployment([next((i.level for i in self.initial if i.candidate == c), 0) for c in range(len(self.candidates))])
+
+    def deployment(self, levels: Any, routes: Mapping[str, Any] = frozendict()) -> Deployment:
+        """The deployment of an action: one level per candidate (its count, or its size's index + 1; 0 = none)."""
+        replicas: dict[ReplicaKind, int] = {}
+        for candidate, level in zip(self.candidates, levels, strict=True):
+            if level:
+                kind = candidate.kinds[int(level) - 1] if candidate.sized else candidate.kinds[0]
+                replicas[kind] = replicas.get(kind, 0) + (1 if candidate.sized else int(level))
+        thresholds = {(a, i): t for a, row in self.thresholds.items() for i, t in enumerate(row)}
+        return Deployment(replicas, routes, thresholds)
+
+    def levels(self, deployment: Deployment) -> tuple[int, ...]:
+        """The action that makes a deployment, as near as the candidates can say it (routes are not part of it)."""
+        row = []
+        for candidate in self.candidates:
+            held = [deployment.replicas.get(kind, 0) for kind in candidate.kinds]
+            row.append(max((i + 1 for i, n in enumerate(held) if n), default=0) if candidate.sized
+                       else min(held[0], candidate.max_count))
+        return tuple(row)
+
+    def capacity_rps(self, kind: ReplicaKind, variant: str) -> float:
+        """Load that one replica carries within the SLO: as measured where the profile says, else 0.8 x its throughput."""
+        measured = self.profile.measured_capacity_rps(variant, kind.shape, kind.batch)
+        if measured is not None:
+            return measured
+        latency_s = self.profile.latency_s(variant, kind.shape, kind.batch)
+        return 0.8 * kind.shape.servers * kind.batch / max(latency_s)
+
+    def load_s(self, kind: ReplicaKind) -> float:
+        """Mean time from start to ready of a replica: its variants load one after another."""
+        return sum(self.variants[v].load_s for v in kind.variants)
+
+    def memory_bytes(self, kind: ReplicaKind) -> float:
+        """Memory that a replica needs on each device: weights of all variants, activations of one batch of the largest."""
+        spread = 1 if kind.shape.device == CPU else kind.shape.units
+        weights = sum(self.variants[v].memory_bytes for v in kind.variants) / spread
+        return weights + kind.batch * max(self.variants[v].activation_bytes for v in kind.variants)
+
+    def with_(self, **changes: Any) -> Scenario:
+        """A copy with some fields changed and everything checked again."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return Scenario(**{**fields, **changes})
+
+
+def _check_references(scenario: Scenario) -> None:
+    """Every name used is defined; every candidate has a profile and fits its device.
+
+    Raises:
+        ValueError: naming the part that is wrong.
+    """
+    def known(name: str, table: Mapping[str, Any], where: str, what: str) -> None:
+        if name not in table:
+            raise ValueError(f"{where}: unknown {what} '{name}'; known: {', '.join(table) or 'none'}")
+
+    for name, service in scenario.services.items():
+        known(service.tenant, scenario.tenants, f"services.{name}.tenant", "tenant")
+        for v in service.variants:
+            known(v, scenario.variants, f"services.{name}.variants", "variant")
+    placed: dict[str, str] = {}
+    for name, application in scenario.applications.items():
+        for s in application.services:
+            known(s, scenario.services, f"applications.{name}.services", "service")
+            if placed.setdefault(s, name) != name or application.services.count(s) > 1:
+                raise ValueError(f"applications.{name}.services: service '{s}' is used twice")
+    for name in scenario.workload:
+        known(name, scenario.applications, "workload", "application")
+    for name, row in scenario.thresholds.items():
+        known(name, scenario.applications, "thresholds", "application")
+        if len(row) != len(scenario.applications[name].services) - 1:
+            raise ValueError(f"thresholds.{name}: one for each stage but the last")
+    for i, candidate in enumerate(scenario.candidates):
+        where = f"candidates[{i}]"
+        known(candidate.device, scenario.devices, where, "device")
+        for v in candidate.variants:
+            known(v, scenario.variants, where, "variant")
+        for kind in candidate.kinds:
+            for v in kind.variants:
+                scenario.profile.latency_s(v, kind.shape, kind.batch)  # raises where there is no profile
+            need, have = scenario.memory_bytes(kind), scenario.devices[kind.shape.device].memory_bytes
+            if need > have:
+                raise ValueError(f"{where}: {kind} needs {need:.4g} bytes on each device, which has {have:.4g}")
+    for i, start in enumerate(scenario.initial):
+        if start.candidate >= len(scenario.candidates) or start.level >= scenario.candidates[start.candidate].levels:
+            raise ValueError(f"initial[{i}]: no such candidate or level")

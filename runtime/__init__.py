@@ -1,0 +1,1 @@
+"""The live side, and the `tidal` command."""
