@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from envs.contract import CPU, Deployment, ReplicaKind, Shape
 from envs.profiles import Profile
+from envs.scenario_checks import inconsistencies, path_text
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -211,19 +212,13 @@ class Scenario(Part):
     @classmethod
     def _lone_services(cls, data: Any) -> Any:
         """A service that is in no application is one of its own."""
-        if not isinstance(data, dict) or not isinstance(data.get("services"), Mapping):
-            return data
-        applications = dict(data.get("applications") or {})
-        chained = {s for a in applications.values() for s in (a["services"] if isinstance(a, Mapping) else a.services)}
-        for name, service in data["services"].items():
-            if name not in chained:
-                slo_s = service["slo_s"] if isinstance(service, Mapping) else service.slo_s
-                applications[name] = {"services": (name,), "slo_s": slo_s}
-        return {**data, "applications": applications}
+        return with_lone_services(data)
 
     @model_validator(mode="after")
     def _consistent(self) -> Scenario:
-        _check_references(self)
+        problems = inconsistencies(self)
+        if problems:
+            raise ValueError("; ".join(f"{path_text(path)}: {reason}" for path, reason in problems))
         return self
 
     @cached_property
@@ -234,7 +229,8 @@ class Scenario(Part):
     @cached_property
     def initial_deployment(self) -> Deployment:
         """The deployment that is ready at t = 0."""
-        return self.deployment([next((i.level for i in self.initial if i.candidate == c), 0) for c in range(len(self.candidates))])
+        levels = {start.candidate: start.level for start in self.initial}
+        return self.deployment([levels.get(c, 0) for c in range(len(self.candidates))])
 
     def deployment(self, levels: Any, routes: Mapping[str, Any] = frozendict()) -> Deployment:
         """The deployment of an action: one level per candidate (its count, or its size's index + 1; 0 = none)."""
@@ -279,43 +275,26 @@ class Scenario(Part):
         return Scenario(**{**fields, **changes})
 
 
-def _check_references(scenario: Scenario) -> None:
-    """Every name used is defined; every candidate has a profile and fits its device.
+def with_lone_services(data: Any) -> Any:
+    """The fields of a scenario, with an application for each service that is in none. Leaves alone what is malformed."""
+    services, applications = _table(data, "services"), _table(data, "applications")
+    if not services or applications is None:
+        return data
+    chained = {s for a in applications.values() for s in _names(a)}
+    lone = {name: {"services": (name,), "slo_s": _field(service, "slo_s")} for name, service in services.items()
+            if name not in chained and name not in applications and _field(service, "slo_s") is not None}
+    return {**data, "applications": {**applications, **lone}}
 
-    Raises:
-        ValueError: naming the part that is wrong.
-    """
-    def known(name: str, table: Mapping[str, Any], where: str, what: str) -> None:
-        if name not in table:
-            raise ValueError(f"{where}: unknown {what} '{name}'; known: {', '.join(table) or 'none'}")
 
-    for name, service in scenario.services.items():
-        known(service.tenant, scenario.tenants, f"services.{name}.tenant", "tenant")
-        for v in service.variants:
-            known(v, scenario.variants, f"services.{name}.variants", "variant")
-    placed: dict[str, str] = {}
-    for name, application in scenario.applications.items():
-        for s in application.services:
-            known(s, scenario.services, f"applications.{name}.services", "service")
-            if placed.setdefault(s, name) != name or application.services.count(s) > 1:
-                raise ValueError(f"applications.{name}.services: service '{s}' is used twice")
-    for name in scenario.workload:
-        known(name, scenario.applications, "workload", "application")
-    for name, row in scenario.thresholds.items():
-        known(name, scenario.applications, "thresholds", "application")
-        if len(row) != len(scenario.applications[name].services) - 1:
-            raise ValueError(f"thresholds.{name}: one for each stage but the last")
-    for i, candidate in enumerate(scenario.candidates):
-        where = f"candidates[{i}]"
-        known(candidate.device, scenario.devices, where, "device")
-        for v in candidate.variants:
-            known(v, scenario.variants, where, "variant")
-        for kind in candidate.kinds:
-            for v in kind.variants:
-                scenario.profile.latency_s(v, kind.shape, kind.batch)  # raises where there is no profile
-            need, have = scenario.memory_bytes(kind), scenario.devices[kind.shape.device].memory_bytes
-            if need > have:
-                raise ValueError(f"{where}: {kind} needs {need:.4g} bytes on each device, which has {have:.4g}")
-    for i, start in enumerate(scenario.initial):
-        if start.candidate >= len(scenario.candidates) or start.level >= scenario.candidates[start.candidate].levels:
-            raise ValueError(f"initial[{i}]: no such candidate or level")
+def _table(data: Any, name: str) -> Mapping[str, Any] | None:
+    table = data.get(name, {}) if isinstance(data, Mapping) else None
+    return table if isinstance(table, Mapping) else None
+
+
+def _field(part: Any, name: str) -> Any:
+    return part.get(name) if isinstance(part, Mapping) else getattr(part, name, None)
+
+
+def _names(application: Any) -> tuple[str, ...]:
+    services = _field(application, "services")
+    return tuple(s for s in services if isinstance(s, str)) if isinstance(services, (list, tuple)) else ()

@@ -1,0 +1,85 @@
+"""A YAML file whose every part knows its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from envs.problem import Problem
+
+
+class YamlFile:
+    """A YAML file, read.
+
+    Attributes:
+        path: where it is.
+        data: what it holds; None where it cannot be read.
+        problems: what is wrong with it as YAML: no such file, syntax, a key given twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.data: Any = None
+        self.problems: list[Problem] = []
+        self._root: yaml.Node | None = None
+        try:
+            text = path.read_text(encoding="utf-8")
+            self._root = yaml.compose(text, Loader=yaml.SafeLoader)
+            self.data = yaml.safe_load(text)
+        except OSError as error:
+            self._add(0, "", f"{error.strerror}")
+        except UnicodeDecodeError:
+            self._add(0, "", "not a text file in UTF-8")
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+            self._add(mark.line + 1 if mark else 0, "", f"not YAML: {getattr(error, 'problem', None) or error}")
+        else:
+            for key in _repeated_keys(self._root):
+                self._add(key.start_mark.line + 1, key.value, "given twice; the first would be lost")
+
+    def _add(self, line: int, where: str, reason: str) -> None:
+        self.problems.append(Problem(str(self.path), line, where, reason))
+
+    def line(self, where: Sequence[str | int]) -> int:
+        """The line, from 1, of the part at a path, or of the nearest part around it that is in the file."""
+        node, line = self._root, 1
+        for step in where:
+            entry = _entry(node, step)
+            if entry is None:
+                break
+            line, node = entry
+        return line
+
+
+def _entry(node: yaml.Node | None, step: str | int) -> tuple[int, yaml.Node] | None:
+    """Line and node of one entry of a table (the line of its key) or of a list."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(step):
+                return key.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return node.value[step].start_mark.line + 1, node.value[step]
+    return None
+
+
+def _repeated_keys(root: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    """Keys that their table has had already."""
+    todo, visited = [root], set()
+    while todo:
+        node = todo.pop()
+        if id(node) in visited:  # an alias
+            continue
+        visited.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            seen = set()
+            for key, value in node.value:
+                if key.value in seen:
+                    yield key
+                if isinstance(key, yaml.ScalarNode):
+                    seen.add(key.value)
+                todo.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            todo += node.value
