@@ -1,0 +1,70 @@
+"""The table of a comparison: in a terminal (two lines a policy, 110 columns) and as a DataFrame."""
+
+from __future__ import annotations
+
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from reports.comparison import Comparison
+from reports.measures import ACCURACY, COST, DECISION_P50, DECISION_P99, MEASURES, REWARD, VIOLATIONS, Measure
+from reports.verdict import tied_for_best
+
+SHOWN = (VIOLATIONS, ACCURACY, COST, REWARD)
+WIDTH = 110
+
+
+def terminal_table(comparison: Comparison) -> Table:
+    """A rich table: each number with its 95 % interval under it, the best of a column and its ties in bold."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0), header_style="bold", show_edge=False)
+    table.add_column("policy", no_wrap=True, overflow="ellipsis", max_width=24)
+    for measure in SHOWN:
+        table.add_column(measure.name, justify="right", no_wrap=True)
+    reference = comparison.reference
+    if len(comparison.policies) > 1:
+        table.add_column(f"reward − {reference[:14]}", justify="right", no_wrap=True)
+        table.add_column("better", justify="right", no_wrap=True)
+    table.add_column("decision\np50 / p99", justify="right", no_wrap=True)
+    best = {m.name: tied_for_best(comparison, m) for m in SHOWN} if len(comparison.policies) > 1 else {}
+    for policy in comparison.policies:
+        cells = [Text.assemble(policy, "\n", (calibration(comparison, policy), "dim"))]
+        cells += [_cell(comparison, m, policy, policy in best.get(m.name, [])) for m in SHOWN]
+        if len(comparison.policies) > 1:
+            cells += _against(comparison, policy, reference)
+        cells.append(Text(f"{DECISION_P50.show(comparison.estimate(DECISION_P50.name, policy).value)}\n"
+                          f"{DECISION_P99.show(comparison.estimate(DECISION_P99.name, policy).value)}"))
+        table.add_row(*cells)
+    return table
+
+
+def calibration(comparison: Comparison, policy: str) -> str:
+    """'calibrated', 'uncalibrated', or nothing for a policy that has no settings to calibrate."""
+    known = comparison.runs.loc[comparison.runs["policy"] == policy, "calibrated"].iloc[0]
+    return "" if known is None or pd.isna(known) else "calibrated" if known else "uncalibrated"
+
+
+def frame(comparison: Comparison) -> pd.DataFrame:
+    """One row per policy, with columns ``<measure>``, ``<measure> low`` and ``<measure> high`` in stored units."""
+    rows = []
+    for policy in comparison.policies:
+        row: dict[str, object] = {"policy": policy, "calibrated": calibration(comparison, policy)}
+        for measure in MEASURES:
+            found = comparison.estimate(measure.name, policy)
+            row |= {measure.name: found.value, f"{measure.name} low": found.low, f"{measure.name} high": found.high}
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("policy")
+
+
+def _cell(comparison: Comparison, measure: Measure, policy: str, bold: bool) -> Text:
+    found = comparison.estimate(measure.name, policy)
+    return Text.assemble((measure.show(found.value), "bold" if bold else ""), "\n", (measure.interval(found.low, found.high), "dim"))
+
+
+def _against(comparison: Comparison, policy: str, reference: str) -> list[Text]:
+    if policy == reference:
+        return [Text("reference", style="dim"), Text("")]
+    gap = comparison.estimate(REWARD.name, policy, "paired difference", reference)
+    wins = comparison.estimate(REWARD.name, policy, "probability of improvement", reference)
+    style = ("green" if gap.value > 0 else "red") if gap.excludes_zero else ""
+    return [Text.assemble((REWARD.show(gap.value, sign=True), style), "\n", (REWARD.interval(gap.low, gap.high, sign=True), "dim")),
+            Text(f"{100 * wins.value:.0f} %")]

@@ -1,0 +1,148 @@
+"""The verdict in words: who is ahead on what, by how much, and how sure that is.
+
+A policy is said to be ahead only where the interval of the paired difference excludes zero. Each interval stands for itself;
+none is widened for the number of comparisons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reports.comparison import Comparison, slo_figure
+from reports.measures import ACCURACY, COST, REWARD, VIOLATIONS, Measure
+
+FEW_WINDOWS = 6  # below, bootstrap intervals are narrower than they say, whatever the correction
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Sentences.
+
+    Attributes:
+        headline: one sentence on reward.
+        findings: violations, cost, trade-offs, the weight of violations.
+        caveats: what a reader must know before believing it.
+    """
+
+    headline: str
+    findings: tuple[str, ...]
+    caveats: tuple[str, ...]
+
+
+def verdict(comparison: Comparison) -> Verdict:
+    """Says what the numbers say, and no more."""
+    if len(comparison.policies) == 1:
+        return Verdict(_alone(comparison), (), _caveats(comparison))
+    findings = [_on(comparison, measure, word) for measure, word in
+                ((VIOLATIONS, "has the fewest violations"), (COST, "costs least"), (ACCURACY, "is most accurate"))]
+    findings += [*_dominated(comparison), _sensitivity(comparison)]
+    return Verdict(_on(comparison, REWARD, "earns the most reward"), tuple(findings), _caveats(comparison))
+
+
+def tied_for_best(comparison: Comparison, measure: Measure, figure: str = "") -> list[str]:
+    """The best policy, and after it those whose paired difference from it is not told from zero, best first."""
+    figure = figure or measure.name
+    best, *others = comparison.ranking(measure, figure)
+    return [best, *(p for p in others
+                    if not comparison.estimate(figure, best, "paired difference", p).excludes_zero)]
+
+
+def _alone(comparison: Comparison) -> str:
+    policy = comparison.policies[0]
+    parts = [f"{m.name} {_with_interval(comparison, m, policy)}" for m in (REWARD, VIOLATIONS, ACCURACY, COST)]
+    return f"{policy}: {', '.join(parts)}."
+
+
+def _on(comparison: Comparison, measure: Measure, claim: str) -> str:
+    best, *others = comparison.ranking(measure)
+    tied = tied_for_best(comparison, measure)
+    if len(tied) == len(comparison.policies):
+        spread = comparison.estimate(measure.name, best, "paired difference", others[-1])
+        if spread.value == 0:
+            return f"On {measure.name} all are equal: {measure.show(comparison.estimate(measure.name, best).value)}."
+        shown = f"{measure.show(abs(spread.value))} {_span(measure, spread)}"
+        return f"On {measure.name} no policy is told apart: {best} and {others[-1]} differ by {shown.strip()}."
+    if len(tied) > 1:
+        rest = next(p for p in others if p not in tied)
+        return (f"On {measure.name} {_list(tied)} lead and are not told apart "
+                f"({', '.join(measure.show(comparison.estimate(measure.name, p).value) for p in tied)}); "
+                f"{_ahead(comparison, measure, best, rest)}.")
+    runner = others[0]
+    return f"{best} {claim}, {_with_interval(comparison, measure, best)}: {_ahead(comparison, measure, best, runner, short=True)}."
+
+
+def _ahead(comparison: Comparison, measure: Measure, best: str, other: str, short: bool = False) -> str:
+    """'0.021 [0.015, 0.027] more than hpa'."""
+    gap = comparison.estimate(measure.name, best, "paired difference", other)
+    low, high = sorted((abs(gap.low), abs(gap.high)))
+    unit = " points" if measure.unit == "ratio" else ""
+    size = f"{measure.show(abs(gap.value), unit=False)} {measure.interval(low, high)}{unit}"
+    words = f"{size} {'more' if gap.value > 0 else 'less'} than {other}"
+    return f"{words}, the next" if short and len(comparison.policies) > 2 else words if short else f"{best} has {words}"
+
+
+def _with_interval(comparison: Comparison, measure: Measure, policy: str) -> str:
+    found = comparison.estimate(measure.name, policy)
+    return f"{measure.show(found.value)} {measure.interval(found.low, found.high)}".strip()
+
+
+def _span(measure: Measure, gap: object) -> str:
+    low, high = getattr(gap, "low", float("nan")), getattr(gap, "high", float("nan"))
+    return measure.interval(low, high, sign=True)
+
+
+def _dominated(comparison: Comparison) -> list[str]:
+    """Policies that another beats on violations, accuracy and cost alike, or ties on some and beats on the rest."""
+    sentences = []
+    for policy in comparison.policies:
+        for peer in comparison.ranking(REWARD):
+            if peer == policy:
+                continue
+            gaps = [(m, comparison.estimate(m.name, peer, "paired difference", policy)) for m in (VIOLATIONS, ACCURACY, COST)]
+            if all(m.better * g.value >= 0 for m, g in gaps) and any(g.excludes_zero for _, g in gaps):
+                better = [m.name for m, g in gaps if g.excludes_zero]
+                sentences.append(f"{policy} is dominated by {peer}: worse on {_list(better)}, and better on nothing.")
+                break
+    return sentences
+
+
+def _sensitivity(comparison: Comparison) -> str:
+    """How the ranking moves with the weight of violations."""
+    leaders = {w: tied_for_best(comparison, REWARD, slo_figure(w)) for w in comparison.slo_weights}
+    first = {w: tied[0] for w, tied in leaders.items()}
+    span = f"w_slo {comparison.slo_weights[0]:g} to {comparison.slo_weights[-1]:g}"
+    if len(set(first.values())) == 1:
+        policy = next(iter(first.values()))
+        ties = [w for w, tied in leaders.items() if len(tied) > 1]
+        note = f" (not told apart from the next at {', '.join(f'{w:g}' for w in ties)})" if ties else ""
+        return f"Whatever the price of a violation, from {span}, {policy} is first{note}."
+    parts: list[tuple[list[float], str]] = []
+    for weight, tied in leaders.items():
+        words = tied[0] if len(tied) == 1 else f"{tied[0]} (tied with {_list(tied[1:])})"
+        if parts and parts[-1][1] == words:
+            parts[-1][0].append(weight)
+        else:
+            parts.append(([weight], words))
+    told = "; ".join(f"at w_slo {', '.join(f'{w:g}' for w in weights)} {words}" for weights, words in parts)
+    return f"The leader hangs on the price of a violation: {told}."
+
+
+def _caveats(comparison: Comparison) -> tuple[str, ...]:
+    caveats = list(comparison.notes)
+    windows, traces = len(comparison.windows), comparison.runs["trace"].nunique()
+    if windows == traces:
+        caveats.append("One window per trace: intervals tell of the randomness of requests alone, not of other hours of load.")
+    elif windows - traces + 1 < FEW_WINDOWS:
+        caveats.append(f"Only {windows} windows: intervals are narrower than 95 % (about 75 % for 3, 88 % for 4); use 8 or more.")
+    plain = [str(p) for p in comparison.policies if (comparison.runs.loc[comparison.runs["policy"] == p, "calibrated"] == False).any()]  # noqa: E712
+    if plain:
+        caveats.append(f"{_list(plain)} {'runs' if len(plain) == 1 else 'run'} with uncalibrated settings: "
+                       "not a comparison with the method at its best.")
+    if comparison.left_out:
+        caveats.append(f"{comparison.left_out} episodes were left out: the evaluation was interrupted before every policy had "
+                       "played their window and seed.")
+    return tuple(caveats)
+
+
+def _list(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
