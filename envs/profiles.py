@@ -111,7 +111,7 @@ class Profile:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """Reads a CSV table of strings; the index of a row is its line in the file."""
+    """Reads a CSV table of strings; the index of a row is its line in the file. Rows of a wrong length become problems."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -121,11 +121,12 @@ def _read(path: Path) -> pd.DataFrame:
     rows = [[cell.strip() for cell in row] for row in csv.reader(text for _, text in kept)]
     if len(rows) < 2:
         raise ProfileError(problems=[Problem(str(path), 0, "", "no rows; give a line of column names and one or more rows")])
-    wrong = [Problem(str(path), line, "", f"{len(row)} cells, but there are {len(rows[0])} columns")
-             for (line, _), row in zip(kept, rows) if len(row) != len(rows[0])]
-    if wrong:
-        raise ProfileError(problems=wrong)
-    return pd.DataFrame(rows[1:], columns=rows[0], index=[line for line, _ in kept[1:]], dtype=str)
+    whole = {line: row for (line, _), row in zip(kept[1:], rows[1:]) if len(row) == len(rows[0])}
+    frame = pd.DataFrame(list(whole.values()), columns=rows[0], index=list(whole), dtype=str)
+    frame.attrs["header_line"] = kept[0][0]
+    frame.attrs["problems"] = [Problem(str(path), line, "", f"{len(row)} cells, but there are {len(rows[0])} columns")
+                               for (line, _), row in zip(kept, rows) if len(row) != len(rows[0])]
+    return frame
 
 
 def _checked(frame: pd.DataFrame, columns: list[str], name: str) -> pd.DataFrame:
@@ -137,10 +138,10 @@ def _checked(frame: pd.DataFrame, columns: list[str], name: str) -> pd.DataFrame
     missing = [c for c in columns if c not in frame.columns]
     if missing:
         reason = f"missing column(s) {', '.join(missing)}; expected {', '.join(columns)}"
-        raise ProfileError(problems=[Problem(name, 1, "", reason)])
+        raise ProfileError(problems=[Problem(name, frame.attrs.get("header_line", 1), "", reason)])
     value = columns[-1]
     result = frame[columns].copy()
-    problems = []
+    problems: list[Problem] = list(frame.attrs.get("problems", ()))
     for column in columns:
         if column in ("variant", "device"):
             bad, wanted = frame[column].isna() | (frame[column] == ""), "a name"

@@ -270,9 +270,16 @@ class Scenario(Part):
         return weights + kind.batch * max(self.variants[v].activation_bytes for v in kind.variants)
 
     def with_(self, **changes: Any) -> Scenario:
-        """A copy with some fields changed and everything checked again."""
+        """A copy with some fields changed and everything checked again; lone services get their applications anew."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
+        fields["applications"] = {
+            name: a for name, a in self.applications.items() if a != _lone(name, self.services.get(name))}
         return Scenario(**{**fields, **changes})
+
+
+def _lone(name: str, service: Service | None) -> Application | None:
+    """The application that a lone service makes."""
+    return Application(services=(name,), slo_s=service.slo_s) if service else None
 
 
 def with_lone_services(data: Any) -> Any:

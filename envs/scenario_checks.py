@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from envs.profiles import ProfileError
@@ -26,7 +27,7 @@ def inconsistencies(scenario: Scenario) -> list[Inconsistency]:
     Entries that are None (parts that are wrong in themselves, see `envs.scenario_file`) are passed over.
     """
     found: list[Inconsistency] = []
-    for check in (_services, _applications, _workload, _thresholds, _candidates, _initial):
+    for check in (_devices, _variants, _services, _applications, _workload, _thresholds, _candidates, _initial):
         found += check(scenario)
     return found
 
@@ -41,6 +42,13 @@ def _unknown(name: str, table: Mapping[str, Any] | None, path: Path, what: str) 
     if table is None or name in table:
         return []
     return [(path, f"unknown {what} '{name}'; known: {', '.join(table) or 'none'}")]
+
+
+def _variants(scenario: Scenario) -> Iterator[Inconsistency]:
+    for name, variant in _sound(scenario.variants):
+        thresholds = [row.threshold for row in variant.certainty]
+        if any(a >= b for a, b in pairwise(thresholds)):
+            yield ("variants", name, "certainty"), "thresholds must rise from row to row"
 
 
 def _services(scenario: Scenario) -> Iterator[Inconsistency]:
@@ -125,10 +133,20 @@ def _unprofiled(scenario: Scenario, variants: tuple[str, ...], kind: Any) -> str
     return ""
 
 
+def _devices(scenario: Scenario) -> Iterator[Inconsistency]:
+    for name, device in _sound(scenario.devices):
+        if device.nodes and sum(device.nodes) < device.budget:
+            yield ("devices", name, "nodes"), f"the nodes have {sum(device.nodes)}, less than the budget of {device.budget}"
+
+
 def _initial(scenario: Scenario) -> Iterator[Inconsistency]:
     held: dict[str, int] = {}
+    started: set[int] = set()
     for i, start in _sound(scenario.initial):
         path = ("initial", i)
+        if start.candidate in started:
+            yield (*path, "candidate"), f"candidate {start.candidate} is given twice; give it once, with a higher level"
+        started.add(start.candidate)
         if start.candidate >= len(scenario.candidates or ()):
             yield (*path, "candidate"), f"no candidate {start.candidate}; there are {len(scenario.candidates or ())}, from 0"
             continue

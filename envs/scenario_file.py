@@ -6,7 +6,7 @@
         print(problem)                            # FILE:LINE: where: reason
 
 The fields of the file are those of `envs.scenario.Scenario`, but for `profile` and `capacities` (optional), which are paths
-of CSV files relative to the YAML file. See docs/scenarios.md.
+of CSV files relative to the YAML file, as are traces that are files. See docs/scenarios.md.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from envs.problem import Problem
 from envs.profiles import Profile, ProfileError
-from envs.scenario import Part, Scenario, with_lone_services
+from envs.scenario import Scenario, with_lone_services
+from envs.scenario_checks import Path as PartPath
 from envs.scenario_checks import inconsistencies, path_text
+from envs.scenario_reasons import item_type, reason
 from envs.yaml_lines import YamlFile
+from traces.errors import TraceError
+from traces.readers import read as read_trace
 
 FOLDER = Path(__file__).parent / "scenarios"
 _CSV_FIELDS = ("profile", "capacities")
-_Path = tuple[str | int, ...]
 
 
 class ScenarioError(ValueError):
@@ -85,27 +88,34 @@ def check(name_or_path: str | Path) -> list[Problem]:
 def _read(path: Path) -> tuple[Scenario | None, list[Problem]]:
     file = YamlFile(path)
     if not isinstance(file.data, dict):
-        reason = "a scenario is a table of fields: `name: ...`, `services: ...`"
-        return None, file.problems or [Problem(str(path), 1, "", reason)]
+        return None, file.problems or [
+            Problem(str(path), 1, "", "a scenario is a table of fields: `name: ...`, `services: ...`")]
     problems = list(file.problems)
     profile, csv_problems = _read_profile(file)
     problems += csv_problems
-    data = with_lone_services({**{k: v for k, v in file.data.items() if k not in _CSV_FIELDS}, "profile": profile})
+    fields = {name: value for name, value in file.data.items() if name not in _CSV_FIELDS}
+    data = with_lone_services({**fields, "workload": _with_trace_files(file, problems), "profile": profile})
+    if "workload" not in file.data:
+        del data["workload"]
     try:
         scenario = Scenario.model_validate(data)
     except ValidationError as errors:
-        for error in errors.errors():
-            if error["loc"] and error["loc"] != ("profile",):  # () and the profile are told in full elsewhere
-                problems.append(_problem(file, error["loc"], _reason(error)))
-        problems += [_problem(file, where, reason) for where, reason in inconsistencies(_draft(data))]
+        found = [(error["loc"], reason(error)) for error in errors.errors()] + inconsistencies(_draft(data))
+        problems += [_problem(file, where, why) for where, why in found if _told_here(file.data, where)]
         scenario = None
-    # A variant that is wrong in a lone service is wrong in the application made from it too: told once.
     problems = sorted(set(problems), key=lambda p: (p.file != str(path), p))
     return (None if problems else scenario), problems
 
 
-def _problem(file: YamlFile, where: _Path, reason: str) -> Problem:
-    return Problem(str(file.path), file.line(where), path_text(where), reason)
+def _told_here(data: Mapping[str, Any], where: PartPath) -> bool:
+    """False for what is told elsewhere: the whole scenario, the profile, and applications made from lone services."""
+    if where[:1] == ("applications",) and len(where) > 1:
+        return where[1] in (data.get("applications") or {})
+    return where not in ((), ("profile",))
+
+
+def _problem(file: YamlFile, where: PartPath, why: str) -> Problem:
+    return Problem(str(file.path), file.line(where), path_text(where), why)
 
 
 def _read_profile(file: YamlFile) -> tuple[Profile | None, list[Problem]]:
@@ -130,11 +140,38 @@ def _read_profile(file: YamlFile) -> tuple[Profile | None, list[Problem]]:
         return None, list(error.problems)
 
 
+def _with_trace_files(file: YamlFile, problems: list[Problem]) -> Any:
+    """The workload, trace files (names with a suffix) taken from the folder of the scenario; reads them to check."""
+    workload = file.data.get("workload")
+    if not isinstance(workload, dict):
+        return workload
+    found = {}
+    for name, load in workload.items():
+        trace = load.get("trace") if isinstance(load, dict) else None
+        if isinstance(trace, str) and Path(trace).suffix:
+            path = file.path.parent / trace
+            load = {**load, "trace": str(path)}
+            if not path.is_file():
+                problems.append(_problem(file, ("workload", name, "trace"), f"no such file: {path}"))
+            else:
+                problems += _trace_problems(path)
+        found[name] = load
+    return found
+
+
+def _trace_problems(path: Path) -> list[Problem]:
+    try:
+        read_trace(path)
+    except TraceError as error:
+        return [Problem(error.file, error.line or 0, "", error.reason)]
+    return []
+
+
 def _draft(data: Mapping[str, Any]) -> Scenario:
     """The scenario as far as its parts are sound in themselves; parts that are not are None."""
     fields: dict[str, Any] = {}
     for name, field in Scenario.model_fields.items():
-        item = _item_type(field.annotation)
+        item = item_type(field.annotation)
         value = data.get(name, field.default)
         if item and isinstance(value, Mapping):
             fields[name] = {str(key): _sound(item, entry) for key, entry in value.items()}
@@ -150,40 +187,3 @@ def _sound(annotation: Any, value: Any) -> Any:
         return TypeAdapter(annotation).validate_python(value)
     except ValidationError:
         return None
-
-
-def _item_type(annotation: Any) -> Any:
-    """The type of the entries of a Mapping[str, X] or a tuple[X, ...]; None for any other type."""
-    origin, args = get_origin(annotation), get_args(annotation)
-    if origin is not None and isinstance(origin, type) and issubclass(origin, (Mapping, tuple)):
-        return args[1] if issubclass(origin, Mapping) else args[0]
-    return None
-
-
-def _reason(error: Any) -> str:
-    """What pydantic found, said to the author of a file."""
-    match error["type"]:
-        case "missing":
-            return "missing"
-        case "extra_forbidden":
-            known = _fields_at(error["loc"][:-1])
-            near = difflib.get_close_matches(str(error["loc"][-1]), known, 1)
-            return f"unknown field; did you mean '{near[0]}'?" if near else f"unknown field; known: {', '.join(known)}"
-        case "value_error":
-            return str(error["ctx"]["error"])
-        case _:
-            return f"{error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r}"
-
-
-def _fields_at(where: _Path) -> list[str]:
-    """The fields that the part at a path has."""
-    part: Any = Scenario
-    for step in where:
-        if isinstance(part, type) and issubclass(part, Part):
-            part = part.model_fields[str(step)].annotation
-        else:
-            part = _item_type(part)
-    fields = list(part.model_fields) if isinstance(part, type) and issubclass(part, Part) else []
-    return [*fields, "capacities"] if part is Scenario else fields
-
-
