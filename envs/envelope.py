@@ -1,0 +1,315 @@
+"""The envelope: safety rules that every decision passes, live and in evaluation. Pure functions; nothing is remembered here.
+
+`project` makes a deployment feasible: within each device type's budget, and placed on its nodes. `guard` holds a
+decision within an operator's limits (bounds, change per window, cool-down, no change on missing or stale observations),
+then projects it. What `guard` needs of the past is passed in and handed back, so that whoever journals decisions can
+journal that too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from envs.contract import CPU, Decision, Deployment, Observation, ReplicaKind, Route
+from envs.scenario import Scenario
+
+Moves = dict[tuple[ReplicaKind, ReplicaKind], int]  # (kind wanted, kind given) -> replicas
+Slot = int | ReplicaKind  # a candidate by index, or a kind that is no candidate: what has a level
+
+
+def project(deployment: Deployment, scenario: Scenario) -> tuple[Deployment, tuple[str, ...]]:
+    """The nearest feasible deployment, and what was changed.
+
+    Feasible: each device type holds at most its budget, and first-fit-decreasing places every replica whole on a node
+    (without `nodes`: one node as large as the budget; on cpu the node's memory counts too).
+
+    The rule: replicas that no node can hold are lowered until one can. Then replicas on the device type are lowered one
+    step at a time, until all are placed. A step takes one replica to the next smaller size of its candidate, or away.
+    The step that loses the least capacity x accuracy per unit freed goes first; a step that takes a service's last
+    replica off the device type goes after all others; ties go to the largest replica, then to the lowest kind. A lowered
+    replica takes its part of its kind's share of the routes along; the part of one taken away is spread over the rest.
+
+    A feasible deployment is returned as it is; projecting twice is projecting once. The order of steps does not depend
+    on the budget: of two budgets that hold each replica by itself, the smaller never leaves a candidate more.
+
+    Returns:
+        The deployment, and a note for each kind that was lowered ("2 x resnet50 @8c -> resnet50 @6c").
+    """
+    moves: Moves = {(kind, kind): n for kind, n in deployment.replicas.items()}
+    for wanted, given in tuple(moves):
+        while not _can_run(given, scenario):
+            smaller = _smaller(given, scenario)
+            _move(moves, wanted, given, smaller, moves[wanted, given])
+            if smaller is None:
+                break
+            given = smaller
+    for device in sorted({given.shape.device for _, given in moves}):
+        while not _placed(_held(moves), device, scenario):
+            wanted, given = _least_loss(moves, device, scenario)
+            _move(moves, wanted, given, _smaller(given, scenario), 1)
+    if all(wanted == given for wanted, given in moves) and _held(moves) == deployment.replicas:
+        return deployment, ()
+    return replace(deployment, replicas=_held(moves), routes=_rerouted(deployment, moves)), _lowered(deployment, moves)
+
+
+def _held(moves: Moves) -> dict[ReplicaKind, int]:
+    held: dict[ReplicaKind, int] = {}
+    for (_, given), n in moves.items():
+        held[given] = held.get(given, 0) + n
+    return held
+
+
+def _move(moves: Moves, wanted: ReplicaKind, given: ReplicaKind, to: ReplicaKind | None, n: int) -> None:
+    """Takes n replicas from one kind to another, or away."""
+    moves[wanted, given] -= n
+    if not moves[wanted, given]:
+        del moves[wanted, given]
+    if to is not None:
+        moves[wanted, to] = moves.get((wanted, to), 0) + n
+
+
+def _smaller(kind: ReplicaKind, scenario: Scenario) -> ReplicaKind | None:
+    """The next smaller size of the candidate that the kind belongs to; None: only away."""
+    sizes = (k for c in scenario.candidates if c.sized for k in c.kinds
+             if replace(k, shape=kind.shape) == kind and k.shape.units < kind.shape.units)
+    return max(sizes, key=lambda k: k.shape.units, default=None)
+
+
+def _can_run(kind: ReplicaKind, scenario: Scenario) -> bool:
+    """True where an empty node can hold one replica."""
+    device = scenario.devices.get(kind.shape.device)
+    if device is None or any(v not in scenario.variants for v in kind.variants):
+        return False
+    room = min(device.budget, max(device.nodes, default=device.budget))
+    return kind.shape.units <= room and scenario.memory_bytes(kind) <= device.memory_bytes
+
+
+def _placed(replicas: Mapping[ReplicaKind, int], name: str, scenario: Scenario) -> bool:
+    """True where the replicas on a device type are within its budget and first-fit-decreasing places each on a node."""
+    device = scenario.devices[name]
+    kinds = sorted((k for k in replicas if k.shape.device == name), key=lambda k: (-k.shape.units, k))
+    if sum(k.shape.units * replicas[k] for k in kinds) > device.budget:
+        return False
+    units = list(device.nodes) or [device.budget]
+    memory = [device.memory_bytes] * len(units)
+    for kind in kinds:
+        need = scenario.memory_bytes(kind) if name == CPU else 0.0
+        for _ in range(replicas[kind]):
+            node = next((i for i in range(len(units)) if units[i] >= kind.shape.units and memory[i] >= need), None)
+            if node is None:
+                return False
+            units[node] -= kind.shape.units
+            memory[node] -= need
+    return True
+
+
+def _least_loss(moves: Moves, device: str, scenario: Scenario) -> tuple[ReplicaKind, ReplicaKind]:
+    """The step to take next."""
+    held = {k: n for k, n in _held(moves).items() if k.shape.device == device}
+    hosts = {name: sum(n for k, n in held.items() if _hosts(k, name, scenario)) for name in scenario.services}
+
+    def rank(move: tuple[ReplicaKind, ReplicaKind]) -> tuple[bool, float, int, ReplicaKind, ReplicaKind]:
+        wanted, given = move
+        smaller = _smaller(given, scenario)
+        last = smaller is None and any(hosts[name] == 1 and _hosts(given, name, scenario) for name in hosts)
+        freed = given.shape.units - (smaller.shape.units if smaller else 0)
+        lost = _worth(given, scenario) - (_worth(smaller, scenario) if smaller else 0.0)
+        return last, lost / freed if freed else -math.inf, -given.shape.units, given, wanted
+
+    return min((move for move in moves if move[1].shape.device == device), key=rank)
+
+
+def _hosts(kind: ReplicaKind, service: str, scenario: Scenario) -> bool:
+    return any(v in scenario.services[service].variants for v in kind.variants)
+
+
+def _worth(kind: ReplicaKind, scenario: Scenario) -> float:
+    """Capacity x accuracy of one replica, with its best variant; 0 where the scenario has no profile of it."""
+    try:
+        return max(scenario.capacity_rps(kind, v) * scenario.variants[v].accuracy for v in kind.variants)
+    except ValueError:
+        return 0.0
+
+
+def _rerouted(deployment: Deployment, moves: Moves) -> dict[str, dict[Route, float]]:
+    """Routes in which each replica takes its part of its kind's share along; a service that loses all shares has no routes."""
+    routes: dict[str, dict[Route, float]] = {}
+    for service, shares in deployment.routes.items():
+        kept: dict[Route, float] = {}
+        for (kind, variant), share in shares.items():
+            for (wanted, given), n in moves.items():
+                if wanted == kind and share > 0:
+                    kept[given, variant] = kept.get((given, variant), 0.0) + share * n / deployment.replicas[kind]
+        total = sum(kept.values())
+        if total > 0:
+            routes[service] = {route: share / total for route, share in kept.items()}
+    return routes
+
+
+def _lowered(deployment: Deployment, moves: Moves) -> tuple[str, ...]:
+    notes = [f"{n} x {wanted} -> {given}" for (wanted, given), n in sorted(moves.items()) if wanted != given]
+    for kind, n in deployment.replicas.items():
+        gone = n - sum(m for (wanted, _), m in moves.items() if wanted == kind)
+        if gone:
+            notes.append(f"{gone} x {kind} dropped")
+    return tuple(notes)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """An operator's limits. A *level* is a candidate's count, or the place of its size (`Scenario.levels`).
+
+    A kind that is no candidate has a level of its own, its count; bounds do not apply to it.
+
+    Attributes:
+        min_levels, max_levels: bounds, one for each candidate (None: no bound).
+        max_rise: levels that each candidate may rise above its lowest level in the window (None: any number).
+        max_fall: levels that each candidate may fall below its highest level in the window (None: any number).
+        change_window_s: length of that window; 0 compares with the deployment in force only.
+        rise_cooldown_s, fall_cooldown_s: after a change of replicas, no level rises (falls) for this long.
+        max_age_s: an observation older than this is stale (None: older than its own interval).
+    """
+
+    min_levels: tuple[int, ...] | None = None
+    max_levels: tuple[int, ...] | None = None
+    max_rise: int | None = None
+    max_fall: int | None = None
+    change_window_s: float = 0.0
+    rise_cooldown_s: float = 0.0
+    fall_cooldown_s: float = 0.0
+    max_age_s: float | None = None
+
+    @property
+    def memory_s(self) -> float:
+        """For how long a change matters."""
+        return max(self.change_window_s, self.rise_cooldown_s, self.fall_cooldown_s)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of replicas that was decided: when, and what was in force before."""
+
+    t_s: float
+    before: Deployment
+
+
+History = tuple[Change, ...]
+
+
+def guard(decision: Decision, observation: Observation, scenario: Scenario, limits: Limits = Limits(),
+          history: History = ()) -> tuple[Decision, tuple[str, ...], History]:
+    """A decision within the limits, what was changed, and the history to pass next time.
+
+    The rules, the later one winning: bounds; change per window; cool-down; *hold* (the observation is stale, or its age
+    or the offered load of a service is missing: the deployment in force stays, for missing is never zero); `project`
+    (never over budget). While a rise is cut by the window or the cool-down, nothing that shares a service with it
+    falls: a swap of variants does not leave less than there was. A service whose levels were changed here gets no
+    routes: its requests go to all its ready hosts.
+
+    Args:
+        decision: what the policy wants.
+        observation: what it saw.
+        scenario: the problem.
+        limits: the operator's limits.
+        history: changes of the last `limits.memory_s` seconds, as the call before returned it (empty at first).
+    """
+    in_force = observation.deployment
+    missing = _missing(observation, limits)
+    if missing:
+        wanted = in_force
+        notes: tuple[str, ...] = (f"held: {missing}",) if decision.deployment != in_force else ()
+    else:
+        wanted, notes = _limited(decision.deployment, observation, scenario, limits, history)
+    deployment, lowered = project(wanted, scenario)
+    recent = tuple(c for c in history if c.t_s > observation.t_s - limits.memory_s)
+    if deployment.replicas != in_force.replicas:
+        recent += (Change(observation.t_s, in_force),)
+    return replace(decision, deployment=deployment), notes + lowered, recent
+
+
+def _missing(observation: Observation, limits: Limits) -> str:
+    """Why the observation cannot be trusted, or nothing."""
+    oldest_s = observation.interval_s if limits.max_age_s is None else limits.max_age_s
+    if math.isnan(observation.age_s):
+        return "no observation"
+    if observation.age_s > oldest_s:
+        return f"observation is {observation.age_s:.3g} s old"
+    gaps = [name for name, service in observation.services.items() if math.isnan(service.offered_rps)]
+    return f"offered load of {', '.join(gaps)} is missing" if gaps else ""
+
+
+def _limited(wanted: Deployment, observation: Observation, scenario: Scenario, limits: Limits,
+             history: History) -> tuple[Deployment, tuple[str, ...]]:
+    """Bounds, then change per window and cool-down."""
+    now, want = _levels(observation.deployment, scenario), _levels(wanted, scenario)
+    window = [_levels(c.before, scenario) for c in history if c.t_s > observation.t_s - limits.change_window_s] + [now]
+    since_s = observation.t_s - history[-1].t_s if history else math.inf
+    slots = tuple(dict.fromkeys((*want, *now)))
+    given = {slot: _bounded(slot, want.get(slot, 0), limits) for slot in slots}
+    cut = []
+    for slot in slots:
+        top = min(levels.get(slot, 0) for levels in window) + limits.max_rise if limits.max_rise is not None else math.inf
+        if since_s < limits.rise_cooldown_s:
+            top = 0
+        if given[slot] > (top := max(top, now.get(slot, 0))):
+            given[slot] = int(top)
+            cut.append(slot)
+    for slot in slots:
+        low = max(levels.get(slot, 0) for levels in window) - limits.max_fall if limits.max_fall is not None else 0
+        if since_s < limits.fall_cooldown_s or any(_share_service(slot, other, scenario) for other in cut):
+            low = now.get(slot, 0)
+        given[slot] = max(given[slot], min(low, now.get(slot, 0)))
+    changed = [slot for slot in slots if given[slot] != want.get(slot, 0)]
+    notes = tuple(f"{_name(s, scenario)}: level {want.get(s, 0)} -> {given[s]}, in force {now.get(s, 0)}" for s in changed)
+    return (_with_levels(wanted, {s: given[s] for s in changed}, scenario), notes) if changed else (wanted, ())
+
+
+def _bounded(slot: Slot, level: int, limits: Limits) -> int:
+    if isinstance(slot, ReplicaKind):
+        return level
+    low = limits.min_levels[slot] if limits.min_levels is not None else 0
+    return max(low, min(level, limits.max_levels[slot]) if limits.max_levels is not None else level)
+
+
+def _levels(deployment: Deployment, scenario: Scenario) -> dict[Slot, int]:
+    """Level of every candidate, and of every other kind that the deployment has (its count, not cut at `max_count`)."""
+    rest: dict[Slot, int] = dict(deployment.replicas.items())
+    levels: dict[Slot, int] = {}
+    for i, candidate in enumerate(scenario.candidates):
+        held = [rest.pop(kind, 0) for kind in candidate.kinds]
+        levels[i] = max((place + 1 for place, n in enumerate(held) if n), default=0) if candidate.sized else held[0]
+    levels.update(rest)
+    return levels
+
+
+def _with_levels(deployment: Deployment, levels: Mapping[Slot, int], scenario: Scenario) -> Deployment:
+    """The deployment with some levels set, and no routes for the services that they host."""
+    replicas = dict(deployment.replicas)
+    for slot, level in levels.items():
+        kinds = _kinds(slot, scenario)
+        for kind in kinds:
+            replicas.pop(kind, None)
+        if level:
+            sized = len(kinds) > 1
+            replicas[kinds[level - 1] if sized else kinds[0]] = 1 if sized else level
+    touched = {name for slot in levels for name in _services(slot, scenario)}
+    routes = {name: shares for name, shares in deployment.routes.items() if name not in touched}
+    return replace(deployment, replicas=replicas, routes=routes)
+
+
+def _kinds(slot: Slot, scenario: Scenario) -> tuple[ReplicaKind, ...]:
+    return (slot,) if isinstance(slot, ReplicaKind) else scenario.candidates[slot].kinds
+
+
+def _services(slot: Slot, scenario: Scenario) -> Iterable[str]:
+    return (name for name in scenario.services if _hosts(_kinds(slot, scenario)[0], name, scenario))
+
+
+def _share_service(a: Slot, b: Slot, scenario: Scenario) -> bool:
+    return not set(_services(a, scenario)).isdisjoint(_services(b, scenario))
+
+
+def _name(slot: Slot, scenario: Scenario) -> str:
+    return str(slot) if isinstance(slot, ReplicaKind) else "+".join(scenario.candidates[slot].variants)
