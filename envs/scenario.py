@@ -173,9 +173,11 @@ class Workload(Part):
 
     trace: str
     scale: Positive | None = None
-    mean_rps: Positive | None = None
+    mean_rps: Positive | None = None  # in place of scale
+    scaling: Literal["superpose", "multiply"] = "superpose"  # more users, whose bursts average; or the same shape, higher
     arrivals: Literal["poisson", "gamma", "weibull", "mmpp", "recorded"] = "poisson"
-    cv: Positive = 1.0
+    cv: Positive = 1.0  # of the gaps, for gamma and weibull
+    states: tuple[tuple[NonNegative, Positive], ...] = ()  # for mmpp: (rate multiplier, mean duration in s), two or more
     seed: Annotated[int, Field(ge=0)] = 0
 
 

@@ -82,6 +82,10 @@ def _workload(scenario: Scenario) -> Iterator[Inconsistency]:
         yield from _unknown(name, scenario.applications, ("workload", name), "application")
         if load.scale is not None and load.mean_rps is not None:
             yield ("workload", name), "give scale or mean_rps, not both"
+        if (load.arrivals == "mmpp") != (len(load.states) > 1):
+            yield ("workload", name, "states"), "two or more states go with `arrivals: mmpp`, and with no other"
+        if load.cv != 1 and load.arrivals not in ("gamma", "weibull"):
+            yield ("workload", name, "cv"), f"cv is for gamma and weibull arrivals, not for {load.arrivals}"
 
 
 def _thresholds(scenario: Scenario) -> Iterator[Inconsistency]:

@@ -26,7 +26,9 @@ from envs.scenario_checks import inconsistencies, path_text
 from envs.scenario_reasons import item_type, reason
 from envs.yaml_lines import YamlFile
 from traces.errors import TraceError
+from traces.generators import GENERATORS
 from traces.readers import read as read_trace
+from traces.splits import read_manifest
 
 FOLDER = Path(__file__).parent / "scenarios"
 _CSV_FIELDS = ("profile", "capacities")
@@ -66,7 +68,7 @@ def find(name_or_path: str | Path) -> Path:
 
 
 def load(name_or_path: str | Path) -> Scenario:
-    """Reads a scenario, by name or from a file.
+    """Reads a scenario, by name or from a file. Trace files are not read yet: `check` does.
 
     Raises:
         ScenarioError: with all that is wrong, line by line.
@@ -78,11 +80,13 @@ def load(name_or_path: str | Path) -> Scenario:
 
 
 def check(name_or_path: str | Path) -> list[Problem]:
-    """All that is wrong with a scenario file and its CSV files, in the order of the lines; empty when it can be loaded."""
+    """All that is wrong with a scenario file, its CSV files and its trace files, in the order of the lines."""
     try:
-        return _read(find(name_or_path))[1]
+        scenario, problems = _read(find(name_or_path))
     except ScenarioError as error:
         return list(error.problems)
+    traces = {load.trace for load in scenario.workload.values()} if scenario else set()
+    return problems + [problem for trace in sorted(traces) if Path(trace).suffix for problem in _trace_problems(trace)]
 
 
 def _read(path: Path) -> tuple[Scenario | None, list[Problem]]:
@@ -141,7 +145,7 @@ def _read_profile(file: YamlFile) -> tuple[Profile | None, list[Problem]]:
 
 
 def _with_trace_files(file: YamlFile, problems: list[Problem]) -> Any:
-    """The workload, trace files (names with a suffix) taken from the folder of the scenario; reads them to check."""
+    """The workload, trace files (names with a suffix) taken from the folder of the scenario."""
     workload = file.data.get("workload")
     if not isinstance(workload, dict):
         return workload
@@ -153,13 +157,24 @@ def _with_trace_files(file: YamlFile, problems: list[Problem]) -> Any:
             load = {**load, "trace": str(path)}
             if not path.is_file():
                 problems.append(_problem(file, ("workload", name, "trace"), f"no such file: {path}"))
-            else:
-                problems += _trace_problems(path)
+        elif isinstance(trace, str) and trace not in GENERATORS:
+            why = _unknown_trace(trace)
+            problems += [_problem(file, ("workload", name, "trace"), why)] if why else []
         found[name] = load
     return found
 
 
-def _trace_problems(path: Path) -> list[Problem]:
+def _unknown_trace(name: str) -> str:
+    """Why a name is neither that of a generator nor of a shared trace; "" where it may be the latter."""
+    try:
+        known = [*GENERATORS, *read_manifest()]
+    except TraceError:  # there is no folder of shared traces here: only a slip of the pen can be told
+        near = difflib.get_close_matches(name, GENERATORS, 1)
+        return f"unknown trace '{name}'; did you mean '{near[0]}'?" if near else ""
+    return "" if name in known else f"unknown trace '{name}'; known: {', '.join(known)}; a file needs its suffix"
+
+
+def _trace_problems(path: str) -> list[Problem]:
     try:
         read_trace(path)
     except TraceError as error:
