@@ -253,9 +253,12 @@ class Replica:
         return [r for server in self.servers for batch in server.flight for r in batch.requests]
 
     def account(self, t: float) -> None:
-        """Counts the time in its state up to t."""
+        """Counts the time held, and the time ready, up to t."""
         self.kind.held_ns += nanoseconds(t - self.held_from)
         self.held_from = t
+        self.account_ready(t)
+
+    def account_ready(self, t: float) -> None:
         if self.state == "ready":
             self.kind.ready_server_ns += nanoseconds(t - self.ready_from) * self.kind.servers
             self.ready_from = t
@@ -707,7 +710,7 @@ class Reference:
             surplus = self._live(kind) - self._wanted(kind)
             if surplus > 0 and not any(kind.services & pending.kind.services for pending in self._replicas("pending")):
                 for replica in self._least_needed(kind)[:surplus]:
-                    replica.account(t)
+                    replica.account_ready(t)
                     replica.state = "draining"
         for service in self.services.values():
             routes = service.new_routes
