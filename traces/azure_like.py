@@ -1,8 +1,7 @@
 """`azure-code-like` (on and off) and `azure-conv-like` (steady): the two Azure LLM services of 2023.
 
 Fitted to `per_trace.azure_llm_2023_code` and `per_trace.azure_llm_2023_conv` of the shared traces' calibration.json (Patel et
-al., Splitwise, ISCA 2024). Both sources last under an hour: nothing is known of their days, and the generators have no daily
-curve.
+al., Splitwise, ISCA 2024). Both sources last under an hour: nothing is known of their days, hence there is no daily curve.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from traces.shapes import bin_starts_s, log_noise, mean_of_quantiles, rates_fram
 
 CODE_BIN_S = 1.0
 CODE_MEAN_RPS = 2.9938
-# Requests per minute over their mean (rate_over_mean_q at 60 s), the 16.3 % of empty minutes (zero_bin_fraction) standing
-# first.
+# Requests per minute over their mean (rate_over_mean_q at 60 s), first the 16.3 % of empty minutes (zero_bin_fraction).
 MINUTE_LEVELS = [0.0, 0.163, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0]
 MINUTE_LOAD = [0.0, 0.0, 0.2, 0.724, 1.68, 2.63, 3.28, 3.518]
 # Five minutes hold one minute of each fifth of the distribution, because counts of 300 s vary little (cv_of_counts 0.179)

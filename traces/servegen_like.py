@@ -37,7 +37,7 @@ MEMORY_600S = 0.7709
 # 0.52, acf_lag10 0.29) when the clients are otherwise independent (their median correlation is 0.04).
 COMMON_LOG_SD = 0.12
 COMMON_MEMORY_600S = 0.93
-LEAST_LOG_SD = 0.2
+LEAST_LOG_SD = 0.2  # of the largest clients, whose published CV is smaller than that of the daily curve
 ARRIVAL_CV = 3.39
 """CV of gamma gaps whose counts have the index of dispersion of the clients together: sqrt of superposed_iod 11.5."""
 

@@ -87,7 +87,6 @@ def read_table(path: Path, required: Mapping[str, Kind], optional: Mapping[str, 
             keep_default_na=False,
             na_values={name: [""] for name, kind in kinds.items() if kind != "text"},
             skip_blank_lines=False,
-            float_precision="round_trip",
         )
     except ValueError as error:
         raise _first_bad_cell(path, body, header, kinds, str(error)) from error

@@ -21,8 +21,9 @@ DURATION_S = [60.0, 120.0, 540.0, 660.0, 900.0, 1500.0, 1740.0]
 PEAK_RATIO = [1.5, 2.35, 4.19, 4.78, 5.07, 5.54, 5.662]
 GAP_S = [600.0, 2790.0, 7200.0, 9000.0, 10800.0, 16200.0, 18000.0]
 PLATEAUS_PER_DAY = 12.6
-# A plateau rises for a third of its time (time to peak 180 s of 540 s), sags a little and falls. A burst is counted only above
-# 1.5 x the base, which cuts its feet off: the whole plateau is longer by this factor.
+# A plateau adds the same load at any hour (a backlog does not follow the day): its ratio is over the mean base. It rises for
+# a third of its time (time to peak 180 s of 540 s), sags a little and falls. A burst is counted only above 1.5 x the base,
+# which cuts its feet off: the whole plateau is longer by this factor.
 OUTLINE_PLACE, OUTLINE_HEIGHT = [0.0, 0.33, 0.85, 1.0], [0.0, 1.0, 0.8, 0.0]
 FEET = 1.12
 # residual: log sd 0.329 in all, of which the plateaus make about 0.317; the rest is the noise of the base.

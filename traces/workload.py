@@ -30,8 +30,8 @@ class Workload:
     """What arrives.
 
     Attributes:
-        trace: a generator's name (`traces.generators.GENERATORS`), a name in the folder of shared traces, or the path of a
-        file. split: "train" or "val" of a shared trace; None for all of it. Files and generators have no splits.
+        trace: name of a generator (`traces.generators.GENERATORS`), name in the folder of shared traces, or path of a file.
+        split: "train" or "val" of a shared trace; None for all of it. Files and generators have no splits.
         start_s: start of the window, in seconds from the start of the split; a multiple of the bin where rates are played.
         length_s: length of the window; None for the rest of the trace (a day for generators).
         scale: how many times the trace's users there are, > 0: thinned below 1, superposed copies above (`traces.scaling`).
