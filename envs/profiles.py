@@ -110,6 +110,15 @@ class Profile:
         self.latency_s = lru_cache(maxsize=None)(self._latency_s)
 
 
+def read_capacities(path: str | Path) -> pd.DataFrame:
+    """Reads a capacity table: columns `CAPACITY_COLUMNS`, numbers as float64.
+
+    Raises:
+        ProfileError: naming each line that is wrong.
+    """
+    return _checked(_read(Path(path)), CAPACITY_COLUMNS, str(path))
+
+
 def _read(path: Path) -> pd.DataFrame:
     """Reads a CSV table of strings; the index of a row is its line in the file. Rows of a wrong length become problems."""
     try:
