@@ -8,6 +8,7 @@ on a global generator, on threads, or on who else draws.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numba import njit
@@ -16,26 +17,38 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX_A = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_B = np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
-_LAYER_MASK = np.uint64(255)
+_LAYER_MASK, _SIGN, _ONE = np.uint64(255), np.uint64(256), np.uint64(1)
 _UNIT = 2.0**-53
 
-# Ziggurat of the exponential density, 256 layers of equal area (Marsaglia and Tsang, J. Stat. Software 5(8), 2000).
-_TAIL = 7.69711747013104972
-_AREA = 0.0039496598225815571993
+# Ziggurats of 256 layers of equal area (Marsaglia and Tsang, J. Stat. Software 5(8), 2000): where the tails begin.
+_EXPONENTIAL_TAIL = 7.69711747013104972
+_NORMAL_TAIL = 3.6541528853610088
 
 
-def _ziggurat() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ziggurat(
+    tail: float, area: float, density: Callable[[float], float], inverse: Callable[[float], float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns each layer's width per unit of 2^-53, the parts below which a point is surely inside, and the edges' heights."""
     edge = np.zeros(257)
-    edge[0] = _AREA / math.exp(-_TAIL)
-    edge[1] = _TAIL
+    edge[0], edge[1] = area / density(tail), tail
     for i in range(2, 256):
-        edge[i] = -math.log(_AREA / edge[i - 1] + math.exp(-edge[i - 1]))
+        edge[i] = inverse(area / edge[i - 1] + density(edge[i - 1]))
     inside = np.array([int(edge[i + 1] / edge[i] * 2.0**53) for i in range(256)], dtype=np.uint64)
-    height = np.array([math.exp(-x) for x in edge])
-    return edge[:256] * _UNIT, inside, height
+    return edge[:256] * _UNIT, inside, np.array([density(x) for x in edge])
 
 
-_WIDTH, _INSIDE, _HEIGHT = _ziggurat()
+_E_WIDTH, _E_INSIDE, _E_HEIGHT = _ziggurat(
+    _EXPONENTIAL_TAIL,
+    (_EXPONENTIAL_TAIL + 1) * math.exp(-_EXPONENTIAL_TAIL),
+    lambda x: math.exp(-x),
+    lambda y: -math.log(y),
+)
+_N_WIDTH, _N_INSIDE, _N_HEIGHT = _ziggurat(
+    _NORMAL_TAIL,
+    _NORMAL_TAIL * math.exp(-(_NORMAL_TAIL**2) / 2) + math.sqrt(math.pi / 2) * math.erfc(_NORMAL_TAIL / math.sqrt(2)),
+    lambda x: math.exp(-x * x / 2),
+    lambda y: math.sqrt(-2 * math.log(y)),
+)
 
 
 @njit(cache=True)
@@ -83,8 +96,8 @@ def exponential(word: np.uint64) -> tuple[np.uint64, float]:
     z = mix(word)
     layer = z & _LAYER_MASK
     part = z >> _S11
-    if part < _INSIDE[layer]:
-        return word, float(part) * _WIDTH[layer]
+    if part < _E_INSIDE[layer]:
+        return word, float(part) * _E_WIDTH[layer]
     return _exponential_edge(word, layer, part)
 
 
@@ -92,14 +105,14 @@ def exponential(word: np.uint64) -> tuple[np.uint64, float]:
 def _exponential_edge(word: np.uint64, layer: np.uint64, part: np.uint64) -> tuple[np.uint64, float]:
     base = 0.0
     while True:
-        x = float(part) * _WIDTH[layer]
-        if part < _INSIDE[layer]:
+        x = float(part) * _E_WIDTH[layer]
+        if part < _E_INSIDE[layer]:
             return word, base + x
         if layer == 0:
-            base += _TAIL
+            base += _EXPONENTIAL_TAIL
         else:
             word, v = uniform(word)
-            if _HEIGHT[layer] + v * (_HEIGHT[layer + np.uint64(1)] - _HEIGHT[layer]) < math.exp(-x):
+            if _E_HEIGHT[layer] + v * (_E_HEIGHT[layer + _ONE] - _E_HEIGHT[layer]) < math.exp(-x):
                 return word, base + x
         word += _STEP
         z = mix(word)
@@ -109,7 +122,7 @@ def _exponential_edge(word: np.uint64, layer: np.uint64, part: np.uint64) -> tup
 
 @njit(cache=True)
 def normal(word: np.uint64) -> tuple[np.uint64, float]:
-    """Draws from the standard normal distribution (Marsaglia's polar method).
+    """Draws from the standard normal distribution.
 
     Args:
         word: the counter, uint64.
@@ -118,13 +131,29 @@ def normal(word: np.uint64) -> tuple[np.uint64, float]:
         The next counter and the variate.
     """
     while True:
-        word, a = uniform(word)
-        word, b = uniform(word)
-        a = 2.0 * a - 1.0
-        b = 2.0 * b - 1.0
-        s = a * a + b * b
-        if 0.0 < s < 1.0:
-            return word, a * math.sqrt(-2.0 * math.log(s) / s)
+        word += _STEP
+        z = mix(word)
+        layer = z & _LAYER_MASK
+        part = z >> _S11
+        x = float(part) * _N_WIDTH[layer]
+        if part >= _N_INSIDE[layer]:
+            word, x, accepted = _normal_edge(word, layer, x)
+            if not accepted:
+                continue
+        return word, -x if z & _SIGN else x
+
+
+@njit(cache=True)
+def _normal_edge(word: np.uint64, layer: np.uint64, x: float) -> tuple[np.uint64, float, bool]:
+    if layer == 0:  # the tail, by Marsaglia's exponential wedge
+        while True:
+            word, a = exponential(word)
+            word, b = exponential(word)
+            a /= _NORMAL_TAIL
+            if 2.0 * b > a * a:
+                return word, _NORMAL_TAIL + a, True
+    word, v = uniform(word)
+    return word, x, _N_HEIGHT[layer] + v * (_N_HEIGHT[layer + _ONE] - _N_HEIGHT[layer]) < math.exp(-0.5 * x * x)
 
 
 @njit(cache=True)

@@ -119,9 +119,8 @@ def _check_widths(path: Path, body: str, width: int) -> None:
         counts = np.array([len(row) for row in csv.reader(io.StringIO(body))])
     else:
         data = np.frombuffer(body.encode(), dtype=np.uint8)
-        ends = np.append(np.flatnonzero(data == ord("\n")), data.size)
-        commas = np.flatnonzero(data == ord(","))
-        counts = np.diff(np.searchsorted(commas, ends), prepend=0) + 1
+        starts = np.concatenate([[0], np.flatnonzero(data == ord("\n")) + 1])
+        counts = np.add.reduceat(data == ord(","), starts, dtype=np.int32) + 1
     wrong = np.flatnonzero(counts != width)
     if wrong.size:
         row = int(wrong[0])

@@ -50,6 +50,27 @@ def test_exponential_tail_beyond_the_last_ziggurat_layer():
     assert out.var() == pytest.approx(1.0, abs=3e-3)
 
 
+def test_normal_tails_beyond_the_last_ziggurat_layer():
+    out = np.empty(20_000_000)
+    _many(normal, np.uint64(6), out)
+    tail = 3.6541528853610088
+    for beyond in (out[out > tail], -out[out < -tail]):
+        expected = out.size * stats.norm.sf(tail)
+        assert beyond.size == pytest.approx(expected, abs=4.5 * np.sqrt(expected))
+        assert stats.kstest(beyond, lambda x: 1 - stats.norm.sf(x) / stats.norm.sf(tail)).pvalue > 1e-3
+    assert out.mean() == pytest.approx(0.0, abs=1e-3)
+    assert out.var() == pytest.approx(1.0, abs=2e-3)
+
+
+def test_the_whole_ziggurats_hold_to_a_fine_histogram():
+    # Every layer's edge: a wrong table shows as a step in the density. 400 equally likely cells, chi-squared.
+    for draw, law in ((exponential, stats.expon), (normal, stats.norm)):
+        out = np.empty(4_000_000)
+        _many(draw, np.uint64(77), out)
+        counts = np.histogram(law.cdf(out), np.linspace(0, 1, 401))[0]
+        assert stats.chisquare(counts).pvalue > 1e-3
+
+
 @pytest.mark.parametrize("shape", [0.02, 0.25, 0.9, 1.0, 3.7, 120.0])
 def test_gamma_follows_its_distribution(shape):
     out = np.empty(COUNT)

@@ -3,6 +3,8 @@
 Tolerances are wider than the spread over seeds, and narrower than the differences between the traces.
 """
 
+import json
+
 import numpy as np
 import pytest
 from trace_statistics import (
@@ -14,6 +16,7 @@ from trace_statistics import (
     log_residual,
 )
 
+from traces import azure_like, generators, servegen_like, twitter_like
 from traces.errors import TraceError
 from traces.generators import GENERATORS, generate
 from traces.readers import bin_length_s
@@ -165,3 +168,35 @@ def test_the_statistics_restate_the_published_ones(shared_root):
     found = bursts(minutes)
     assert found["duration_s"].median() == 540
     assert found["peak_ratio"].median() == pytest.approx(4.19, rel=0.02)
+
+
+def test_constants_are_those_of_the_calibration_file(shared_root):
+    calibration = json.loads((shared_root / "calibration.json").read_text())
+    traces, presets = calibration["per_trace"], calibration["generator_presets"]
+    twitter, servegen = traces["twitter_2021"], traces["servegen_m_small"]
+    assert [list(term) for term in twitter_like.DAILY] == twitter["diurnal"]["fourier_cos_sin_h1_h4"]
+    for ours, name in (
+        (twitter_like.LEVELS, "quantile_levels"),
+        (twitter_like.DURATION_S, "duration_s_q"),
+        (twitter_like.PEAK_RATIO, "peak_ratio_q"),
+        (twitter_like.GAP_S, "gap_start_to_start_s_q"),
+    ):
+        assert ours[1:-1] == twitter["bursts"][name]
+    assert twitter["bursts"]["per_day"] == twitter_like.PLATEAUS_PER_DAY
+    assert twitter["residual"]["ar1_lag1"] == twitter_like.NOISE_MEMORY_60S
+    assert twitter["mean_rate_rps"] == twitter_like.MEAN_RPS
+    assert traces["azure_llm_2023_code"]["mean_rate_rps"] == azure_like.CODE_MEAN_RPS
+    assert traces["azure_llm_2023_conv"]["mean_rate_rps"] == azure_like.CONV_MEAN_RPS
+    assert azure_like.MINUTE_LOAD[2:-1] == traces["azure_llm_2023_code"]["rate_over_mean_q"]["q"][3:-1]
+    assert servegen["diurnal"]["knots_48"] == servegen_like.DAILY
+    assert servegen["mean_rate_rps"] == servegen_like.MEAN_RPS
+    assert servegen["residual"]["ar1_lag1"] == servegen_like.MEMORY_600S
+    assert servegen["clients"]["cv_of_600s_rate_top20_q_10_50_90"] == servegen_like.RATE_CV
+    sizes = calibration["model_popularity"]["servegen_m_small_clients"]["shares_sorted"]
+    assert SHARES[: len(sizes)] == sizes
+    assert traces["azure_llm_2024_code"]["diurnal"]["knots_48"] == generators.DIURNAL_KNOTS
+    assert presets["office_hours_llm"]["weekend_factor"] == generators.DIURNAL_WEEKEND
+    assert presets["office_hours_llm"]["residual_log_sd"] == generators.DIURNAL_LOG_SD
+    assert presets["office_hours_llm"]["residual_ar1_600s"] == generators.DIURNAL_MEMORY_600S
+    assert presets["flash_crowd"]["burst_peak_ratio_q50_q90_max"] == generators.SPIKE_PEAK_RATIO[1:]
+    assert presets["flash_crowd"]["burst_duration_s_q50_q90"] == generators.SPIKE_DURATION_S[1:3]
