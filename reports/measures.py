@@ -40,8 +40,12 @@ class Measure:
         """A stored number as people read it; a dash where it is missing."""
         if not math.isfinite(value):
             return "–"
+        return self._write(value, self._digits(abs(value * self.scale)), sign, unit)
+
+    def _write(self, value: float, digits: int, sign: bool, unit: bool) -> str:
         shown = value * self.scale
-        digits = self._digits(abs(shown))
+        if abs(shown) < 0.5 * 10.0**-digits:
+            shown, sign = 0.0, False  # no "-0.00"
         text = f"{shown:+.{digits}f}" if sign else f"{shown:.{digits}f}"
         return f"{text.replace('-', '−')}{' ' + self.shown_unit if unit and self.shown_unit else ''}"
 
@@ -56,7 +60,8 @@ class Measure:
         """An interval as people read it, without its unit; empty where there is none."""
         if not (math.isfinite(low) and math.isfinite(high)):
             return ""
-        return f"[{self.show(low, sign=sign, unit=False)}, {self.show(high, sign=sign, unit=False)}]"
+        digits = self._digits(max(abs(low), abs(high)) * self.scale)
+        return f"[{self._write(low, digits, sign, False)}, {self._write(high, digits, sign, False)}]"
 
 
 REWARD = Measure("reward", "reward", "", +1, "Reward", "mean reward of an interval, by the scenario's weights")
@@ -70,4 +75,4 @@ DECISION_P50 = Measure("decision time p50", "decision_p50_s", "s", -1, "Decision
 DECISION_P99 = Measure("decision time p99", "decision_p99_s", "s", -1, "Decision p99", "99th percentile of the wall time of one decision")
 
 MEASURES = (REWARD, VIOLATIONS, ACCURACY, COST, CHANGE, LATENCY_P99, DECISION_P50, DECISION_P99)
-COMPARED = (REWARD, VIOLATIONS, ACCURACY, COST)  # pair by pair
+COMPARED = (REWARD, VIOLATIONS, ACCURACY, COST, LATENCY_P99)  # pair by pair

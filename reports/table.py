@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -16,15 +17,16 @@ WIDTH = 110
 
 def terminal_table(comparison: Comparison) -> Table:
     """A rich table: each number with its 95 % interval under it, the best of a column and its ties in bold."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0), header_style="bold", show_edge=False)
-    table.add_column("policy", no_wrap=True, overflow="ellipsis", max_width=24)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, header_style="bold", show_edge=False, leading=1)
+    table.add_column("policy", no_wrap=True, overflow="ellipsis", max_width=18, min_width=12)
     for measure in SHOWN:
-        table.add_column(measure.name, justify="right", no_wrap=True)
+        unit = f"\n{measure.shown_unit}{' of budget' if measure is COST else ''}" if measure.shown_unit else ""
+        table.add_column(f"{measure.name}{unit}", justify="right", no_wrap=True)
     reference = comparison.reference
     if len(comparison.policies) > 1:
-        table.add_column(f"reward − {reference[:14]}", justify="right", no_wrap=True)
-        table.add_column("better", justify="right", no_wrap=True)
-    table.add_column("decision\np50 / p99", justify="right", no_wrap=True)
+        table.add_column(f"reward against\n{reference}", justify="right", no_wrap=True)
+        table.add_column("better\nin", justify="right", no_wrap=True)
+    table.add_column("decision\np50, p99", justify="right", no_wrap=True)
     best = {m.name: tied_for_best(comparison, m) for m in SHOWN} if len(comparison.policies) > 1 else {}
     for policy in comparison.policies:
         cells = [Text.assemble(policy, "\n", (calibration(comparison, policy), "dim"))]
@@ -57,7 +59,7 @@ def frame(comparison: Comparison) -> pd.DataFrame:
 
 def _cell(comparison: Comparison, measure: Measure, policy: str, bold: bool) -> Text:
     found = comparison.estimate(measure.name, policy)
-    return Text.assemble((measure.show(found.value), "bold" if bold else ""), "\n", (measure.interval(found.low, found.high), "dim"))
+    return Text.assemble((measure.show(found.value, unit=False), "bold" if bold else ""), "\n", (measure.interval(found.low, found.high), "dim"))
 
 
 def _against(comparison: Comparison, policy: str, reference: str) -> list[Text]:

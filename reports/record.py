@@ -1,0 +1,109 @@
+"""The JSON record of a run: command, machine and versions once at the top, then one row per number.
+
+Every command that takes ``--json FILE`` writes this shape: ``{"command", "machine", "versions", ..., "rows": [{"figure", "value",
+"unit", "target", "peer", "how", ...}]}``. Missing numbers are null, never NaN, so that any JSON reader takes the file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PACKAGES = ("numpy", "pandas", "numba", "scipy", "gymnasium", "stable-baselines3", "torch")
+HOUSE = Path(__file__).resolve().parents[1]
+
+
+def record(rows: Iterable[Mapping[str, Any]], argv: Sequence[str], **parts: Any) -> dict[str, Any]:
+    """The record of a run, ready for `write`.
+
+    Args:
+        rows: one mapping per number; ``target`` and ``peer`` are added as null where they are absent.
+        argv: the program and its arguments.
+        parts: further entries of the top level, placed before the rows.
+    """
+    filled = [{"figure": None, "value": None, "unit": "", "target": None, "peer": None, "how": "", **row} for row in rows]
+    return plain({"command": command(argv), "machine": machine(), "versions": versions(), **parts, "rows": filled})
+
+
+def write(path: Path, document: Mapping[str, Any]) -> None:
+    """Writes a record; a reader never sees half a file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(path.name + ".part")
+    scratch.write_text(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    scratch.replace(path)
+
+
+def command(argv: Sequence[str]) -> str:
+    """The command line that made the run, as one would type it."""
+    program = Path(argv[0])
+    return shlex.join(["python", str(program.relative_to(HOUSE) if program.is_relative_to(HOUSE) else program.name), *argv[1:]])
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows it: numpy numbers become plain ones, nan and infinity null, mappings and sequences are followed."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(v) for v in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None else str(value)
+
+
+@cache
+def machine() -> dict[str, Any]:
+    """Processor, cores this process may use, memory and system."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    return {"processor": _processor(), "cores": cores, "memory_bytes": memory, "system": f"{platform.system()} {platform.release()}"}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Tidal's commit, Python, and the libraries that numbers hang on."""
+    found = {"tidal": _commit(), "python": sys.version.split()[0]}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str:
+    """Short commit of the checkout, with '+' where files differ from it; 'unknown' outside one."""
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(HOUSE), *words], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
