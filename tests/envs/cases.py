@@ -273,9 +273,12 @@ class _Cases:
     def _deployments(self, scenario: Scenario, extra: list[ReplicaKind]) -> list[tuple[float, Deployment]]:
         dice = self.dice("deployments")
         times = sorted({self.time(dice, 0.0, HORIZON_S - 1) for _ in range(dice.integers(2, 7))} | {0.0})
-        deployments = []
+        deployments: list[tuple[float, Deployment]] = []
         for i, t in enumerate(times[0 if dice.random() < 0.5 else 1:]):
             mine = self.dice("deployment", i)
+            if deployments and mine.random() < 0.2:  # the same again, as a policy that keeps what it has
+                deployments.append((t, deployments[-1][1]))
+                continue
             replicas = dict(scenario.deployment(
                 [int(mine.integers(c.levels)) if mine.random() < 0.6 else c.levels - 1 for c in scenario.candidates]).replicas)
             for kind in extra:
