@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.signal import lfilter
 
 DAY_S = 86400.0
 
@@ -88,6 +87,8 @@ def log_noise(rng: np.random.Generator, bins: int, log_sd: float, memory: float,
     Returns:
         float64 (streams, bins), positive.
     """
+    from scipy.signal import lfilter  # here, because it takes longer to import than everything else in this room
+
     steps = rng.standard_normal((streams, bins))
     steps[:, 1:] *= np.sqrt(1 - memory**2)
     log = log_sd * lfilter([1.0], [1.0, -memory], steps, axis=1)
