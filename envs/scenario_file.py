@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from envs.profiles import Profile, ProfileError
 from envs.scenario import Scenario, with_lone_services
 from envs.scenario_checks import Path as PartPath
 from envs.scenario_checks import inconsistencies, path_text
-from envs.scenario_reasons import item_type, reason
+from envs.scenario_reasons import is_table, item_type, reason
 from envs.yaml_lines import YamlFile
 from traces.errors import TraceError
 from traces.generators import GENERATORS
@@ -186,11 +187,11 @@ def _draft(data: Mapping[str, Any]) -> Scenario:
     """The scenario as far as its parts are sound in themselves; parts that are not are None."""
     fields: dict[str, Any] = {}
     for name, field in Scenario.model_fields.items():
-        item = item_type(field.annotation)
         value = data.get(name, field.default)
-        if item and isinstance(value, Mapping):
+        table, item = is_table(field.annotation), item_type(field.annotation)
+        if table and isinstance(value, Mapping):
             fields[name] = {str(key): _sound(item, entry) for key, entry in value.items()}
-        elif item and isinstance(value, (list, tuple)):
+        elif item and not table and isinstance(value, (list, tuple)):
             fields[name] = tuple(_sound(item, entry) for entry in value)
         else:
             fields[name] = value if name == "profile" else _sound(field.annotation, value)
@@ -199,6 +200,11 @@ def _draft(data: Mapping[str, Any]) -> Scenario:
 
 def _sound(annotation: Any, value: Any) -> Any:
     try:
-        return TypeAdapter(annotation).validate_python(value)
+        return _adapter(annotation).validate_python(value)
     except ValidationError:
         return None
+
+
+@cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation)

@@ -12,10 +12,15 @@ from envs.scenario_checks import Path
 
 def item_type(annotation: Any) -> Any:
     """The type of the entries of a Mapping[str, X] or a tuple[X, ...]; None for any other type."""
-    origin, args = get_origin(annotation), get_args(annotation)
-    if origin is not None and isinstance(origin, type) and issubclass(origin, (Mapping, tuple)):
-        return args[1] if issubclass(origin, Mapping) else args[0]
-    return None
+    if is_table(annotation):
+        return get_args(annotation)[1]
+    return get_args(annotation)[0] if get_origin(annotation) is tuple else None
+
+
+def is_table(annotation: Any) -> bool:
+    """True for a Mapping[str, X]."""
+    origin = get_origin(annotation)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
 def reason(error: Any) -> str:

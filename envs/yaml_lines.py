@@ -26,9 +26,9 @@ class YamlFile:
         self.problems: list[Problem] = []
         self._root: yaml.Node | None = None
         try:
-            text = path.read_text(encoding="utf-8")
-            self._root = yaml.compose(text, Loader=yaml.SafeLoader)
-            self.data = yaml.safe_load(text)
+            loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+            self._root = loader.get_single_node()
+            self.data = loader.construct_document(self._root) if self._root else None
         except OSError as error:
             self._add(0, "", f"{error.strerror}")
         except UnicodeDecodeError:

@@ -53,8 +53,8 @@ def _fit(arguments: argparse.Namespace) -> int:
         fitted_rps = {n: rps for n, rps in measured_rps.items() if not arguments.cores or n in arguments.cores}
         fit = fit_service_time(fitted_rps, arguments.slo_s)
         error_ratio = capacity_error_ratio(measured_rps, fit.service_s, arguments.slo_s)
-        errors = f"{fit.error_ratio:.1%} of the {len(fitted_rps)} capacities fitted, {error_ratio:.1%} of all {len(measured_rps)}"
-        print(f"{variant}: {fit.service_s:g} s; sum of errors {errors}", file=sys.stderr)
+        print(f"{variant}: {fit.service_s:g} s; sum of errors {fit.error_ratio:.1%} of the capacities fitted, "
+              f"{error_ratio:.1%} of all {len(measured_rps)}", file=sys.stderr)
         lines.append(f"{variant},cpu,,1,1,1,0,{fit.service_s:g}")
     text = "\n".join(lines) + "\n"
     if arguments.out:
