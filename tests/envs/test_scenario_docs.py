@@ -1,0 +1,51 @@
+"""docs/scenarios.md tells every field of a scenario with its default, and its examples are true."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from envs import scenario
+from envs.scenario import Part, Scenario
+from traces.generators import GENERATORS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
+PARTS = {part.__name__: part for part in Part.__subclasses__() if part.__module__ == scenario.__name__}
+
+
+def rows(part):
+    """The table of a part: field -> [unit, default, meaning]."""
+    section = re.search(rf"^### {part}\n(.*?)(?=^### |\Z)", PAGE, re.M | re.S).group(1)
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| `")]
+    return {row[0].strip("`"): row[1:] for row in cells}
+
+
+def default_text(field):
+    """How the page writes a default; None where it says it in words."""
+    value = field.default
+    if field.is_required():
+        return "required"
+    if isinstance(value, Part) or value == scenario.Device.model_fields["memory_bytes"].default:
+        return None
+    if isinstance(value, (tuple, Mapping)):
+        return None if value else "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else f"{value:g}" if isinstance(value, (int, float)) else value
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_field_is_documented_with_its_default(part):
+    table, fields = rows(part), PARTS[part].model_fields
+    assert list(table) == [*fields, "capacities"] if PARTS[part] is Scenario else list(table) == list(fields)
+    wrong = {name: default_text(field) for name, field in fields.items() if default_text(field) not in (None, table[name][1])}
+    assert wrong == {}
+    units = {"_s": "s", "_bytes": "bytes", "_rps": "req/s", "_ratio": "ratio"}
+    for name in fields:
+        suffix = next((s for s in units if name.endswith(s)), None)
+        assert suffix is None or table[name][0] == units[suffix]
+
+
+def test_every_generator_is_named():
+    assert re.findall(r"`([a-z-]+)`", rows("Workload")["trace"][2].split(")")[0]) == list(GENERATORS)
