@@ -8,9 +8,12 @@ import pytest
 
 from envs import scenario
 from envs.scenario import Part, Scenario
+from envs.scenario_file import check
 from traces.generators import GENERATORS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+PAGE = (ROOT / "docs" / "scenarios.md").read_text()
 PARTS = {part.__name__: part for part in Part.__subclasses__() if part.__module__ == scenario.__name__}
 
 
@@ -49,3 +52,12 @@ def test_every_field_is_documented_with_its_default(part):
 
 def test_every_generator_is_named():
     assert re.findall(r"`([a-z-]+)`", rows("Workload")["trace"][2].split(")")[0]) == list(GENERATORS)
+
+
+def test_the_problems_shown_are_those_that_check_prints(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text, table = ((EXAMPLES / name).read_text() for name in ("own_scenario.yaml", "own_profile.csv"))
+    Path("my.yaml").write_text(text.replace("accuracy: 0.90", "accuracy: 90").replace("[large, small], slo", "[large, tiny], slo"))
+    Path("own_profile.csv").write_text(table.replace("0.070", "-1"))
+    shown = re.findall(r"^    ((?:my\.yaml|own_profile\.csv):.*)$", PAGE, re.M)
+    assert [str(problem) for problem in check("my.yaml")] == shown
