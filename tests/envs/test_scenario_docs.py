@@ -57,7 +57,8 @@ def test_every_generator_is_named():
 def test_the_problems_shown_are_those_that_check_prints(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text, table = ((EXAMPLES / name).read_text() for name in ("own_scenario.yaml", "own_profile.csv"))
-    Path("my.yaml").write_text(text.replace("accuracy: 0.90", "accuracy: 90").replace("[large, small], slo", "[large, tiny], slo"))
+    wrong = text.replace("accuracy: 0.90", "accuracy: 90").replace("[large, small], slo", "[large, tiny], slo")
+    Path("my.yaml").write_text(wrong)
     Path("own_profile.csv").write_text(table.replace("0.070", "-1"))
     shown = re.findall(r"^    ((?:my\.yaml|own_profile\.csv):.*)$", PAGE, re.M)
     assert [str(problem) for problem in check("my.yaml")] == shown
