@@ -44,12 +44,12 @@ def _core_counts(text: str) -> list[int]:
 
 
 def _fit(arguments: argparse.Namespace) -> int:
-    from envs.profiles import LATENCY_COLUMNS, read_capacities  # read pandas and numba: not for `tidal --help`
+    from envs.profile_table import CAPACITY_COLUMNS, LATENCY_COLUMNS, read_table  # pandas and numba: not for `tidal --help`
     from envs.service_time import capacity_error_ratio, fit_service_time
 
     lines = [f"# Service time (s) of one request on one core, fitted to the P99 <= {arguments.slo_s:g} s capacities of "
              f"{Path(arguments.capacities).name}", ",".join(LATENCY_COLUMNS)]
-    for variant, measured_rps in _by_variant(read_capacities(arguments.capacities)).items():
+    for variant, measured_rps in _by_variant(read_table(arguments.capacities, CAPACITY_COLUMNS)).items():
         fitted_rps = {n: rps for n, rps in measured_rps.items() if not arguments.cores or n in arguments.cores}
         fit = fit_service_time(fitted_rps, arguments.slo_s)
         error_ratio = capacity_error_ratio(measured_rps, fit.service_s, arguments.slo_s)
