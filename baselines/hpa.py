@@ -69,7 +69,7 @@ class HPA(Policy):
 
     Args:
         variant: the variant to scale; None, or one that a service does not have: the most accurate whose candidate carries the
-            mean load of the workload on the whole budget (without a known mean: the variant of the initial deployment).
+            mean load of the workload on the whole budget at the target (without a known mean: the one deployed at first).
         metric: ``busy`` (utilisation of ready servers, Kubernetes' CPU metric) or ``rps`` (offered load per pod).
         target: wanted utilisation; for ``rps`` the wanted share of a pod's capacity.
         window_s: stabilisation window downwards, seconds (Kubernetes: 300).
@@ -98,7 +98,7 @@ class HPA(Policy):
     def reset(self, scenario: Scenario) -> None:
         """Starts afresh; chooses what to scale for each service."""
         self._scenario = scenario
-        self._scalers = [_scaler(scenario, name, self.variant) for name in scenario.services]
+        self._scalers = [_scaler(scenario, name, self.variant, self.target) for name in scenario.services]
         periods_s = [p.period_s for p in (*self.up.policies, *self.down.policies)]
         self.memory_intervals = math.ceil(max(self.up.window_s, self.down.window_s, *periods_s) / scenario.interval_s)
 
@@ -163,7 +163,7 @@ def _hosts(kind: ReplicaKind, service: str, scenario: Scenario) -> bool:
     return any(v in scenario.services[service].variants for v in kind.variants)
 
 
-def _scaler(scenario: Scenario, service: str, variant: str | None) -> _Scaler:
+def _scaler(scenario: Scenario, service: str, variant: str | None, target: float) -> _Scaler:
     """The candidate that a service's autoscaler scales."""
     choices = [made for c in scenario.candidates if (made := _choice(scenario, service, c))]
     if not choices:
@@ -176,7 +176,7 @@ def _scaler(scenario: Scenario, service: str, variant: str | None) -> _Scaler:
     if workload is None or workload.mean_rps is None:
         running = scenario.initial_deployment.replicas
         return max(choices, key=lambda c: sum(k.shape.units * running.get(k, 0) for k in c.candidate.kinds))
-    carrying = [c for c in choices if _full_rps(c) >= workload.mean_rps]
+    carrying = [c for c in choices if target * _full_rps(c) >= workload.mean_rps]
     if not carrying:
         return max(choices, key=_full_rps)
     return max(carrying, key=lambda c: (scenario.variants[c.variant].accuracy, _full_rps(c)))

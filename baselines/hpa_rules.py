@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 TOLERANCE = 0.1  # --horizontal-pod-autoscaler-tolerance
+ROUNDING = 1e-9  # the controller computes in whole milli-units; here a ratio may be a hair off in binary
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def desired_replicas(current: int, values: Sequence[float], target: float, *, mi
         raise ValueError("no ready pod has a metric")
 
     def near(ratio: float) -> bool:
-        return 1 - down.tolerance <= ratio <= 1 + up.tolerance
+        return 1 - down.tolerance - ROUNDING <= ratio <= 1 + up.tolerance + ROUNDING
 
     ratio = sum(values) / len(values) / target
     counted = list(values)
@@ -107,8 +108,8 @@ def desired_replicas(current: int, values: Sequence[float], target: float, *, mi
 
 
 def _exactly(replicas: float) -> float:
-    """A whole number where rounding left it a hair beside one (the controller computes in whole milli-units)."""
-    return round(replicas) if abs(replicas - round(replicas)) < 1e-9 * max(1.0, replicas) else replicas
+    """A whole number where rounding left it a hair beside one."""
+    return round(replicas) if abs(replicas - round(replicas)) < ROUNDING * max(1.0, replicas) else replicas
 
 
 def stabilised(current: int, desired: int, recommendations: Iterable[Recommendation], t_s: float,

@@ -11,19 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from baselines.infadapter import InfAdapter
+from baselines.infadapter import LEAST_LOAD_RPS, InfAdapter
 from baselines.infadapter_ilp import quotas
-from envs.contract import Decision, Observation, Policy, ReplicaKind, Route
+from envs.contract import Decision, Deployment, Observation, Policy, ReplicaKind, Route
 from envs.scenario import Scenario
 
 
 class TwoTimeScales(Policy):
     """A planner's replicas, with routes from the present load and the capacity that is ready now.
 
-    Where the load times the fast margin is more than all that is ready, each kind gets its part by capacity. Where the
-    load or the ready replicas of a service are missing, or none is ready, the planner's own routes stay. A kind that
-    serves several services counts for each in proportion to their loads; of several variants of a service on one kind
-    the first is used.
+    Where the load times the fast margin is more than all that is ready, each kind gets its part by capacity. A kind that
+    serves several services counts for each in proportion to their loads; of several variants of a service on one kind the
+    first is used.
+
+    The planner's own routes stay where the load or the ready replicas of a service are missing, where none is ready, and
+    where a kind that it wants and that has no ready replica comes ready before the next decision: old replicas drain then,
+    so that shares of what is ready now would not last the interval.
 
     Args:
         planner: decides the replicas; None: `InfAdapter` with the settings given.
@@ -56,32 +59,46 @@ class TwoTimeScales(Policy):
     def decide(self, observation: Observation) -> Decision:
         """The planner's decision with fresh routes."""
         slow = self.planner.decide(observation)
-        fast = {name: shares for name in self._scenario.services if (shares := self._routes(name, observation))}
+        wanted = slow.deployment
+        fast = {name: shares for name in self._scenario.services if (shares := self._routes(name, wanted, observation))}
         if not fast:
             return slow
-        deployment = replace(slow.deployment, routes={**slow.deployment.routes, **fast})
+        deployment = replace(wanted, routes={**wanted.routes, **fast})
         return replace(slow, deployment=deployment, reason=f"{slow.reason}; routes over what is ready")
 
-    def _routes(self, service: str, observation: Observation) -> dict[Route, float]:
-        """Shares of a service over its ready kinds; empty where they cannot be told."""
+    def _routes(self, service: str, wanted: Deployment, observation: Observation) -> dict[Route, float]:
+        """Shares of a service over its ready kinds; empty where the planner's routes stay."""
         load_rps = observation.services[service].offered_rps
         hosts = self._ready(service, observation)
-        if math.isnan(load_rps) or not hosts:
+        capacity = [rps for _, _, rps in hosts]
+        if math.isnan(load_rps) or not sum(capacity) or self._changes_soon(service, wanted, observation):
             return {}
         routes = [(kind, variant) for kind, variant, _ in hosts]
-        capacity = [rps for _, _, rps in hosts]
-        wanted_rps = self.fast_margin * load_rps
-        if wanted_rps <= 0 or wanted_rps >= sum(capacity):
-            weights = capacity
-        else:
-            weights = quotas(wanted_rps, [self._scenario.variants[v].accuracy for _, v in routes], capacity)
+        needed_rps = max(self.fast_margin * load_rps, LEAST_LOAD_RPS)
+        weights = capacity
+        if needed_rps < sum(capacity):
+            weights = quotas(needed_rps, [self._scenario.variants[v].accuracy for _, v in routes], capacity)
         return {route: w / sum(weights) for route, w in zip(routes, weights) if w > 0}
+
+    def _changes_soon(self, service: str, wanted: Deployment, observation: Observation) -> bool:
+        """True where a kind without a ready replica gets its first one before the next decision."""
+        for kind in wanted.replicas:
+            seen = observation.kinds.get(kind)
+            if self._variant(service, kind) is None or (seen is not None and seen.ready > 0):
+                continue
+            waited_s = seen.pending_s[0] if seen is not None and seen.pending_s else -self._scenario.decision_delay_s
+            if sum(observation.load_s[v] for v in kind.variants) - waited_s < observation.interval_s:
+                return True
+        return False
+
+    def _variant(self, service: str, kind: ReplicaKind) -> str | None:
+        return next((v for v in self._scenario.services[service].variants if v in kind.variants), None)
 
     def _ready(self, service: str, observation: Observation) -> list[tuple[ReplicaKind, str, float]]:
         """Kinds with a ready replica, the variant that each serves with, and their capacity, req/s."""
         found = []
         for kind, seen in observation.kinds.items():
-            variant = next((v for v in self._scenario.services[service].variants if v in kind.variants), None)
+            variant = self._variant(service, kind)
             if variant is not None and seen.ready > 0:
                 capacity_rps = seen.ready * self._scenario.capacity_rps(kind, variant)
                 found.append((kind, variant, capacity_rps * self._part(kind, service, observation)))

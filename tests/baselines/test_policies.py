@@ -1,0 +1,101 @@
+"""What all policies have in common: the first decision, missing numbers, determinism, settings, time."""
+
+import time
+
+import numpy as np
+import pytest
+from observed import NAN, counted, missing, observe, pod
+
+from baselines.hpa import HPA
+from baselines.infadapter import InfAdapter
+from baselines.static import Static
+from baselines.two_time_scales import TwoTimeScales
+from envs.contract import Deployment
+
+POLICIES = [Static, HPA, InfAdapter, TwoTimeScales]
+
+
+@pytest.fixture(params=["resnet", "counted"])
+def scenario(request, resnet):
+    return resnet if request.param == "resnet" else counted(mean_rps=60)
+
+
+def play(policy, scenario, loads):
+    """Decisions on a row of loads, each taking effect before the next."""
+    policy.reset(scenario)
+    decisions = [policy.decide(missing(scenario))]
+    for i, rps in enumerate(loads):
+        in_force = decisions[-1].deployment
+        decisions.append(policy.decide(observe(scenario, in_force, rps, t_s=30.0 * (i + 1), busy=min(rps / 200, 1.0))))
+    return decisions
+
+
+LOADS = [90, 95, 180, 320, 500, 0, 40, NAN, 60, 60, 60, 60, 60, 5, 5]
+
+
+@pytest.mark.parametrize("make", POLICIES)
+def test_the_first_decision_keeps_the_initial_deployment_with_a_reason(make, scenario):
+    decision = play(make(), scenario, [])[0]
+    assert decision.deployment == scenario.initial_deployment
+    assert decision.reason
+
+
+@pytest.mark.parametrize("make", POLICIES)
+def test_decisions_are_feasible_deterministic_and_forgotten_on_reset(make, scenario):
+    policy = make()
+    once, again, other = (play(p, scenario, LOADS) for p in (policy, policy, make()))
+    assert once == again == other
+    for decision in once:
+        assert isinstance(decision.deployment, Deployment) and decision.reason
+        assert decision.deployment.replicas
+        for name, device in scenario.devices.items():
+            assert decision.deployment.units(name) <= device.budget
+
+
+@pytest.mark.parametrize("make", POLICIES)
+def test_missing_numbers_are_not_zero(make, scenario):
+    policy = make()
+    running = play(policy, scenario, [150, 150])[-1].deployment
+    decision = policy.decide(observe(scenario, running, NAN, t_s=90.0, busy=NAN))
+    assert decision.deployment.replicas == running.replicas
+
+
+@pytest.mark.parametrize("make", POLICIES)
+def test_every_setting_of_the_space_makes_a_policy(make, scenario):
+    for name, values in make.space(scenario).items():
+        for value in values:
+            policy = make(**{name: value})
+            policy.reset(scenario)
+            assert policy.decide(missing(scenario)).reason
+
+
+def test_static_keeps_what_it_is_given(resnet):
+    kept = Deployment({pod("resnet34", 7): 1})
+    assert {d.deployment for d in play(Static(kept), resnet, LOADS)} == {kept}
+
+
+def test_static_space_is_every_single_pod_that_fits(resnet):
+    constants = Static.space(resnet)["deployment"]
+    assert len(constants) == len(set(constants)) == 5 * 19
+    assert all(d.units("cpu") <= 20 for d in constants)
+
+
+def test_static_space_of_two_services_covers_both_within_the_budget():
+    constants = Static.space(counted(services=("see", "hear")))["deployment"]
+    hosted = [{v for kind in d.replicas for v in kind.variants} for d in constants]
+    assert all("hum" in h and h & {"light", "heavy"} for h in hosted)
+    assert all(d.units("cpu") <= 12 for d in constants)
+    assert len(constants) == 10 * 5 - 6 + 4 * 5  # light + hum of more than 12 cores: 10+3..5, 9+4..5, 8+5
+
+
+@pytest.mark.parametrize("make", POLICIES)
+def test_decisions_take_milliseconds(make, resnet):
+    policy = make()
+    play(policy, resnet, [100.0])
+    seen = [observe(resnet, resnet.initial_deployment, float(rps), t_s=30.0 * i) for i, rps in enumerate(range(5, 400, 5))]
+    times = []
+    for observation in seen:
+        start = time.process_time()
+        policy.decide(observation)
+        times.append(time.process_time() - start)
+    assert np.median(times) < 2e-3
