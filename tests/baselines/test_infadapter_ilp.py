@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from published import ACCURACY, CORES, LOAD_S, PREVIOUS, VARIANTS, capacity_rps, choices
 
 from baselines import infadapter_ilp
-from baselines.infadapter_ilp import Choices, most_capacity, objective, quotas, solve, solve_milp
+from baselines.infadapter_ilp import Choices, Plan, most_capacity, objective, quotas, solve, solve_milp
 
 SHORT = {name.removeprefix("resnet"): m for m, name in enumerate(VARIANTS)}
 
@@ -178,6 +178,17 @@ def test_a_search_too_large_goes_to_highs(monkeypatch):
     monkeypatch.setattr(infadapter_ilp, "MOST_NODES", 10)
     plan = solve(choices(), 250, PREVIOUS)
     assert plan.levels == levels_of("18:8+34:2+50:10") and plan.proven
+
+
+def test_the_better_answer_counts_where_neither_is_proven(monkeypatch):
+    nothing = Plan((0,) * 5, (0.0,) * 5, math.nan, feasible=False, proven=False)
+    monkeypatch.setattr(infadapter_ilp, "solve_milp", lambda *_: nothing)
+    monkeypatch.setattr(infadapter_ilp, "MOST_NODES", 60)
+    plan = solve(choices(), 100, PREVIOUS)
+    assert plan.feasible and not plan.proven
+    assert 0.6 < plan.objective <= 0.728001
+    monkeypatch.setattr(infadapter_ilp, "MOST_NODES", 1)
+    assert solve(choices(), 100, PREVIOUS) is nothing
 
 
 def test_ties_are_broken_the_same_way_each_time():
