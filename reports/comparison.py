@@ -1,6 +1,6 @@
 """Comparison of policies on the same windows and seeds: from episodes to every number that a report shows.
 
-The table, the sentences, the page and the JSON file all read the same `figures`, one row per number, so that they cannot differ.
+The table, the sentences, the page and the JSON file all read the same `figures`, one row per number: they cannot differ.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Comparison:
 
     def __post_init__(self) -> None:
         self._rows: dict[tuple[str, str, str, str], Any] = {
-            (row.figure, row.statistic, row.policy, row.peer): row for row in self.figures.itertuples()}
+            (row["figure"], row["statistic"], row["policy"], row["peer"]): row for row in self.figures.to_dict("records")
+        }
 
     def estimate(self, figure: str, policy: str, statistic: str = "mean", peer: str = "") -> Estimate:
         """One number with its interval.
@@ -59,7 +60,12 @@ class Comparison:
             KeyError: there is no such number.
         """
         row = self._rows[figure, statistic, policy, peer]
-        return Estimate(row.value, row.low, row.high)
+        return Estimate(row["value"], row["low"], row["high"])
+
+    def calibrated(self, policy: str) -> bool | None:
+        """Whether a policy's settings are calibrated; None where it has none."""
+        known = self.runs.loc[self.runs["policy"] == policy, "calibrated"].iloc[0]
+        return None if pd.isna(known) else bool(known)
 
     def ranking(self, measure: Measure, figure: str = "") -> list[str]:
         """Policies from the best mean to the worst."""
@@ -81,22 +87,24 @@ def slo_figure(weight: float) -> str:
     return f"reward at w_slo {weight:g}"
 
 
-def compare(episodes: Sequence[Episode], weights: Weights, rng: np.random.Generator, *, reference: str = "",
-            resamples: int = 2000) -> Comparison:
+def compare(
+    episodes: Sequence[Episode], weights: Weights, rng: np.random.Generator, *, reference: str = "", resamples: int = 2000
+) -> Comparison:
     """Makes every number of a report.
 
     Args:
         episodes: of one scenario; each policy once on each (trace, window, seed).
         weights: of the scenario's reward.
         rng: generator of the bootstrap draws.
+        policies: names of all that should have played; those of the episodes by default.
         reference: the policy to hold the others against; the first one by default.
         resamples: bootstrap draws.
 
     Raises:
         ValueError: no window and seed was played by all policies, or the reference is not among them.
     """
-    policies = list(dict.fromkeys(e.policy for e in episodes))
-    runs, left_out = _paired_runs(episodes, policies)
+    policies = list(policies or dict.fromkeys(e.policy for e in episodes))
+    runs, left_out = _paired_runs(episodes, policies) if episodes else (pd.DataFrame(), 0)
     if runs.empty:
         raise ValueError("no window was played to its end by every policy, so there is nothing to compare")
     if reference and reference not in policies:
@@ -108,8 +116,20 @@ def compare(episodes: Sequence[Episode], weights: Weights, rng: np.random.Genera
     rows: list[dict[str, Any]] = []
 
     def add(figure: str, statistic: str, policy: str, peer: str, found: Estimate, unit: str, how: str) -> None:
-        rows.append({"figure": figure, "statistic": statistic, "policy": policy, "peer": peer, "value": found.value,
-                     "low": found.low, "high": found.high, "unit": unit, "n": len(first), "how": how})
+        rows.append(
+            {
+                "figure": figure,
+                "statistic": statistic,
+                "policy": policy,
+                "peer": peer,
+                "value": found.value,
+                "low": found.low,
+                "high": found.high,
+                "unit": unit,
+                "n": len(first),
+                "how": how,
+            }
+        )
 
     for policy in policies:
         for measure in MEASURES:
@@ -127,25 +147,56 @@ def compare(episodes: Sequence[Episode], weights: Weights, rng: np.random.Genera
                 ours, theirs = (tables[p][measure.total].to_numpy(dtype=np.float64) for p in (policy, peer))
                 how = "policy - peer on the same window and seed"
                 add(measure.name, "paired difference", policy, peer, bootstrap.difference(ours, theirs), measure.unit, how)
-                add(measure.name, "paired difference iqm", policy, peer,
-                    bootstrap.difference(ours, theirs, interquartile_mean), measure.unit, how)
-                add(measure.name, "probability of improvement", policy, peer,
-                    bootstrap.improvement(measure.better * ours, measure.better * theirs), "ratio",
-                    "share of windows and seeds on which the policy is better than its peer, ties a half")
+                add(
+                    measure.name,
+                    "paired difference iqm",
+                    policy,
+                    peer,
+                    bootstrap.difference(ours, theirs, interquartile_mean),
+                    measure.unit,
+                    how,
+                )
+                add(
+                    measure.name,
+                    "probability of improvement",
+                    policy,
+                    peer,
+                    bootstrap.improvement(measure.better * ours, measure.better * theirs),
+                    "ratio",
+                    "share of windows and seeds on which the policy is better than its peer, ties a half",
+                )
             for weight in slo_weights:
                 ours, theirs = (_reward_at(tables[p], weights, weight) for p in (policy, peer))
-                add(slo_figure(weight), "paired difference", policy, peer, bootstrap.difference(ours, theirs), "",
-                    f"policy - peer with w_slo {weight:g}")
-    return Comparison(episodes[0].scenario, policies, reference or policies[0], runs, pd.DataFrame(rows), weights,
-                      slo_weights, left_out)
+                add(
+                    slo_figure(weight),
+                    "paired difference",
+                    policy,
+                    peer,
+                    bootstrap.difference(ours, theirs),
+                    "",
+                    f"policy - peer with w_slo {weight:g}",
+                )
+    return Comparison(
+        episodes[0].scenario, policies, reference or policies[0], runs, pd.DataFrame(rows), weights, slo_weights, left_out
+    )
 
 
 def _paired_runs(episodes: Sequence[Episode], policies: list[str]) -> tuple[pd.DataFrame, int]:
     """One row per episode whose window and seed every policy has played, in one order for all policies."""
-    table = pd.DataFrame([{
-        "policy": e.policy, "trace": e.trace, "start_s": e.start_s, "seed": e.seed,
-        "calibrated": e.meta.get("calibrated"), **e.totals,
-        "slo_slope": float(e.intervals["violation_ratio"].fillna(0.0).mean())} for e in episodes])
+    table = pd.DataFrame(
+        [
+            {
+                "policy": e.policy,
+                "trace": e.trace,
+                "start_s": e.start_s,
+                "seed": e.seed,
+                "calibrated": e.meta.get("calibrated"),
+                **e.totals,
+                "slo_slope": float(e.intervals["violation_ratio"].fillna(0.0).mean()),
+            }
+            for e in episodes
+        ]
+    )
     if table.duplicated(["policy", *PAIR]).any():
         raise ValueError("a policy was played twice on one window and seed")
     shared = table.groupby(PAIR)["policy"].transform("count") == len(policies)

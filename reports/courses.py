@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from envs.contract import CPU
 from envs.episode import Episode
 from envs.scenario import Scenario
@@ -20,8 +22,11 @@ def courses(comparison: Comparison, episodes: Sequence[Episode], scenario: Scena
     """The course of every policy on the windows shown, first seed; text that comes again is stored once, in ``texts``."""
     windows, seed = _windows(comparison), comparison.seeds[0]
     shown = {(e.policy, e.trace, e.start_s): e for e in episodes if e.seed == seed}
-    chosen = [[shown[p, trace, start_s] for p in comparison.policies] for trace, start_s in windows
-              if all((p, trace, start_s) in shown for p in comparison.policies)]
+    chosen = [
+        [shown[p, trace, start_s] for p in comparison.policies]
+        for trace, start_s in windows
+        if all((p, trace, start_s) in shown for p in comparison.policies)
+    ]
     played = [e for row in chosen for e in row]
     variants = variant_order(scenario, played)
     columns = 12 + 3 * len(variants)
@@ -34,17 +39,28 @@ def courses(comparison: Comparison, episodes: Sequence[Episode], scenario: Scena
         for episode in row:
             course = timeline(episode, variants, scenario.interval_s, most_points)
             rows = decisions(episode, most_rows)
-            folded, kept, asked = max(folded, course["per_point"]), kept + sum(r["held"] for r in rows), asked + len(episode.decisions)
+            folded, kept, asked = (
+                max(folded, course["per_point"]),
+                kept + sum(r["held"] for r in rows),
+                asked + len(episode.decisions),
+            )
             for r in rows:
                 for name in ("change", "deployment", "reason", "notes"):
                     r[name] = texts.setdefault(r[name], len(texts))
             by_policy[episode.policy] = {**course, "decisions": rows}
         found.append({"trace": row[0].trace, "start_s": row[0].start_s, "policies": by_policy})
     return {
-        "windows": found, "variants": variants, "texts": list(texts), "seed": seed, "interval_s": scenario.interval_s,
+        "windows": found,
+        "variants": variants,
+        "texts": list(texts),
+        "seed": seed,
+        "interval_s": scenario.interval_s,
         "chain": any(len(a.services) > 1 for a in scenario.applications.values()) or len(scenario.services) > 1,
-        "unit": "cores" if set(scenario.devices) == {CPU} else "devices", "budget": sum(d.budget for d in scenario.devices.values()),
-        "note": _note(comparison, len(chosen), seed, folded), "why_note": _why_note(kept, asked)}
+        "unit": "cores" if set(scenario.devices) == {CPU} else "devices",
+        "budget": sum(d.budget for d in scenario.devices.values()),
+        "note": _note(comparison, len(chosen), seed, folded),
+        "why_note": _why_note(kept, asked),
+    }
 
 
 def _windows(comparison: Comparison) -> list[tuple[str, float]]:
@@ -52,9 +68,13 @@ def _windows(comparison: Comparison) -> list[tuple[str, float]]:
     windows = list(comparison.windows.itertuples(index=False, name=None))
     if len(windows) <= MOST_WINDOWS:
         return windows
-    worst = comparison.runs.groupby(["trace", "start_s"])["violation_ratio"].mean().idxmax()
-    spread = {windows[round(i * (len(windows) - 1) / (MOST_WINDOWS - 2))] for i in range(MOST_WINDOWS - 1)}
-    return sorted({*spread, worst})
+    violations = comparison.runs.groupby(["trace", "start_s"])["violation_ratio"].mean()
+    worst = windows[int(np.argmax([violations[w] for w in windows]))]
+    for even in (MOST_WINDOWS, MOST_WINDOWS - 1):
+        shown = {windows[round(i * (len(windows) - 1) / (even - 1))] for i in range(even)} | {worst}
+        if len(shown) <= MOST_WINDOWS:
+            break
+    return sorted(shown)
 
 
 def _note(comparison: Comparison, shown: int, seed: int, folded: int) -> str:
@@ -62,11 +82,15 @@ def _note(comparison: Comparison, shown: int, seed: int, folded: int) -> str:
     if shown < len(comparison.windows):
         parts.append(f"{shown} of {len(comparison.windows)} windows are shown, the one with most violations among them.")
     if folded > 1:
-        parts.append(f"One point is up to {folded} intervals: latencies and queues are the highest of them, violations the share of all "
-                     "their requests, everything else their mean.")
+        parts.append(
+            f"One point is up to {folded} intervals: latencies and queues are the highest of them, "
+            "violations the share of all their requests, everything else their mean."
+        )
     return " ".join(parts)
 
 
 def _why_note(kept: int, asked: int) -> str:
-    text = "What each policy saw, what it changed and the reason that it gave. Decisions that changed nothing are folded into one row."
-    return text if kept >= asked else f"{text} To keep the page small {asked - kept} of {asked} decisions are left out, those that changed nothing first."
+    text = "What each policy met, what it changed and why. Decisions in a row that changed nothing are folded into one."
+    if kept >= asked:
+        return text
+    return f"{text} To keep the page small {asked - kept} of {asked} decisions are left out, those that changed nothing first."

@@ -33,13 +33,16 @@ def page(comparison: Comparison, results: Mapping[str, Any], courses: Mapping[st
     """
     said, scenario = results["verdict"], results["scenario"]
     windows, seeds = len(comparison.windows), len(comparison.seeds)
-    runs = (f"{windows} {'window' if windows == 1 else 'windows'} of {_duration(results['evaluation']['window_s'])}"
-            f" × {seeds} {'seed' if seeds == 1 else 'seeds'}")
+    runs = (
+        f"{windows} {'window' if windows == 1 else 'windows'} of {_duration(results['evaluation']['window_s'])}"
+        f" × {seeds} {'seed' if seeds == 1 else 'seeds'}"
+    )
     fields = {
         "title": html.escape(f"{scenario['name']}: {', '.join(comparison.policies)}"),
         "css": (PAGE / "page.css").read_text(encoding="utf-8"),
         "scenario": html.escape(scenario["name"]),
         "headline": html.escape(said["headline"]),
+        "evidence": html.escape(said["evidence"]),
         "facts": "".join(f"<li>{html.escape(fact)}</li>" for fact in _facts(results, runs)),
         "findings": _list("findings", said["findings"]),
         "caveats": _list("caveats", said["caveats"]),
@@ -51,7 +54,9 @@ def page(comparison: Comparison, results: Mapping[str, Any], courses: Mapping[st
         "why_note": html.escape(courses["why_note"]),
         "command": html.escape(results["command"]),
         "provenance": _provenance(results),
-        "data": _embed({"results": results, "courses": courses, "order": comparison.ranking(REWARD), "reference": comparison.reference}),
+        "data": _embed(
+            {"results": results, "courses": courses, "order": comparison.ranking(REWARD), "reference": comparison.reference}
+        ),
         "script": "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS),
     }
     return Template((PAGE / "page.html").read_text(encoding="utf-8")).substitute(fields)
@@ -64,10 +69,16 @@ def _embed(data: Mapping[str, Any]) -> str:
 
 def _facts(results: Mapping[str, Any], runs: str) -> list[str]:
     evaluation = results["evaluation"]
-    return [f"load: {evaluation['load']}", runs, f"interval {results['scenario']['interval_s']:g} s",
-            ", ".join(f"SLO {slo_s:g} s{f' ({name})' if len(results['scenario']['slo_s']) > 1 else ''}"
-                      for name, slo_s in list(results["scenario"]["slo_s"].items())[:4]),
-            *([f"made {evaluation['made']}"] if evaluation.get("made") else [])]
+    return [
+        f"load: {evaluation['load']}",
+        runs,
+        f"interval {results['scenario']['interval_s']:g} s",
+        ", ".join(
+            f"SLO {slo_s:g} s{f' ({name})' if len(results['scenario']['slo_s']) > 1 else ''}"
+            for name, slo_s in list(results["scenario"]["slo_s"].items())[:4]
+        ),
+        *([f"made {evaluation['made']}"] if evaluation.get("made") else []),
+    ]
 
 
 def _list(name: str, sentences: Sequence[str]) -> str:
@@ -90,7 +101,10 @@ def _table(comparison: Comparison) -> str:
         if several:
             cells.append(_against(comparison, policy))
         fast, slow = (comparison.estimate(m.name, policy).value for m in (DECISION_P50, DECISION_P99))
-        cells.append(f'<td data-value="{fast!r}"><span class="value">{DECISION_P50.show(fast)}</span><small>{DECISION_P99.show(slow)}</small></td>')
+        cells.append(
+            f'<td data-value="{fast!r}"><span class="value">{DECISION_P50.show(fast)}</span>'
+            f"<small>{DECISION_P99.show(slow)}</small></td>"
+        )
         body.append(f"<tr>{''.join(cells)}</tr>")
     return f'<table id="results"><thead><tr>{"".join(heads)}</tr></thead><tbody>{"".join(body)}</tbody></table>'
 
@@ -110,9 +124,12 @@ def _cell(comparison: Comparison, measure: Measure, policy: str, best: bool, end
     if found.low <= found.high:
         drawn += f'<line class="whisker" x1="{at(found.low)}" x2="{at(found.high)}" y1="5" y2="5"/>'
     drawn += f'<circle class="dot" cx="{at(found.value)}" cy="5" r="3"/>' if found.value == found.value else ""
-    return (f'<td{" class=best" if best else ""} data-value="{found.value!r}"><span class="value">{measure.show(found.value, unit=False)}</span>'
-            f'<small>{measure.interval(found.low, found.high) or "&nbsp;"}</small>'
-            f'<svg width="100" height="10" viewBox="0 0 100 10" aria-hidden="true">{drawn}</svg></td>')
+    return (
+        f'<td{" class=best" if best else ""} data-value="{found.value!r}">'
+        f'<span class="value">{measure.show(found.value, unit=False)}</span>'
+        f"<small>{measure.interval(found.low, found.high) or '&nbsp;'}</small>"
+        f'<svg width="100" height="10" viewBox="0 0 100 10" aria-hidden="true">{drawn}</svg></td>'
+    )
 
 
 def _ends(comparison: Comparison, measure: Measure) -> tuple[float, float]:
@@ -123,26 +140,32 @@ def _ends(comparison: Comparison, measure: Measure) -> tuple[float, float]:
 
 def _against(comparison: Comparison, policy: str) -> str:
     if policy == comparison.reference:
-        return '<td><small>reference</small></td>'
+        return "<td><small>reference</small></td>"
     gap = comparison.estimate(REWARD.name, policy, "paired difference", comparison.reference)
     wins = comparison.estimate(REWARD.name, policy, "probability of improvement", comparison.reference)
     mood = ("better" if gap.value > 0 else "worse") if gap.excludes_zero else "level"
-    return (f'<td><span class="value {mood}">{REWARD.show(gap.value, sign=True)}</span><small>{REWARD.interval(gap.low, gap.high, sign=True)}</small>'
-            f"<small>better in {100 * wins.value:.0f} %</small></td>")
+    return (
+        f'<td><span class="value {mood}">{REWARD.show(gap.value, sign=True)}</span>'
+        f"<small>{REWARD.interval(gap.low, gap.high, sign=True)}</small>"
+        f"<small>better in {100 * wins.value:.0f} %</small></td>"
+    )
 
 
 def _sensitivity(comparison: Comparison) -> str:
-    weights = comparison.slo_weights
-    best = {w: set(tied_for_best(comparison, REWARD, slo_figure(w))) if len(comparison.policies) > 1 else set() for w in weights}
+    weights, several = comparison.slo_weights, len(comparison.policies) > 1
+    best = {w: set(tied_for_best(comparison, REWARD, slo_figure(w)) if several else ()) for w in weights}
     ranks = {w: comparison.ranking(REWARD, slo_figure(w)) for w in weights}
-    heads = "".join(f'<th scope="col">w_slo {w:g}{"<small>of the scenario</small>" if w == comparison.weights.slo else ""}</th>' for w in weights)
+    own = {comparison.weights.slo: "<small>of the scenario</small>"}
+    heads = "".join(f'<th scope="col">w_slo {w:g}{own.get(w, "")}</th>' for w in weights)
     body = ""
     for policy in comparison.ranking(REWARD):
         cells = ""
         for w in weights:
             found = comparison.estimate(slo_figure(w), policy)
-            cells += (f'<td{" class=best" if policy in best[w] else ""}><span class="value">{REWARD.show(found.value)}</span>'
-                      f"<small>{_ordinal(ranks[w].index(policy) + 1)} {REWARD.interval(found.low, found.high)}</small></td>")
+            cells += (
+                f'<td{" class=best" if policy in best[w] else ""}><span class="value">{REWARD.show(found.value)}</span>'
+                f"<small>{_ordinal(ranks[w].index(policy) + 1)} {REWARD.interval(found.low, found.high)}</small></td>"
+            )
         body += f'<tr><th scope="row">{html.escape(policy)}</th>{cells}</tr>'
     return f'<table><thead><tr><th scope="col">Policy</th>{heads}</tr></thead><tbody>{body}</tbody></table>'
 
@@ -159,10 +182,11 @@ def _provenance(results: Mapping[str, Any]) -> str:
         "Source": scenario["source"],
         "Reward weights": weights,
         "Load": evaluation["load"],
-        "Windows": ", ".join(f"{w['trace']} from {w['start_s']:g} s" for w in evaluation["windows"]) + f", {evaluation['window_s']:g} s each",
+        "Windows": ", ".join(f"{w['trace']} from {w['start_s']:g} s" for w in evaluation["windows"])
+        + f", {evaluation['window_s']:g} s each",
         "Seeds": ", ".join(map(str, evaluation["seeds"])),
-        "Intervals": f"{evaluation['bootstrap']['resamples']} bootstrap draws of whole windows within their trace, expanded percentiles, "
-                     f"95 %, generator seed {evaluation['bootstrap']['seed']}; each stands for itself, none is widened for the number of comparisons",
+        "Intervals": f"95 %, {evaluation['bootstrap']['resamples']} bootstrap draws of whole windows within their trace, "
+        f"expanded percentiles, generator seed {evaluation['bootstrap']['seed']}; none widened for the number of comparisons",
         "Versions": ", ".join(f"{name} {version}" for name, version in results["versions"].items()),
         "Machine": f"{machine['processor']}, {machine['cores']} cores, {machine['system']}",
     }

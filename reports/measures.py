@@ -65,14 +65,26 @@ class Measure:
 
 
 REWARD = Measure("reward", "reward", "", +1, "Reward", "mean reward of an interval, by the scenario's weights")
-VIOLATIONS = Measure("violations", "violation_ratio", "ratio", -1, "Violations",
-                     "settled requests that were not answered within their SLO: late, rejected, dropped or failed")
-ACCURACY = Measure("accuracy", "accuracy", "ratio", +1, "Accuracy", "accuracy of answers within the SLO, over all settled requests")
+VIOLATIONS = Measure(
+    "violations",
+    "violation_ratio",
+    "ratio",
+    -1,
+    "Violations",
+    "settled requests that were not answered within their SLO: late, rejected, dropped or failed",
+)
+ACCURACY = Measure(
+    "accuracy", "accuracy", "ratio", +1, "Accuracy", "accuracy of answers within the SLO, over all settled requests"
+)
 COST = Measure("cost", "cost", "ratio", -1, "Cost", "resources held, overlap included, over the whole budget all the time")
-CHANGE = Measure("change", "change", "ratio", -1, "Change", "longest load time started, over the longest of the scenario, per interval")
+CHANGE = Measure(
+    "change", "change", "ratio", -1, "Change", "longest load time started, over the longest of the scenario, per interval"
+)
 LATENCY_P99 = Measure("latency p99", "p99_s", "s", -1, "Latency p99", "99th percentile of the latency of all answers")
 DECISION_P50 = Measure("decision time p50", "decision_p50_s", "s", -1, "Decision p50", "median wall time of one decision")
-DECISION_P99 = Measure("decision time p99", "decision_p99_s", "s", -1, "Decision p99", "99th percentile of the wall time of one decision")
+DECISION_P99 = Measure(
+    "decision time p99", "decision_p99_s", "s", -1, "Decision p99", "99th percentile of the wall time of one decision"
+)
 
 MEASURES = (REWARD, VIOLATIONS, ACCURACY, COST, CHANGE, LATENCY_P99, DECISION_P50, DECISION_P99)
 COMPARED = (REWARD, VIOLATIONS, ACCURACY, COST, LATENCY_P99)  # pair by pair

@@ -1,7 +1,7 @@
 """The JSON record of a run: command, machine and versions once at the top, then one row per number.
 
-Every command that takes ``--json FILE`` writes this shape: ``{"command", "machine", "versions", ..., "rows": [{"figure", "value",
-"unit", "target", "peer", "how", ...}]}``. Missing numbers are null, never NaN, so that any JSON reader takes the file.
+Every command that takes ``--json FILE`` writes this shape: ``{"command", "machine", "versions", ..., "rows": [{"figure",
+"value", "unit", "target", "peer", "how", ...}]}``. Missing numbers are null, never NaN: any JSON reader takes the file.
 """
 
 from __future__ import annotations
@@ -52,11 +52,13 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
 def command(argv: Sequence[str]) -> str:
     """The command line that made the run, as one would type it."""
     program = Path(argv[0])
-    return shlex.join(["python", str(program.relative_to(HOUSE) if program.is_relative_to(HOUSE) else program.name), *argv[1:]])
+    return shlex.join(
+        ["python", str(program.relative_to(HOUSE) if program.is_relative_to(HOUSE) else program.name), *argv[1:]]
+    )
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON knows it: numpy numbers become plain ones, nan and infinity null, mappings and sequences are followed."""
+    """A value as JSON knows it: numpy numbers become plain ones, nan and infinity null; containers are followed."""
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
@@ -75,7 +77,12 @@ def machine() -> dict[str, Any]:
     """Processor, cores this process may use, memory and system."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
-    return {"processor": _processor(), "cores": cores, "memory_bytes": memory, "system": f"{platform.system()} {platform.release()}"}
+    return {
+        "processor": _processor(),
+        "cores": cores,
+        "memory_bytes": memory,
+        "system": f"{platform.system()} {platform.release()}",
+    }
 
 
 def _processor() -> str:
@@ -100,8 +107,11 @@ def versions() -> dict[str, str]:
 
 def _commit() -> str:
     """Short commit of the checkout, with '+' where files differ from it; 'unknown' outside one."""
+
     def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(HOUSE), *words], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(HOUSE), *words], capture_output=True, text=True, check=True, timeout=20
+        ).stdout.strip()
 
     try:
         return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")

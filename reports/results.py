@@ -23,26 +23,47 @@ def results(comparison: Comparison, scenario: Scenario, argv: Sequence[str], eva
         argv: the program and its arguments.
         evaluation: how it was played: ``load`` (in words), ``window_s``, ``bootstrap`` (``resamples``, ``seed``), and more.
     """
-    figures = [{**row, "peer": row["peer"] or None, "statistic": str(row["statistic"])} for row in comparison.figures.to_dict("records")]
-    played = {"windows": comparison.windows.to_dict("records"), "seeds": comparison.seeds, "reference": comparison.reference, **evaluation}
+    figures = [
+        {**{str(k): v for k, v in row.items()}, "peer": row["peer"] or None} for row in comparison.figures.to_dict("records")
+    ]
+    played = {
+        "windows": comparison.windows.to_dict("records"),
+        "seeds": comparison.seeds,
+        "reference": comparison.reference,
+        **evaluation,
+    }
     return record(
-        figures, argv, scenario=describe(scenario), evaluation=plain(played), verdict=asdict(verdict(comparison)),
-        policies=comparison.policies, episodes=comparison.runs.drop(columns="slo_slope").to_dict("records"))
+        figures,
+        argv,
+        scenario=describe(scenario),
+        evaluation=plain(played),
+        verdict=asdict(verdict(comparison)),
+        policies=comparison.policies,
+        episodes=comparison.runs.drop(columns="slo_slope").to_dict("records"),
+    )
 
 
 def describe(scenario: Scenario) -> dict[str, Any]:
     """What a reader must know of a scenario, and a digest of all of it."""
     return {
-        "name": scenario.name, "source": scenario.source, "digest": digest(scenario), "interval_s": scenario.interval_s,
-        "weights": scenario.weights.model_dump(), "slo_s": {name: a.slo_s for name, a in scenario.applications.items()},
+        "name": scenario.name,
+        "source": scenario.source,
+        "digest": digest(scenario),
+        "interval_s": scenario.interval_s,
+        "weights": scenario.weights.model_dump(),
+        "slo_s": {name: a.slo_s for name, a in scenario.applications.items()},
         "budget": {name: d.budget for name, d in scenario.devices.items()},
-        "accuracy": {name: v.accuracy for name, v in scenario.variants.items()}}
+        "accuracy": {name: v.accuracy for name, v in scenario.variants.items()},
+    }
 
 
 def digest(scenario: Scenario) -> str:
     """sha256 of everything that a scenario says, its profile's latencies included; equal scenarios have equal digests."""
     said = scenario.model_dump(mode="python", exclude={"profile"})
-    latencies = [[str(kind), v, [scenario.profile.latency_s(v, kind.shape, kind.batch), scenario.capacity_rps(kind, v)]]
-                 for kind in scenario.kinds for v in kind.variants]
+    latencies = [
+        [str(kind), v, [scenario.profile.latency_s(v, kind.shape, kind.batch), scenario.capacity_rps(kind, v)]]
+        for kind in scenario.kinds
+        for v in kind.variants
+    ]
     text = json.dumps([plain(said), plain(latencies)], sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Timelines for the page: the course of one episode as short rows of numbers, and its decisions with runs of "no change" folded.
+"""Timelines for the page: the course of one episode as rows of short numbers, and its decisions, "no change" folded.
 
 Down-sampling keeps what a reader looks for: latencies and queues keep the maximum of the intervals that become one point, the
 violation share is that of all requests settled in them, everything else is their mean. Numbers have four significant digits.
@@ -58,15 +58,18 @@ def _replicas(replicas: pd.DataFrame, variants: Sequence[str], ends_s: np.ndarra
     """Means per point of what each variant held at the ends of its intervals."""
     named = replicas.assign(
         interval=np.clip(np.searchsorted(ends_s, replicas["t_s"].to_numpy(dtype=np.float64) - 1e-6), 0, len(ends_s) - 1),
-        variant=[v if v in variants else OTHER for v in replicas["variant"]])
+        variant=[v if v in variants else OTHER for v in replicas["variant"]],
+    )
 
     def course(rows: pd.DataFrame, column: str) -> list[float | None]:
         per_interval = rows.groupby("interval")[column].sum().reindex(range(len(ends_s)), fill_value=0.0)
         return _short(per_interval.groupby(group).mean())
 
     ready = named[named["state"] == "ready"]
-    found: dict[str, Any] = {name: {v: course(ready[ready["variant"] == v], column) for v in variants}
-                             for name, column in (("capacity", "capacity_rps"), ("ready", "units"), ("count", "count"))}
+    found: dict[str, Any] = {
+        name: {v: course(ready[ready["variant"] == v], column) for v in variants}
+        for name, column in (("capacity", "capacity_rps"), ("ready", "units"), ("count", "count"))
+    }
     return found | {state: course(named[named["state"] == state], "units") for state in ("pending", "draining")}
 
 
@@ -90,9 +93,18 @@ def decisions(episode: Episode, most_rows: int) -> list[dict[str, Any]]:
             rows[-1]["decision_ms"] = max(rows[-1]["decision_ms"], slow_ms)
             continue
         numbers = {c.removeprefix("detail_"): _digits(float(record[c])) for c in columns if pd.notna(record[c])}
-        rows.append({"t_s": float(record["t_s"]), "held": 1, "change": "" if before is None else _difference(before, now),
-                     "deployment": str(record["deployment"]), "reason": str(record["reason"]), "notes": notes,
-                     "decision_ms": slow_ms, "details": numbers})
+        rows.append(
+            {
+                "t_s": float(record["t_s"]),
+                "held": 1,
+                "change": "" if before is None else _difference(before, now),
+                "deployment": str(record["deployment"]),
+                "reason": str(record["reason"]),
+                "notes": notes,
+                "decision_ms": slow_ms,
+                "details": numbers,
+            }
+        )
         before = now
     if len(rows) > most_rows:
         ranked = sorted(range(len(rows)), key=lambda i: (not (rows[i]["change"] or rows[i]["notes"]), i))[:most_rows]

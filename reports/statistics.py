@@ -1,13 +1,14 @@
 """Statistics of paired runs: means, interquartile means, bootstrap intervals, paired differences, probability of improvement.
 
 A *run* is one policy on one window of a trace with one seed. Runs of two policies on the same window and seed met the same
-requests, so they are compared pair by pair. Windows are drawn again within their trace (the stratum), and all seeds of a window
-stay together (the cluster): seeds of one window are no independent evidence about other windows. Where a trace has a single
-window its seeds are drawn again, and the interval tells of the randomness of requests alone.
+requests, so they are compared pair by pair. Windows are drawn again within their trace (the stratum), and all seeds of a
+window stay together (the cluster): seeds of one window are no independent evidence about other windows. Where a trace has a
+single window its seeds are drawn again, and the interval tells of the randomness of requests alone.
 
-Sources: Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021 (IQM, stratified
-bootstrap, probability of improvement); Field and Welsh, "Bootstrapping clustered data", JRSS B 2007 (whole clusters); Hesterberg,
-"What Teachers Should Know About the Bootstrap", The American Statistician 2015 (expanded percentiles for small samples).
+Sources: Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021 (IQM,
+stratified bootstrap, probability of improvement); Field and Welsh, "Bootstrapping clustered data", JRSS B 2007 (whole
+clusters); Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 2015 (expanded percentiles
+for small samples).
 """
 
 from __future__ import annotations
@@ -62,8 +63,15 @@ class Bootstrap:
         level: coverage of the intervals.
     """
 
-    def __init__(self, strata: Sequence[str], clusters: Sequence[object], rng: np.random.Generator, *,
-                 resamples: int = 2000, level: float = 0.95) -> None:
+    def __init__(
+        self,
+        strata: Sequence[str],
+        clusters: Sequence[object],
+        rng: np.random.Generator,
+        *,
+        resamples: int = 2000,
+        level: float = 0.95,
+    ) -> None:
         self.level = level
         self.runs = len(strata)
         members: dict[str, dict[object, list[int]]] = {}
@@ -74,7 +82,7 @@ class Bootstrap:
             rows = list(windows.values()) if len(windows) > 1 else [[run] for run in next(iter(windows.values()))]
             table = np.full((len(rows), max(map(len, rows))), self.runs)  # index `runs` is a nan
             for row, runs in enumerate(rows):
-                table[row, :len(runs)] = runs
+                table[row, : len(runs)] = runs
             blocks.append(table[rng.integers(len(rows), size=(resamples, len(rows)))].reshape(resamples, -1))
             degrees += len(rows) - 1
         self._index = np.concatenate(blocks, axis=1) if blocks else np.zeros((resamples, 0), dtype=int)

@@ -33,16 +33,19 @@ def terminal_table(comparison: Comparison) -> Table:
         cells += [_cell(comparison, m, policy, policy in best.get(m.name, [])) for m in SHOWN]
         if len(comparison.policies) > 1:
             cells += _against(comparison, policy, reference)
-        cells.append(Text(f"{DECISION_P50.show(comparison.estimate(DECISION_P50.name, policy).value)}\n"
-                          f"{DECISION_P99.show(comparison.estimate(DECISION_P99.name, policy).value)}"))
+        cells.append(
+            Text(
+                f"{DECISION_P50.show(comparison.estimate(DECISION_P50.name, policy).value)}\n"
+                f"{DECISION_P99.show(comparison.estimate(DECISION_P99.name, policy).value)}"
+            )
+        )
         table.add_row(*cells)
     return table
 
 
 def calibration(comparison: Comparison, policy: str) -> str:
     """'calibrated', 'uncalibrated', or nothing for a policy that has no settings to calibrate."""
-    known = comparison.runs.loc[comparison.runs["policy"] == policy, "calibrated"].iloc[0]
-    return "" if known is None or pd.isna(known) else "calibrated" if known else "uncalibrated"
+    return {None: "", True: "calibrated", False: "uncalibrated"}[comparison.calibrated(policy)]
 
 
 def frame(comparison: Comparison) -> pd.DataFrame:
@@ -59,7 +62,9 @@ def frame(comparison: Comparison) -> pd.DataFrame:
 
 def _cell(comparison: Comparison, measure: Measure, policy: str, bold: bool) -> Text:
     found = comparison.estimate(measure.name, policy)
-    return Text.assemble((measure.show(found.value, unit=False), "bold" if bold else ""), "\n", (measure.interval(found.low, found.high), "dim"))
+    return Text.assemble(
+        (measure.show(found.value, unit=False), "bold" if bold else ""), "\n", (measure.interval(found.low, found.high), "dim")
+    )
 
 
 def _against(comparison: Comparison, policy: str, reference: str) -> list[Text]:
@@ -68,5 +73,9 @@ def _against(comparison: Comparison, policy: str, reference: str) -> list[Text]:
     gap = comparison.estimate(REWARD.name, policy, "paired difference", reference)
     wins = comparison.estimate(REWARD.name, policy, "probability of improvement", reference)
     style = ("green" if gap.value > 0 else "red") if gap.excludes_zero else ""
-    return [Text.assemble((REWARD.show(gap.value, sign=True), style), "\n", (REWARD.interval(gap.low, gap.high, sign=True), "dim")),
-            Text(f"{100 * wins.value:.0f} %")]
+    return [
+        Text.assemble(
+            (REWARD.show(gap.value, sign=True), style), "\n", (REWARD.interval(gap.low, gap.high, sign=True), "dim")
+        ),
+        Text(f"{100 * wins.value:.0f} %"),
+    ]

@@ -19,12 +19,14 @@ class Verdict:
     """Sentences.
 
     Attributes:
-        headline: one sentence on reward.
+        headline: who is ahead on reward, without numbers.
+        evidence: the numbers behind it.
         findings: violations, cost, trade-offs, the weight of violations.
         caveats: what a reader must know before believing it.
     """
 
     headline: str
+    evidence: str
     findings: tuple[str, ...]
     caveats: tuple[str, ...]
 
@@ -32,63 +34,69 @@ class Verdict:
 def verdict(comparison: Comparison) -> Verdict:
     """Says what the numbers say, and no more."""
     if len(comparison.policies) == 1:
-        return Verdict(_alone(comparison), (), _caveats(comparison))
-    findings = [_on(comparison, measure, word) for measure, word in
-                ((VIOLATIONS, "has the fewest violations"), (COST, "costs least"), (ACCURACY, "is most accurate"))]
+        alone = f"{comparison.policies[0]}, with nothing to compare it with."
+        return Verdict(alone, _alone(comparison), (), _caveats(comparison))
+    findings = [
+        " ".join(_on(comparison, measure, word))
+        for measure, word in ((VIOLATIONS, "has the fewest violations"), (COST, "costs least"), (ACCURACY, "is most accurate"))
+    ]
     findings += [*_dominated(comparison), _sensitivity(comparison)]
-    return Verdict(_on(comparison, REWARD, "earns the most reward"), tuple(findings), _caveats(comparison))
+    return Verdict(*_on(comparison, REWARD, "earns the most reward"), tuple(findings), _caveats(comparison))
 
 
 def tied_for_best(comparison: Comparison, measure: Measure, figure: str = "") -> list[str]:
     """The best policy, and after it those whose paired difference from it is not told from zero, best first."""
     figure = figure or measure.name
     best, *others = comparison.ranking(measure, figure)
-    return [best, *(p for p in others
-                    if not comparison.estimate(figure, best, "paired difference", p).excludes_zero)]
+    return [best, *(p for p in others if not comparison.estimate(figure, best, "paired difference", p).excludes_zero)]
 
 
 def _alone(comparison: Comparison) -> str:
     policy = comparison.policies[0]
     parts = [f"{m.name} {_with_interval(comparison, m, policy)}" for m in (REWARD, VIOLATIONS, ACCURACY, COST)]
-    return f"{policy}: {', '.join(parts)}."
+    return f"{', '.join(parts).capitalize()}."
 
 
-def _on(comparison: Comparison, measure: Measure, claim: str) -> str:
+def _on(comparison: Comparison, measure: Measure, claim: str) -> tuple[str, str]:
+    """A claim, and its numbers."""
     best, *others = comparison.ranking(measure)
     tied = tied_for_best(comparison, measure)
     if len(tied) == len(comparison.policies):
         spread = comparison.estimate(measure.name, best, "paired difference", others[-1])
         if spread.value == 0:
-            return f"On {measure.name} all are equal: {measure.show(comparison.estimate(measure.name, best).value)}."
-        shown = f"{measure.show(abs(spread.value))} {_span(measure, spread)}"
-        return f"On {measure.name} no policy is told apart: {best} and {others[-1]} differ by {shown.strip()}."
+            return f"On {measure.name} all are equal.", f"{measure.show(comparison.estimate(measure.name, best).value)} each."
+        shown = measure.show(spread.value, sign=True, unit=False)
+        told = f"{shown} {measure.interval(spread.low, spread.high, sign=True)}".strip()
+        return (
+            f"On {measure.name} no policy is told apart from the best.",
+            f"{best} and {others[-1]} differ by {told}{_points(measure)}.",
+        )
     if len(tied) > 1:
         rest = next(p for p in others if p not in tied)
-        return (f"On {measure.name} {_list(tied)} lead and are not told apart "
-                f"({', '.join(measure.show(comparison.estimate(measure.name, p).value) for p in tied)}); "
-                f"{_ahead(comparison, measure, best, rest)}.")
-    runner = others[0]
-    return f"{best} {claim}, {_with_interval(comparison, measure, best)}: {_ahead(comparison, measure, best, runner, short=True)}."
+        values = _list([f"{p} ({measure.show(comparison.estimate(measure.name, p).value)})" for p in tied])
+        return (
+            f"On {measure.name} {_list(tied)} lead and are not told apart.",
+            f"{values}: {best} has {_ahead(comparison, measure, best, rest)}.",
+        )
+    next_ = f"{_ahead(comparison, measure, best, others[0])}{', the next' if len(others) > 1 else ''}"
+    return f"{best} {claim}.", f"{measure.label} {_with_interval(comparison, measure, best)}, {next_}."
 
 
-def _ahead(comparison: Comparison, measure: Measure, best: str, other: str, short: bool = False) -> str:
+def _ahead(comparison: Comparison, measure: Measure, best: str, other: str) -> str:
     """'0.021 [0.015, 0.027] more than hpa'."""
     gap = comparison.estimate(measure.name, best, "paired difference", other)
     low, high = sorted((abs(gap.low), abs(gap.high)))
-    unit = " points" if measure.unit == "ratio" else ""
-    size = f"{measure.show(abs(gap.value), unit=False)} {measure.interval(low, high)}{unit}"
-    words = f"{size} {'more' if gap.value > 0 else 'less'} than {other}"
-    return f"{words}, the next" if short and len(comparison.policies) > 2 else words if short else f"{best} has {words}"
+    size = f"{measure.show(abs(gap.value), unit=False)} {measure.interval(low, high)}{_points(measure)}"
+    return f"{size} {'more' if gap.value > 0 else 'less'} than {other}"
+
+
+def _points(measure: Measure) -> str:
+    return " points" if measure.unit == "ratio" else ""
 
 
 def _with_interval(comparison: Comparison, measure: Measure, policy: str) -> str:
     found = comparison.estimate(measure.name, policy)
     return f"{measure.show(found.value)} {measure.interval(found.low, found.high)}".strip()
-
-
-def _span(measure: Measure, gap: object) -> str:
-    low, high = getattr(gap, "low", float("nan")), getattr(gap, "high", float("nan"))
-    return measure.interval(low, high, sign=True)
 
 
 def _dominated(comparison: Comparison) -> list[str]:
@@ -133,14 +141,18 @@ def _caveats(comparison: Comparison) -> tuple[str, ...]:
     if windows == traces:
         caveats.append("One window per trace: intervals tell of the randomness of requests alone, not of other hours of load.")
     elif windows - traces + 1 < FEW_WINDOWS:
-        caveats.append(f"Only {windows} windows: intervals are narrower than 95 % (about 75 % for 3, 88 % for 4); use 8 or more.")
-    plain = [str(p) for p in comparison.policies if (comparison.runs.loc[comparison.runs["policy"] == p, "calibrated"] == False).any()]  # noqa: E712
+        caveats.append(f"Only {windows} windows: the intervals cover less than 95 % (3 windows 75 %, 4 88 %); use 8 or more.")
+    plain = [p for p in comparison.policies if comparison.calibrated(p) is False]
     if plain:
-        caveats.append(f"{_list(plain)} {'runs' if len(plain) == 1 else 'run'} with uncalibrated settings: "
-                       "not a comparison with the method at its best.")
+        caveats.append(
+            f"{_list(plain)} {'runs' if len(plain) == 1 else 'run'} with uncalibrated settings: "
+            "not a comparison with the method at its best."
+        )
     if comparison.left_out:
-        caveats.append(f"{comparison.left_out} episodes were left out: the evaluation was interrupted before every policy had "
-                       "played their window and seed.")
+        caveats.append(
+            f"{comparison.left_out} episodes were left out: the evaluation was interrupted before every policy had "
+            "played their window and seed."
+        )
     return tuple(caveats)
 
 

@@ -6,7 +6,7 @@ T.differences = (holder, choice) => {
   const draw = width => {
     const reference = choice.value, others = policies.filter(p => p !== reference);
     const across = width < 460 ? 1 : 2, gap = 28, wide = (width - gap * (across - 1)) / across, names = Math.min(8 + 7 * Math.max(...others.map(p => p.length)), 130);
-    const tall = 58 + 36 * others.length, height = tall * Math.ceil(measures.length / across);
+    const tall = 60 + 44 * others.length, height = tall * Math.ceil(measures.length / across);
     const svg = T.svg("svg", {viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `Paired differences against ${reference}`});
     measures.forEach(([name, better, times, unit], i) => {
       const left = (i % across) * (wide + gap), top = Math.floor(i / across) * tall;
@@ -23,7 +23,7 @@ T.differences = (holder, choice) => {
       svg.append(T.svg("line", {class: "zero", x1: x(0), x2: x(0), y1: top + 22, y2: floor}));
       if (unit) svg.append(T.svg("text", {x: left, y: floor + 15}, unit));
       rows.forEach((r, j) => {
-        const y = top + 40 + 36 * j, mood = T.tells(r.gap) ? (r.gap.value * better > 0 ? "good" : "bad") : "soft";
+        const y = top + 46 + 44 * j, mood = T.tells(r.gap) ? (r.gap.value * better > 0 ? "good" : "bad") : "soft";
         const said = `${r.policy}: ${T.number(r.gap.value * times)} [${T.number(r.gap.low === null ? NaN : r.gap.low * times)}, ${T.number(r.gap.high === null ? NaN : r.gap.high * times)}] ${unit}; better in ${T.percent(r.wins.value)} of windows and seeds`;
         const line = T.svg("g", {}, T.svg("title", {}, said), T.svg("text", {x: left, y: y + 4}, r.policy.length > 17 ? r.policy.slice(0, 16) + "…" : r.policy));
         if (r.gap.low !== null) line.append(T.svg("line", {x1: x(r.gap.low * times), x2: x(r.gap.high * times), y1: y, y2: y, style: `stroke:var(--${mood});stroke-width:2.5`}));

@@ -56,5 +56,5 @@ T.pareto = holder => {
     return svg;
   });
   const bar = T.make("span", {class: "ramp", style: `background:linear-gradient(90deg, ${[0, .25, .5, .75, 1].map(s => shade(least + s * (most - least))).join(", ")})`});
-  holder.after(T.make("div", {class: "legend"}, "accuracy", T.percent(least), bar, T.percent(most)));
+  holder.after(T.make("div", {class: "legend"}, T.make("span", {}, `accuracy ${T.percent(least)}`), bar, T.make("span", {}, T.percent(most))));
 };

@@ -26,7 +26,7 @@ T.timelines = (holder, spoken, onMove) => {
   const most = pick => Math.max(...order.flatMap(p => pick(courses.windows[window_].policies[p])).filter(v => v !== null && isFinite(v)), 1e-9);
 
   const chart = (policy, course, width) => {
-    const left = 44, right = width - 4, count = course.t_s.length, x = i => left + (right - left) * i / count;
+    const narrow = width < 520, left = 44, right = width - 4, count = course.t_s.length, x = i => left + (right - left) * i / count;
     const total = i => variants.reduce((s, v) => s + (course.capacity[v][i] || 0), 0);
     const panels = [], svg = T.svg("svg", {tabindex: 0, role: "img", "aria-label": `Timelines of ${policy}: load and capacity, latency, queue, violations, ${unit} held. Use the arrow keys.`});
     let top = 18;
@@ -42,7 +42,7 @@ T.timelines = (holder, spoken, onMove) => {
     const loadTop = most(c => c.offered_rps) * 1.05, capTop = courses.chain ? loadTop : Math.max(loadTop, Math.min(most(c => c.t_s.map((_, i) => variants.reduce((s, v) => s + (c.capacity[v][i] || 0), 0))), 1.6 * loadTop));
     let y = T.linear(0, capTop, top + 130, top), clip = `clip-${policy.replace(/\W/g, "-")}`;
     svg.append(T.svg("clipPath", {id: clip}, T.svg("rect", {x: left, y: top, width: right - left, height: 130})));
-    panel(130, courses.chain ? "offered load, req/s" : "offered load (line) and capacity that is ready (areas, by variant), req/s", T.ticks(0, capTop, 3), y, T.number);
+    panel(130, courses.chain ? "offered load, req/s (grey: capacity that is ready)" : narrow ? "load (line), ready capacity (areas), req/s" : "offered load (line) and capacity that is ready (areas, by variant), req/s", T.ticks(0, capTop, 3), y, T.number);
     const load = T.svg("g", {"clip-path": `url(#${clip})`});
     if (!courses.chain) load.append(...stack(course, variants.map(v => [course.capacity[v], `fill:${colour(v)}`]), x, y));
     else load.append(T.svg("path", {class: "p50", d: steps(course.capacity_rps, x, y)}));
@@ -57,7 +57,7 @@ T.timelines = (holder, spoken, onMove) => {
     top += 6;
     y = T.log(low, high, top + 76, top);
     const decades = T.decades(high).filter(v => v >= low);
-    panel(76, "latency p50 (grey) and p99 (dark), logarithmic", decades.length > 4 ? decades.filter(v => /^1|\.0*1$/.test(String(v))) : decades, y, v => v >= 1 ? v + " s" : T.number(1000 * v) + " ms");
+    panel(76, narrow ? "latency p50 (grey), p99 (dark), log." : "latency p50 (grey) and p99 (dark), logarithmic", decades.length > 4 ? decades.filter(v => /^1|\.0*1$/.test(String(v))) : decades, y, v => v >= 1 ? v + " s" : T.number(1000 * v) + " ms");
     svg.append(T.svg("path", {class: "p50", d: steps(course.p50_s, x, y)}), T.svg("path", {class: "p99", d: steps(course.p99_s, x, y)}));
     for (const [name, slo] of slos.slice(0, 3)) svg.append(T.svg("line", {class: "slo", x1: left, x2: right, y1: y(slo), y2: y(slo)}), T.svg("text", {class: "slo-text halo", x: right, y: y(slo) - 4, "text-anchor": "end"}, `SLO ${T.millis(slo)}${slos.length > 1 ? " " + name : ""}`));
     const queueTop = Math.max(most(c => c.queue), 3);
@@ -67,12 +67,12 @@ T.timelines = (holder, spoken, onMove) => {
     svg.append(T.svg("path", {class: "queue-area", d: area(course.queue, x, y, floor)}));
     const worst = Math.max(most(c => c.violation_ratio), 0.02);
     y = T.folded(0.01, worst, top + 38, top);
-    const shares = [0, 0.01, 0.1, 1].filter(v => v <= worst);
+    const shares = [0, 0.01, 0.1, 1].filter(v => v <= worst && (v !== 0.01 || worst < 0.06));
     floor = panel(38, "violations, % of requests, logarithmic above 1", shares, y, v => T.number(100 * v));
     svg.append(T.svg("path", {class: "bad-area", d: area(course.violation_ratio, x, y, floor)}));
     const heldTop = Math.max(courses.budget, most(c => c.t_s.map((_, i) => variants.reduce((s, v) => s + (c.ready[v][i] || 0), 0) + (c.pending[i] || 0) + (c.draining[i] || 0)))) * 1.02;
     y = T.linear(0, heldTop, top + 70, top);
-    panel(70, `${unit} held at the end of each interval, by variant; pale: starting or draining`, [0, courses.budget], y, T.number);
+    panel(70, narrow ? `${unit} held; pale: starting, draining` : `${unit} held at the end of each interval, by variant; pale: starting or draining`, [0, courses.budget], y, T.number);
     svg.append(...stack(course, [...variants.map(v => [course.ready[v], `fill:${colour(v)}`]), [course.pending, "fill:var(--other);opacity:.75"], [course.draining, "fill:var(--other);opacity:.45"]], x, y));
     svg.append(T.svg("line", {class: "budget", x1: left, x2: right, y1: y(courses.budget), y2: y(courses.budget)}));
     const span = count * step;
@@ -97,7 +97,7 @@ T.timelines = (holder, spoken, onMove) => {
     return {svg, cross: i => { cross.setAttribute("visibility", i === null ? "hidden" : "visible"); if (i !== null) { const at = x(i + 0.5); cross.setAttribute("x1", at); cross.setAttribute("x2", at); } }};
   };
 
-  const readout = (course, box) => i => {
+  const readout = (course, told, box) => i => {
     const mean = values => { const seen = values.filter(v => v !== null); return seen.length ? seen.reduce((a, b) => a + b, 0) / seen.length : null; };
     const at = values => i === null ? mean(values) : values[i];
     const step = course.per_point * courses.interval_s;
@@ -109,12 +109,12 @@ T.timelines = (holder, spoken, onMove) => {
       line(swatch(colour(v)), v, i === null ? `${T.number(r)} ${unit}` : n ? `${T.number(n)} replica${n === 1 ? "" : "s"}, ${T.number(r)} ${unit}` : "none");
     }
     line("", "capacity ready", T.number(at(course.capacity_rps)) + " req/s");
-    line(stroke("var(--faint)"), "p50", T.millis(i === null ? null : course.p50_s[i]));
-    line(stroke("var(--ink)"), "p99", T.millis(i === null ? null : course.p99_s[i]));
+    line(stroke("var(--faint)"), "p50", T.millis(i === null ? told.p50_s : course.p50_s[i]));
+    line(stroke("var(--ink)"), "p99", T.millis(i === null ? told.p99_s : course.p99_s[i]));
     line("", "waiting", T.number(at(course.queue)));
-    line(swatch("var(--bad)"), "violations", i === null ? "" : T.percent(course.violation_ratio[i]));
+    line(swatch("var(--bad)"), "violations", T.percent(i === null ? told.violation_ratio : course.violation_ratio[i]));
     line("", "cost", T.percent(at(course.cost)));
-    const parts = [T.make("div", {class: "when"}, i === null ? "mean of the window" : `at ${T.clock(i * step)}`), T.make("dl", {}, rows)];
+    const parts = [T.make("div", {class: "when"}, i === null ? "the whole window" : `at ${T.clock(i * step)}`), T.make("dl", {}, rows)];
     const until = i === null ? -1 : course.t_s[i] + step - 1e-6, made = course.decisions.filter(d => d.t_s <= until);
     const d = made[made.length - 1];
     if (i !== null && d) parts.push(T.make("div", {class: "decided"}, T.make("b", {}, d.change_text || "no change"), T.make("div", {}, `${d.reason_text} (${T.clock(d.t_s - course.t_s[0])})`), d.notes_text ? T.make("div", {class: "noted"}, d.notes_text) : null));
@@ -130,7 +130,7 @@ T.timelines = (holder, spoken, onMove) => {
     holder.replaceChildren(...order.map(policy => {
       const course = shown.policies[policy];
       const told = results.episodes.find(e => e.policy === policy && e.trace === shown.trace && e.start_s === shown.start_s && e.seed === courses.seed);
-      const plot = T.make("div"), side = T.make("div", {class: "readout"}), say = readout(course, side);
+      const plot = T.make("div"), side = T.make("div", {class: "readout"}), say = readout(course, told, side);
       let cross = () => {};
       lanes.push(i => { cross(i); say(i); });
       say(null);

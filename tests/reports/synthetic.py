@@ -15,8 +15,13 @@ from envs.scenario import Weights
 WEIGHTS = Weights()
 SLO_S = 0.75
 BUDGET = 20
-VARIANTS = {"resnet18": (0.69758, 24.4, 6.44, -6.0), "resnet34": (0.73314, 13.0, 6.79, -1.9), "resnet50": (0.7613, 10.3, 6.82, -3.8),
-            "resnet101": (0.77374, 5.09, 7.77, 0.0), "resnet152": (0.78312, 3.81, 8.52, -2.2)}
+VARIANTS = {
+    "resnet18": (0.69758, 24.4, 6.44, -6.0),
+    "resnet34": (0.73314, 13.0, 6.79, -1.9),
+    "resnet50": (0.7613, 10.3, 6.82, -3.8),
+    "resnet101": (0.77374, 5.09, 7.77, 0.0),
+    "resnet152": (0.78312, 3.81, 8.52, -2.2),
+}
 
 
 def capacity_rps(variant: str, cores: int) -> float:
@@ -43,7 +48,11 @@ def plan(style: str, past: np.ndarray, held: dict[str, int]) -> tuple[dict[str, 
         used = past[-1] / max(sum(capacity_rps(v, c) for v, c in held.items()), 1.0) * 0.8
         cores = max(sum(held.values()), 1)
         wanted = int(np.clip(np.ceil(cores * used / 0.6), 2, BUDGET)) if abs(used / 0.6 - 1) > 0.1 else cores
-        reason = f"utilisation {used:.2f} against 0.60: {cores} -> {wanted} cores" if wanted != cores else "utilisation within 10 % of 0.60"
+        reason = (
+            f"utilisation {used:.2f} against 0.60: {cores} -> {wanted} cores"
+            if wanted != cores
+            else "utilisation within 10 % of 0.60"
+        )
         return {"resnet34": wanted}, reason, {"utilisation": used}
     headroom = {"infadapter": 1.12, "infadapter-fast": 1.05, "ppo": 1.0}.get(style, 1.1)
     forecast = headroom * (past[-10:].max() if style != "ppo" else past[-1] + max(past[-1] - past[-2], 0.0))
@@ -67,11 +76,22 @@ def plan(style: str, past: np.ndarray, held: dict[str, int]) -> tuple[dict[str, 
                         best = (value, {v: c for v, c in deployment.items() if c})
     if best[1] == held:
         return held, f"forecast {forecast:.0f} req/s: nothing better", {"forecast_rps": forecast, "objective": best[0]}
-    return best[1], f"load {past[-1]:.0f} req/s, forecast {forecast:.0f} req/s", {"forecast_rps": forecast, "objective": best[0]}
+    return (
+        best[1],
+        f"load {past[-1]:.0f} req/s, forecast {forecast:.0f} req/s",
+        {"forecast_rps": forecast, "objective": best[0]},
+    )
 
 
-def episode(policy: str, seed: int = 0, start_s: float = 0.0, intervals: int = 120, interval_s: float = 30.0,
-            trace: str = "twitter", calibrated: bool | None = None) -> Episode:
+def episode(
+    policy: str,
+    seed: int = 0,
+    start_s: float = 0.0,
+    intervals: int = 120,
+    interval_s: float = 30.0,
+    trace: str = "twitter",
+    calibrated: bool | None = None,
+) -> Episode:
     """One policy on one stretch of load; the same seed gives every policy the same load."""
     noise = np.random.default_rng([seed, int(start_s)])
     offered = load_rps(start_s, intervals + 11, interval_s) * noise.gamma(400, 1 / 400, intervals + 11)
@@ -90,7 +110,9 @@ def episode(policy: str, seed: int = 0, start_s: float = 0.0, intervals: int = 1
         queue_before = queue
         queue = max(queue + (offered[k] - capacity / 0.85) * interval_s, 0.0)
         queue = min(queue, 3 * max(capacity, 1.0))
-        dropped = max(queue_before + (offered[k] - capacity / 0.85) * interval_s - 3 * capacity, 0.0) / (offered[k] * interval_s)
+        dropped = max(queue_before + (offered[k] - capacity / 0.85) * interval_s - 3 * capacity, 0.0) / (
+            offered[k] * interval_s
+        )
         utilisation = min(offered[k] / max(capacity / 0.8, 1e-9), 0.99)
         wait = queue / max(capacity, 1e-9) + 0.02 / (1 - utilisation)
         p50, p99 = 0.11 + 0.6 * wait, 0.2 + 1.2 * wait + 0.1 * noise.random()
@@ -99,41 +121,110 @@ def episode(policy: str, seed: int = 0, start_s: float = 0.0, intervals: int = 1
         accuracy = sum(VARIANTS[v][0] * capacity_rps(v, c) for v, c in wanted.items()) / max(after, 1e-9) * (1 - violation)
         units = sum(wanted.values()) + (sum(c for v, c in held.items() if wanted.get(v) != c) * late_share if changed else 0)
         cost, change = units / BUDGET, load_s / 8.52
-        rows.append({
-            "t_s": t, "offered_rps": offered[k], "settled": int(offered[k] * interval_s), "violation_ratio": violation,
-            "late_ratio": violation - min(dropped, violation), "rejected_ratio": 0.0, "dropped_ratio": min(dropped, violation), "failed_ratio": 0.0,
-            "accuracy": accuracy, "cost": cost, "change": change,
-            "reward": WEIGHTS.accuracy * accuracy - WEIGHTS.cost * cost - WEIGHTS.slo * violation - WEIGHTS.change * change,
-            "p50_s": p50, "p95_s": (p50 + 2 * p99) / 3, "p99_s": p99, "queue": queue, "capacity_rps": after, "held_units": units})
+        rows.append(
+            {
+                "t_s": t,
+                "offered_rps": offered[k],
+                "settled": int(offered[k] * interval_s),
+                "violation_ratio": violation,
+                "late_ratio": violation - min(dropped, violation),
+                "rejected_ratio": 0.0,
+                "dropped_ratio": min(dropped, violation),
+                "failed_ratio": 0.0,
+                "accuracy": accuracy,
+                "cost": cost,
+                "change": change,
+                "reward": WEIGHTS.accuracy * accuracy
+                - WEIGHTS.cost * cost
+                - WEIGHTS.slo * violation
+                - WEIGHTS.change * change,
+                "p50_s": p50,
+                "p95_s": (p50 + 2 * p99) / 3,
+                "p99_s": p99,
+                "queue": queue,
+                "capacity_rps": after,
+                "held_units": units,
+            }
+        )
         for v, c in wanted.items():
-            replicas.append({"t_s": t + interval_s, "kind": f"{v} @{c}c", "variant": v, "state": "ready", "count": 1, "units": c,
-                             "capacity_rps": capacity_rps(v, c)})
+            replicas.append(
+                {
+                    "t_s": t + interval_s,
+                    "kind": f"{v} @{c}c",
+                    "variant": v,
+                    "state": "ready",
+                    "count": 1,
+                    "units": c,
+                    "capacity_rps": capacity_rps(v, c),
+                }
+            )
         if changed and k % 3 == 0:
-            replicas.append({"t_s": t + interval_s, "kind": "resnet50 @4c", "variant": "resnet50", "state": "draining", "count": 1,
-                             "units": 4, "capacity_rps": capacity_rps("resnet50", 4)})
-        decisions.append({
-            "t_s": t, "deployment": ", ".join(f"1 x {v} @{c}c" for v, c in sorted(wanted.items())), "reason": reason,
-            "decision_s": clock.gamma(8) * {"static": 1e-6, "hpa": 4e-6, "ppo": 3e-5}.get(policy, 8e-4),
-            "notes": "step limited to 4 cores" if policy == "ppo" and k % 37 == 5 else "",
-            **{f"detail_{name}": value for name, value in details.items()}})
+            replicas.append(
+                {
+                    "t_s": t + interval_s,
+                    "kind": "resnet50 @4c",
+                    "variant": "resnet50",
+                    "state": "draining",
+                    "count": 1,
+                    "units": 4,
+                    "capacity_rps": capacity_rps("resnet50", 4),
+                }
+            )
+        decisions.append(
+            {
+                "t_s": t,
+                "deployment": ", ".join(f"1 x {v} @{c}c" for v, c in sorted(wanted.items())),
+                "reason": reason,
+                "decision_s": clock.gamma(8) * {"static": 1e-6, "hpa": 4e-6, "ppo": 3e-5}.get(policy, 8e-4),
+                "notes": "step limited to 4 cores" if policy == "ppo" and k % 37 == 5 else "",
+                **{f"detail_{name}": value for name, value in details.items()},
+            }
+        )
         held = wanted
     table, choices = pd.DataFrame(rows), pd.DataFrame(decisions)
     settled = int(table["settled"].sum())
-    counts = {name: int(round(float((table[f"{name}_ratio"] * table["settled"]).sum())))
-              for name in ("late", "rejected", "dropped", "failed")}
+    counts = {
+        name: round(float((table[f"{name}_ratio"] * table["settled"]).sum()))
+        for name in ("late", "rejected", "dropped", "failed")
+    }
     bad = sum(counts.values())
     totals: dict[str, float] = {
-        "settled": settled, "good": settled - bad, **counts, "violation_ratio": bad / settled,
-        "accuracy": float(np.average(table["accuracy"], weights=table["settled"])), "cost": float(table["cost"].mean()),
-        "change": float(table["change"].mean()), "reward": float(table["reward"].mean()),
-        "p50_s": float(table["p50_s"].median()), "p95_s": float(table["p95_s"].quantile(0.9)), "p99_s": float(table["p99_s"].quantile(0.97)),
-        "decision_p50_s": float(choices["decision_s"].median()), "decision_p99_s": float(choices["decision_s"].quantile(0.99))}
-    return Episode(policy, "resnet-variants", trace, seed, start_s, table, pd.DataFrame(replicas), choices, totals,
-                   {"calibrated": calibrated})
+        "settled": settled,
+        "good": settled - bad,
+        **counts,
+        "violation_ratio": bad / settled,
+        "accuracy": float(np.average(table["accuracy"], weights=table["settled"])),
+        "cost": float(table["cost"].mean()),
+        "change": float(table["change"].mean()),
+        "reward": float(table["reward"].mean()),
+        "p50_s": float(table["p50_s"].median()),
+        "p95_s": float(table["p95_s"].quantile(0.9)),
+        "p99_s": float(table["p99_s"].quantile(0.97)),
+        "decision_p50_s": float(choices["decision_s"].median()),
+        "decision_p99_s": float(choices["decision_s"].quantile(0.99)),
+    }
+    return Episode(
+        policy,
+        "resnet-variants",
+        trace,
+        seed,
+        start_s,
+        table,
+        pd.DataFrame(replicas),
+        choices,
+        totals,
+        {"calibrated": calibrated},
+    )
 
 
-def episodes(policies: tuple[str, ...] = ("infadapter", "hpa", "static", "ppo"), windows: int = 3, seeds: int = 2, **options) -> list[Episode]:
+def episodes(
+    policies: tuple[str, ...] = ("infadapter", "hpa", "static", "ppo"), windows: int = 3, seeds: int = 2, **options
+) -> list[Episode]:
     """Every policy on the same windows and seeds."""
     calibrated = {"infadapter": True, "infadapter-fast": True, "hpa": False, "static": False}
-    return [episode(p, seed, 7200.0 * w, calibrated=calibrated.get(p), **options)
-            for w in range(windows) for seed in range(seeds) for p in policies]
+    return [
+        episode(p, seed, 7200.0 * w, calibrated=calibrated.get(p), **options)
+        for w in range(windows)
+        for seed in range(seeds)
+        for p in policies
+    ]

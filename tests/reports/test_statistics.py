@@ -44,14 +44,16 @@ def test_the_spread_of_a_mean_equals_its_closed_form():
 def test_it_agrees_with_scipys_bootstrap_at_the_same_percentiles():
     values = np.random.default_rng(2).exponential(size=30)
     level = 1 - 2 * expanded_tail(30, 0.95)
-    other = stats.bootstrap((values,), np.mean, confidence_level=level, method="percentile", n_resamples=20_000,
-                            rng=np.random.default_rng(0)).confidence_interval
+    other = stats.bootstrap(
+        (values,), np.mean, confidence_level=level, method="percentile", n_resamples=20_000, rng=np.random.default_rng(0)
+    ).confidence_interval
     found = bootstrap(30, resamples=20_000).estimate(values)
     assert (found.low, found.high) == pytest.approx((other.low, other.high), abs=0.02)
 
 
-@pytest.mark.parametrize("draw, truth", [(lambda rng, n: rng.normal(2.0, 1.0, n), 2.0),
-                                         (lambda rng, n: rng.uniform(0.0, 1.0, n), 0.5)])
+@pytest.mark.parametrize(
+    "draw, truth", [(lambda rng, n: rng.normal(2.0, 1.0, n), 2.0), (lambda rng, n: rng.uniform(0.0, 1.0, n), 0.5)]
+)
 def test_intervals_of_ten_windows_cover_the_true_mean(draw, truth):
     rng = np.random.default_rng(7)
     resampled = bootstrap(10)

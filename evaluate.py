@@ -1,0 +1,261 @@
+"""Compares policies on the same windows of load and the same seeds.
+
+    python evaluate.py --demo
+    python evaluate.py --scenario resnet-variants --policies infadapter,hpa,ppo --seeds 3
+    python evaluate.py --policies infadapter,ppo --trace twitter_2021 --windows 24 --json out/twitter.json
+
+Windows are spread evenly over the validation part of the load; every policy meets the same requests in each. The table and the
+verdict go to the terminal, every number to --json, one row per episode to --csv, and a page that needs no network to --report.
+
+Exit codes: 0 all was played, 1 interrupted (what is complete is written), 2 called wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+from tqdm import tqdm
+
+from envs.episode import Episode
+from envs.scenario import Scenario
+from envs.scenario_file import load as load_scenario
+from reports.comparison import Comparison, compare
+from reports.courses import courses
+from reports.html import page
+from reports.loads import Loads, open_loads, spread
+from reports.play import Plan, Player, Run, make_policy, play
+from reports.record import write
+from reports.results import results
+from reports.table import WIDTH, terminal_table
+from reports.verdict import verdict
+
+INTERRUPTED, WRONG = 1, 2
+RESAMPLES, BOOTSTRAP_SEED = 2000, 0
+SHARED_TWITTER = "twitter_2021"
+DEMO_POLICIES = "infadapter,hpa,static,ppo"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="evaluate.py", description="Compares policies on the same load and the same seeds.")
+    top.add_argument(
+        "--demo", action="store_true", help="infadapter, hpa, static, pretrained ppo: a few hours of load in minutes"
+    )
+    what = top.add_argument_group("what is compared")
+    what.add_argument("--scenario", default="resnet-variants", help="a built-in scenario, or a YAML file (%(default)s)")
+    what.add_argument(
+        "--policies",
+        default=DEMO_POLICIES,
+        metavar="NAME,...",
+        help="names, exported agents' folders, package.module:Class, or .zip files of SB3 (%(default)s)",
+    )
+    what.add_argument("--reference", metavar="NAME", help="hold the others against this one (the first)")
+    on = top.add_argument_group("on what")
+    on.add_argument("--trace", metavar="NAME_OR_PATH", help="in place of the scenario's trace, at the scenario's mean load")
+    on.add_argument("--split", choices=("train", "val"), default="val", help="part of the load (%(default)s)")
+    on.add_argument("--windows", type=_positive, default=8, metavar="N", help="stretches of load, spread evenly (%(default)s)")
+    length = on.add_mutually_exclusive_group()
+    length.add_argument("--hours", type=float, metavar="H", help="length of a window (the scenario's episode)")
+    length.add_argument("--intervals", type=_positive, metavar="N", help="length of a window in intervals")
+    on.add_argument("--seeds", type=_positive, default=1, metavar="N", help="seeds per window, from 0 (%(default)s)")
+    out = top.add_argument_group("what is written")
+    out.add_argument("--report", type=Path, default=Path("out/evaluation.html"), metavar="FILE", help="the page (%(default)s)")
+    out.add_argument("--no-report", action="store_true", help="no page")
+    out.add_argument("--csv", type=Path, metavar="FILE", help="one row per episode")
+    out.add_argument("--json", type=Path, metavar="FILE", help="every number, with intervals, machine, versions and command")
+    top.add_argument(
+        "--jobs",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="processes; more than the cores that are free distort decision times",
+    )
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs an evaluation and returns its exit code.
+
+    Raises:
+        SystemExit: code 2 for wrong arguments; code 0 after --help.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(words)
+    if arguments.demo:
+        arguments = parser().parse_args([*_demo(), *words])  # what is said beside --demo wins
+    try:
+        scenario, loads, player = _prepare(arguments)
+    except (ValueError, LookupError, OSError, ImportError) as error:
+        print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    episodes: list[Episode] = []
+    interrupted = False
+    try:
+        for episode in _progress(player, arguments.jobs):
+            episodes.append(episode)
+    except KeyboardInterrupt:
+        interrupted = True
+        print("\ninterrupted: reporting what every policy has played", file=sys.stderr)
+    label = dict(zip(player.plan.policies, player.plan.labels)).get(arguments.reference or "", arguments.reference or "")
+    try:
+        rng = np.random.default_rng(BOOTSTRAP_SEED)
+        comparison = compare(
+            episodes, scenario.weights, rng, policies=player.plan.labels, reference=label, resamples=RESAMPLES
+        )
+    except ValueError as error:
+        print(f"evaluate.py: {error}", file=sys.stderr)
+        return INTERRUPTED if interrupted else WRONG
+    if player.plan.intervals * scenario.interval_s * len(player.plan.starts_s) > loads.span_s + 1e-6:
+        comparison.notes.append("The windows overlap, so they are not independent: intervals are too narrow.")
+    _tell(comparison, loads)
+    _write(arguments, ["evaluate.py", *words], comparison, scenario, loads, episodes, player.plan)
+    return INTERRUPTED if interrupted else 0
+
+
+def _demo() -> list[str]:
+    real = ["--trace", SHARED_TWITTER] if os.environ.get("TIDAL_TRACES") else []
+    return ["--scenario", "resnet-variants", "--policies", DEMO_POLICIES, "--windows", "6", "--hours", "1", *real]
+
+
+def _prepare(arguments: argparse.Namespace) -> tuple[Scenario, Loads, Player]:
+    """Everything that can be wrong with what was asked is found here, before anything is played."""
+    scenario = load_scenario(arguments.scenario)
+    intervals = arguments.intervals or (
+        round(arguments.hours * 3600 / scenario.interval_s) if arguments.hours is not None else scenario.episode_intervals
+    )
+    if intervals < 1:
+        raise ValueError(f"--hours {arguments.hours:g} is less than one interval of {scenario.interval_s:g} s")
+    window_s = intervals * scenario.interval_s
+    loads = open_loads(scenario, arguments.trace, arguments.split, window_s * arguments.windows)
+    names = tuple(dict.fromkeys(name.strip() for name in arguments.policies.split(",") if name.strip()))
+    if not names:
+        raise ValueError("--policies names none")
+    plan = Plan(
+        arguments.scenario,
+        names,
+        _labels(names),
+        loads.loads,
+        loads.trace,
+        tuple(dict.fromkeys(spread(loads.span_s, window_s, arguments.windows, scenario.interval_s))),
+        tuple(range(arguments.seeds)),
+        intervals,
+    )
+    if arguments.reference and arguments.reference not in (*plan.policies, *plan.labels):
+        raise ValueError(f"--reference {arguments.reference} is not among the policies: {', '.join(names)}")
+    player = Player(plan, scenario, make_policy)
+    for index, name in enumerate(names):
+        try:
+            player.policy(index).reset(scenario)
+        except (ValueError, LookupError, OSError, ImportError) as error:
+            raise ValueError(f"policy {name}: {_one_line(error)}") from error
+    return scenario, loads, player
+
+
+def _progress(player: Player, jobs: int) -> Iterator[Episode]:
+    """Plays, with a bar on a terminal and a line for each tenth of the work elsewhere."""
+    total, began = len(player.plan.runs()), time.monotonic()
+    bar = tqdm(total=total, unit="episode", disable=not sys.stderr.isatty(), dynamic_ncols=True, leave=False)
+    with bar:
+        for done, (run, episode) in enumerate(play(player, jobs), start=1):
+            bar.update()
+            bar.set_postfix_str(_where(player.plan, run))
+            if bar.disable and (done == total or done * 10 // total > (done - 1) * 10 // total):
+                print(f"{done}/{total} episodes, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+            yield episode
+
+
+def _where(plan: Plan, run: Run) -> str:
+    return f"{plan.labels[run.policy]}, window {plan.starts_s.index(run.start_s) + 1}, seed {run.seed}"
+
+
+def _tell(comparison: Comparison, loads: Loads) -> None:
+    """The table and the verdict, 110 columns at most."""
+    console = Console(highlight=False)
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    said = verdict(comparison)
+    played = f"{_count(len(comparison.windows), 'window')} x {_count(len(comparison.seeds), 'seed')}, the same for all"
+    console.print(Text.assemble((comparison.scenario, "bold"), "  ", loads.told))
+    console.print(
+        Text(f"{played}; 95 % intervals below the numbers; bold: the best, and what is not told apart from it", "dim")
+    )
+    console.print()
+    console.print(terminal_table(comparison), "")
+    console.print(Text.assemble((said.headline, "bold"), " ", said.evidence))
+    for sentence in said.findings:
+        console.print(Text(f"- {sentence}"))
+    for sentence in said.caveats:
+        console.print(Text(f"! {sentence}", style="yellow"))
+    console.print()
+
+
+def _write(
+    arguments: argparse.Namespace,
+    argv: list[str],
+    comparison: Comparison,
+    scenario: Scenario,
+    loads: Loads,
+    episodes: list[Episode],
+    plan: Plan,
+) -> None:
+    document = results(
+        comparison,
+        scenario,
+        argv,
+        {
+            "load": loads.told,
+            "split": arguments.split,
+            "window_s": plan.intervals * scenario.interval_s,
+            "jobs": arguments.jobs,
+            "made": date.today().isoformat(),
+            "bootstrap": {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED, "level": 0.95},
+        },
+    )
+    if arguments.json:
+        write(arguments.json, document)
+        print(f"every number: {arguments.json}")
+    if arguments.csv:
+        arguments.csv.parent.mkdir(parents=True, exist_ok=True)
+        comparison.runs.drop(columns="slo_slope").to_csv(arguments.csv, index=False)
+        print(f"one row per episode: {arguments.csv}")
+    if not arguments.no_report:
+        arguments.report.parent.mkdir(parents=True, exist_ok=True)
+        arguments.report.write_text(page(comparison, document, courses(comparison, episodes, scenario)), encoding="utf-8")
+        print(f"the page, for any browser: {arguments.report}")
+
+
+def _labels(names: Sequence[str]) -> tuple[str, ...]:
+    """What policies are called in results: a path by its last part where that is enough."""
+    short = [Path(name).stem if "/" in name or name.endswith(".zip") else name.rpartition(":")[2] for name in names]
+    return tuple(s if short.count(s) == 1 else name for s, name in zip(short, names))
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return number
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _one_line(error: Exception) -> str:
+    """The text of an error without line breaks; a KeyError's without its quotes."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return "; ".join(text.splitlines()) or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

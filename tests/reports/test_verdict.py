@@ -1,0 +1,138 @@
+"""The verdict says what made-up numbers say, and no more."""
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from synthetic import WEIGHTS
+
+from envs.episode import Episode
+from reports.comparison import compare
+from reports.measures import COST, DECISION_P50, REWARD, VIOLATIONS
+from reports.table import WIDTH, frame, terminal_table
+from reports.verdict import tied_for_best, verdict
+
+WINDOWS = 8
+
+
+def made(policy, reward, violations=0.01, accuracy=0.75, cost=0.5, windows=WINDOWS, calibrated=None, traces=1):
+    """One episode per window; numbers are one for all windows, or one each."""
+    found = []
+    for w in range(windows):
+
+        def at(values, w=w):
+            return float(values[w]) if np.ndim(values) else float(values)
+
+        totals = {
+            "violation_ratio": at(violations),
+            "accuracy": at(accuracy),
+            "cost": at(cost),
+            "change": 0.1,
+            "reward": at(reward),
+            "p99_s": 0.5,
+            "decision_p50_s": 0.001,
+            "decision_p99_s": 0.002,
+        }
+        intervals = pd.DataFrame({"violation_ratio": [at(violations)] * 3})
+        found.append(
+            Episode(
+                policy,
+                "made-up",
+                f"trace {w % traces}",
+                0,
+                600.0 * w,
+                intervals,
+                pd.DataFrame(),
+                pd.DataFrame(),
+                totals,
+                {"calibrated": calibrated},
+            )
+        )
+    return found
+
+
+def compared(*groups, **options):
+    return compare([e for group in groups for e in group], WEIGHTS, np.random.default_rng(0), resamples=400, **options)
+
+
+def noise(key, size=0.001):
+    return size * np.random.default_rng(key).normal(size=WINDOWS)
+
+
+def test_a_clear_winner_is_named_with_its_margin():
+    said = verdict(compared(made("good", 0.7 + noise(1)), made("poor", 0.6 + noise(2), violations=0.05)))
+    assert said.headline == "good earns the most reward."
+    assert said.evidence.startswith("Reward 0.7") and "more than poor" in said.evidence
+    assert any(
+        s.startswith("good has the fewest violations. Violations 1.00 %") and "4.00" in s and "less than poor" in s
+        for s in said.findings
+    )
+    assert "poor is dominated by good: worse on violations, and better on nothing." in said.findings
+
+
+def test_a_difference_within_the_noise_makes_no_winner():
+    said = verdict(compared(made("one", 0.7 + noise(1, 0.05)), made("other", 0.7 + noise(2, 0.05))))
+    assert said.headline == "On reward no policy is told apart from the best."
+    assert "+" in said.evidence and "−" in said.evidence  # the interval has both signs
+    assert not any("dominated" in s for s in said.findings)
+
+
+def test_two_leaders_and_one_behind():
+    comparison = compared(made("a", 0.70 + noise(1)), made("b", 0.70 + noise(2)), made("c", 0.5))
+    assert set(tied_for_best(comparison, REWARD)) == {"a", "b"}
+    said = verdict(comparison)
+    assert "lead and are not told apart" in said.headline and said.evidence.endswith("than c.")
+
+
+def test_a_leader_that_hangs_on_the_price_of_violations_is_told():
+    # reward of "cheap" falls by 0.04 per unit of w_slo, that of "safe" by 0.001: they cross at w_slo 1 + 0.02 / 0.039 = 1.5
+    comparison = compared(made("cheap", 0.72 + noise(1), violations=0.04), made("safe", 0.70 + noise(2), violations=0.001))
+    (told,) = [s for s in verdict(comparison).findings if "price of a violation" in s]
+    assert told == "The leader hangs on the price of a violation: at w_slo 0.3, 1 cheap; at w_slo 3, 10 safe."
+    steady = compared(made("best", 0.8 + noise(1), violations=0.001), made("rest", 0.6, violations=0.05))
+    assert any(
+        s == "Whatever the price of a violation, from w_slo 0.3 to 10, best is first." for s in verdict(steady).findings
+    )
+
+
+def test_caveats_name_few_windows_uncalibrated_policies_and_interruptions():
+    few = verdict(compared(made("a", 0.7, windows=3, calibrated=False), made("b", 0.6, windows=3, calibrated=True)))
+    assert any("Only 3 windows" in c for c in few.caveats)
+    assert any(c.startswith("a runs with uncalibrated settings") for c in few.caveats)
+    one = verdict(compared(made("a", 0.7, windows=1), made("b", 0.6, windows=1)))
+    assert any("One window per trace" in c for c in one.caveats)
+    cut = verdict(compared(made("a", 0.7), made("b", 0.6)[:-1]))
+    assert any("1 episodes were left out" in c for c in cut.caveats)
+    assert verdict(compared(made("a", 0.7), made("b", 0.6))).caveats == ()
+
+
+def test_one_policy_alone_is_reported_without_rivals():
+    said = verdict(compared(made("a", 0.7)))
+    assert said.headline.startswith("a, with nothing to compare") and "reward" in said.evidence.lower() and said.findings == ()
+
+
+def test_equal_policies_are_equal():
+    said = verdict(compared(made("a", 0.7), made("b", 0.7)))
+    assert said.headline == "On reward all are equal." and said.evidence == "0.7000 each."
+
+
+def test_the_table_fits_110_columns_and_shows_every_policy(played):
+    console = Console(width=WIDTH, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(terminal_table(compare(played, WEIGHTS, np.random.default_rng(0), resamples=100)))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= WIDTH and not any("…" in line for line in lines)
+    for policy in ("infadapter", "hpa", "static", "ppo"):
+        assert any(line.startswith(policy) for line in lines)
+
+
+def test_the_frame_holds_stored_units(played):
+    comparison = compare(played, WEIGHTS, np.random.default_rng(0), resamples=100)
+    table = frame(comparison)
+    assert table.loc["hpa", "violations"] == comparison.estimate("violations", "hpa").value
+    assert (table["cost low"] <= table["cost"]).all() and (table["cost"] <= table["cost high"]).all()
+
+
+def test_numbers_are_written_as_people_read_them():
+    assert VIOLATIONS.show(0.0123) == "1.23 %" and COST.show(0.456) == "45.6 %"
+    assert REWARD.show(-0.01, sign=True) == "−0.0100" and REWARD.show(0.00001, sign=True) == "0.0000"
+    assert DECISION_P50.show(0.00612) == "6.12 ms" and DECISION_P50.show(float("nan")) == "–"
+    assert VIOLATIONS.interval(0.001, 0.2) == "[0.1, 20.0]" and VIOLATIONS.interval(float("nan"), float("nan")) == ""
