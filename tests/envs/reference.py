@@ -384,6 +384,8 @@ class Reference:
             self._server_event(self.slots[index], self.slots[index].servers[server], t)
         elif what == TIMERS:
             self._try(self.slots[index].queue if not self.late else list(self.queues.values())[index], t)
+            if not self.late:
+                self._remove_if_done(self.slots[index], t)
         elif what == REPLICAS:
             self._replica_event(self.slots[index], t)
         elif what == DEPLOYMENT:
@@ -639,10 +641,10 @@ class Reference:
         if replica.load_ends == t:
             if self.variates.uniform(Cause.LOAD_FAILURE, 0, replica.id) < failures.load_failure_ratio:
                 self._remove(replica, t)
-                self._reconcile(t)
+                self._try_all(self._reconcile(t), t)
             else:
                 self._become_ready(replica, t)
-                self._reconcile(t, replica.queue)
+                self._try_all([replica.queue, *self._reconcile(t)], t)
         elif replica.resized == t:
             replica.resized = NEVER
             replica.set_servers(t)
@@ -659,8 +661,8 @@ class Reference:
             for request in requests:
                 self._settle(request, "failed", t)
             requests = []
-        self._reconcile(t)
-        self._try_all(self._dispatch(requests, t, "failed"), t)
+        touched = self._reconcile(t)
+        self._try_all([*touched, *self._dispatch(requests, t, "failed")], t)
 
     # Deployments
 
@@ -694,12 +696,13 @@ class Reference:
             if shares is None:
                 service.routes, service.new_routes = [], None
             else:
-                entries = [Entry(self.kinds[kind], variant, share) for (kind, variant), share in shares.items()]
+                entries = [Entry(self.kinds[kind], variant, share) for (kind, variant), share in shares.items() if share > 0]
                 service.new_routes = sorted(entries, key=lambda e: (e.kind.index, self.variant_order[e.variant]))
-        self._reconcile(t)
+        self._try_all(self._reconcile(t), t)
 
-    def _reconcile(self, t: float, *became_ready: Queue) -> None:
-        touched = [*became_ready, *self._resize(t)]
+    def _reconcile(self, t: float) -> list[Queue]:
+        """Steps 1 to 5; the queues touched, to be tried (step 6)."""
+        touched = self._resize(t)
         for kind in self.kinds.values():
             surplus = self._live(kind) - self._wanted(kind)
             for _ in range(-surplus):
@@ -714,15 +717,16 @@ class Reference:
                     replica.state = "draining"
         for service in self.services.values():
             routes = service.new_routes
-            if routes is not None and all(self._replicas("ready", entry.kind) for entry in routes if entry.share > 0):
-                service.routes, service.new_routes = routes, None
+            if routes is not None and all(self._replicas("ready", entry.kind) for entry in routes):
+                same = [(e.kind, e.variant, e.share) for e in service.routes] == [(e.kind, e.variant, e.share) for e in routes]
+                service.routes, service.new_routes = service.routes if same else routes, None
         for kind, queue in self.queues.items():
             if queue.waiting and not self._live(kind):
                 requests, queue.waiting, queue.timer = queue.waiting, [], NEVER
                 touched += self._dispatch(requests, t, "failed")
         for replica in self._replicas("draining"):
             self._remove_if_done(replica, t)
-        self._try_all(touched, t)
+        return touched
 
     def _least_needed(self, kind: Kind) -> list[Replica]:
         return sorted(self._replicas("ready", kind), key=lambda r: (self._outstanding(r), -r.id))

@@ -1,0 +1,343 @@
+"""The simulated cluster: the contract's `Cluster`, played request by request by the event kernel."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from envs import state as st
+from envs.contract import Cluster, Deployment, Observation, ReplicaKind
+from envs.kernel import Flags, specialise
+from envs.kernel.clocks import set_clock
+from envs.model import compile_model, grown, kernel_flags, leave_table, new_state
+from envs.observation import missing_observation, observe, stale_observation
+from envs.randomness import ARRIVAL, draw, key, uniform
+from envs.scenario import Scenario
+from envs.scrape import Sample, Scrape, between, take_sample
+from envs.state import Size, State
+from traces.samplers import Load, Stream, fill, new_stream, start
+
+SCRAPE = 6  # cause of randomness: whether an interval's metrics are missing (stage 0) or stale (stage 1)
+DRAIN_LIMIT_S = 3600.0
+
+
+class Snapshot(NamedTuple):
+    """All that a cluster is at one time; `SimulatedCluster.restore` goes back to it."""
+
+    t_s: float
+    intervals: int
+    deployment: Deployment
+    kinds: tuple[ReplicaKind, ...]
+    state: State
+    streams: tuple[Stream, ...]
+    samples: tuple[Sample, ...]
+    last: Observation
+    truth: Sample
+    records: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+
+class SimulatedCluster(Cluster):
+    """One cluster under load.
+
+    Args:
+        scenario: the problem.
+        loads: what arrives, by application (`traces.samplers.Load`); an application without a load gets no requests.
+        seed: key of all randomness. The same seed means the same requests and noise, whatever is deployed.
+        offset_s: where in the trace the cluster's time 0 lies.
+        scale: multiplies the rates of the loads (1 for recorded ones).
+        record: keep the fate of every request, for `records`.
+        kinds: replica kinds beyond the candidates that will be deployed (others are added when they come).
+
+    Attributes:
+        t_s: now, a time of decision.
+        last_truth: what the last interval really showed, un-smoothed and without delay (`envs.scrape.Scrape`).
+    """
+
+    def __init__(self, scenario: Scenario, loads: Mapping[str, Load], *, seed: int = 0, offset_s: float = 0.0,
+                 scale: float = 1.0, record: bool = False, kinds: Sequence[ReplicaKind] = ()) -> None:
+        unknown = set(loads) - set(scenario.applications)
+        if unknown:
+            raise ValueError(f"load for unknown application(s) {sorted(unknown)}; known: {list(scenario.applications)}")
+        self.scenario = scenario
+        self.seed = seed
+        self.kinds = tuple(dict.fromkeys([*scenario.kinds, *kinds, *scenario.initial_deployment.replicas]))
+        self._record = record
+        self._slo_s = np.array([a.slo_s for a in scenario.applications.values()])
+        self._compile()
+        slots = max(8, 2 * sum(scenario.initial_deployment.replicas.values()))
+        self.state = new_state(self.model, self.flags, seed, Size(slots, 256, 256 if record else 1))
+        self._loads = [loads.get(name) for name in scenario.applications]
+        self._streams = tuple(new_stream() for _ in self._loads)
+        for i, (load, stream) in enumerate(zip(self._loads, self._streams)):
+            if load is not None:
+                start(load, stream, np.uint64(key(seed, ARRIVAL, i)), offset_s, scale)
+        self._times = np.empty((len(self._loads), 1024))
+        self._records: list[tuple[np.ndarray, np.ndarray]] = []
+        self.t_s = 0.0
+        self._intervals = 0
+        self._begin(scenario.initial_deployment)
+
+    def _compile(self) -> None:
+        self.model = compile_model(self.scenario, self.kinds)
+        self.flags = self._features()
+        self._kernel = specialise(self.flags)
+
+    def _features(self) -> Flags:
+        return kernel_flags(self.scenario, self.kinds, self._record)
+
+    def _begin(self, deployment: Deployment) -> None:
+        """The initial deployment is ready and in force; the first samples are taken."""
+        self._write_next(deployment)
+        for kind, count in sorted(deployment.replicas.items(), key=lambda item: self.kinds.index(item[0])):
+            for _ in range(count):
+                self._kernel.start_ready(self.model, self.state, self.kinds.index(kind), 0.0)
+        self._kernel.take_effect(self.model, self.state, 0.0)
+        self.state.clock[st.CHANGE_LOAD] = 0.0
+        self.deployment = deployment
+        self._truth = self._sample(0.0)
+        self._samples: deque[Sample] = deque([self._truth], maxlen=self.scenario.scrape.window_intervals + 1)
+        self._last = missing_observation(self.scenario, self.kinds, deployment, 0.0)
+        self.last_truth: Scrape = between(self._truth, self._truth, self._slo_s)
+
+    # ---- the contract
+
+    def apply(self, deployment: Deployment) -> None:
+        """Makes a deployment the desired one, in force `decision_delay_s` from now; it replaces one that still waits.
+
+        Raises:
+            ValueError: a route to a kind without the variant or to one that is not deployed, or an unknown service.
+            ProfileError: a kind without a profile.
+        """
+        new = tuple(kind for kind in deployment.replicas if kind not in self.kinds)
+        if new:
+            self._add_kinds(new)
+        self._check_routes(deployment)
+        occupied = int((self.state.replica_i[:, st.STATUS] != st.FREE).sum())
+        self._reserve(slots=occupied + sum(deployment.replicas.values()))
+        self._write_next(deployment)
+        self.deployment = deployment
+        leaf = len(self.state.server_i) + len(self.state.queue_i) + len(self.state.replica_i)
+        set_clock(self.state.tree_time, self.state.tree_node, leaf, self.t_s + self.scenario.decision_delay_s)
+
+    def advance(self) -> Observation:
+        """Plays one interval and returns what a policy sees of it."""
+        scenario = self.scenario
+        t_end = (self._intervals + 1) * scenario.interval_s
+        t_sample = _sample_time(scenario.scrape.interval_s, scenario.scrape.delay_s, t_end)
+        self.state.clock[st.CHANGE_LOAD] = 0.0
+        counts = self._arrivals(t_end)
+        heads = np.zeros_like(counts)
+        newer = t_sample > self._samples[-1].t_s
+        if newer and t_sample < t_end:
+            self._kernel.run(self.model, self.state, self._times, counts, heads, t_sample)
+            self._samples.append(self._sample(t_sample))
+        self._kernel.run(self.model, self.state, self._times, counts, heads, t_end)
+        self._keep_records()
+        before, self._truth = self._truth, self._sample(t_end)
+        if newer and t_sample >= t_end:
+            self._samples.append(self._truth)
+        self.t_s = t_end
+        self._intervals += 1
+        self.last_truth = between(self._truth, before, self._slo_s)
+        self._last = self._observation(newer)
+        return self._last
+
+    # ---- beyond the contract: for episodes, tests, oracles and look-ahead
+
+    @property
+    def outstanding(self) -> int:
+        """Requests in the system now."""
+        return int(self.state.whole[st.IN_SYSTEM])
+
+    @property
+    def change_load_s(self) -> float:
+        """The longest load time that was started in the last interval, seconds."""
+        return float(self.state.clock[st.CHANGE_LOAD])
+
+    def finish(self) -> Scrape:
+        """Runs on without arrivals until every request has settled, an hour at most, and returns what that showed."""
+        none = np.zeros(len(self._loads), np.int64)
+        before, t_end = self._truth, self.t_s
+        while self.outstanding and t_end < self.t_s + DRAIN_LIMIT_S:
+            t_end = min(t_end + self.scenario.interval_s, self.t_s + DRAIN_LIMIT_S)
+            self._kernel.run(self.model, self.state, self._times, none, none.copy(), t_end)
+        if self.outstanding:
+            self._kernel.give_up(self.model, self.state, t_end)
+        self._keep_records()
+        self._truth = self._sample(t_end)
+        return between(self._truth, before, self._slo_s)
+
+    def records(self) -> pd.DataFrame:
+        """The fate of every settled request: application, number, fate, t_s, variant ("" where unanswered), sorted by the first two."""
+        whole = np.concatenate([r[0] for r in self._records] or [np.zeros((0, 4), np.int64)])
+        variants = np.array([*self.scenario.variants, ""])
+        frame = pd.DataFrame({
+            "application": np.array(list(self.scenario.applications))[whole[:, 0]],
+            "number": whole[:, 1],
+            "fate": np.array(st.FATES)[whole[:, 2]],
+            "t_s": np.concatenate([r[1] for r in self._records] or [np.zeros(0)]),
+            "variant": variants[whole[:, 3]],
+        })
+        return frame.sort_values(["application", "number"], kind="stable", ignore_index=True)
+
+    def totals(self) -> Sample:
+        """Counters since the start, as of the last time of decision."""
+        return self._truth
+
+    def snapshot(self) -> Snapshot:
+        """A copy of all that the cluster is."""
+        return Snapshot(self.t_s, self._intervals, self.deployment, self.kinds, _copy(self.state),
+                        tuple(_copy(s) for s in self._streams), tuple(self._samples), self._last, self._truth, tuple(self._records))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Goes back to a snapshot of this cluster (or of one with the same scenario and loads)."""
+        if snapshot.kinds != self.kinds:
+            self.kinds = snapshot.kinds
+            self._compile()
+        self.t_s, self._intervals, self.deployment = snapshot.t_s, snapshot.intervals, snapshot.deployment
+        self.state = _copy(snapshot.state)
+        self._streams = tuple(_copy(s) for s in snapshot.streams)
+        self._samples.clear()
+        self._samples.extend(snapshot.samples)
+        self._last, self._truth, self._records = snapshot.last, snapshot.truth, list(snapshot.records)
+
+    @classmethod
+    def from_observation(cls, observation: Observation, scenario: Scenario, loads: Mapping[str, Load], *, seed: int = 0,
+                         scale: float = 1.0) -> SimulatedCluster:
+        """A cluster as an observation shows it, for look-ahead: its time 0 is the observation's.
+
+        Ready replicas are ready and idle, pending ones have what is left of their mean load time, waiting requests arrive anew at once.
+        What cannot be seen (work in flight, draining replicas) is left out.
+        """
+        wanted = observation.deployment
+        cluster = cls(scenario.with_(initial=()), loads, seed=seed, scale=scale, kinds=tuple(wanted.replicas))
+        rows = [(cluster.kinds.index(kind), kind, row) for kind, row in observation.kinds.items() if kind in cluster.kinds]
+        cluster._reserve(slots=int(sum(np.nan_to_num(row.ready + row.pending) for _, _, row in rows) + sum(wanted.replicas.values())))
+        kernel, model, state = cluster._kernel, cluster.model, cluster.state
+        cluster._write_next(wanted)
+        for k, _, row in rows:
+            for _ in range(int(np.nan_to_num(row.ready))):
+                kernel.start_ready(model, cluster.state, k, 0.0)
+        for k, kind, row in rows:
+            for age_s in row.pending_s:
+                kernel.create(model, state, k, -min(age_s, scenario.load_s(kind)))
+        kernel.take_effect(model, state, 0.0)
+        for i, name in enumerate(scenario.applications):
+            waiting = int(np.nan_to_num(sum(observation.services[z].queue for z in scenario.applications[name].services)))
+            if waiting:
+                cluster._reserve(requests=waiting)
+                times = np.zeros((len(cluster._loads), waiting))
+                counts = np.zeros(len(cluster._loads), np.int64)
+                counts[i] = waiting
+                kernel.run(model, cluster.state, times, counts, np.zeros_like(counts), np.nextafter(0.0, 1.0))
+        cluster.deployment = wanted
+        return cluster
+
+    # ---- inside
+
+    def _observation(self, newer: bool) -> Observation:
+        scrape = self.scenario.scrape
+        word = key(self.seed, SCRAPE, 0)
+        if scrape.missing_ratio and uniform(draw(np.uint64(word), self._intervals, 0)) < scrape.missing_ratio:
+            return missing_observation(self.scenario, self.kinds, self.deployment, self.t_s)
+        if not newer or (scrape.stale_ratio and uniform(draw(np.uint64(word), self._intervals, 1)) < scrape.stale_ratio):
+            return stale_observation(self._last, self.deployment, self.t_s)
+        new, old = self._samples[-1], self._samples[0]
+        born = {k: tuple(float(self.t_s - self.state.replica_f[i, st.BORN]) for i in np.flatnonzero(
+            (self.state.replica_i[:, st.STATUS] == st.PENDING) & (self.state.replica_i[:, st.KIND] == k))) for k in range(len(self.kinds))}
+        return observe(self.scenario, self.kinds, between(new, old, self._slo_s), t_s=self.t_s, sampled_s=float(new.t_s),
+                       window_s=float(new.t_s - old.t_s), deployment=self.deployment, pending_s=born, load_seen_s=self.state.load_seen)
+
+    def _arrivals(self, t_end: float) -> np.ndarray:
+        """Fills the table of arrival times up to t_end and returns how many there are of each application."""
+        counts = np.zeros(len(self._loads), np.int64)
+        for i, (load, stream) in enumerate(zip(self._loads, self._streams)):
+            if load is None:
+                continue
+            while True:
+                counts[i] += fill(load, stream, t_end, self._times[i, counts[i] :])
+                if counts[i] < self._times.shape[1]:
+                    break
+                self._times = np.concatenate([self._times, np.empty_like(self._times)], axis=1)
+        self._reserve(requests=int(counts.sum()))
+        return counts
+
+    def _reserve(self, slots: int = 0, requests: int = 0) -> None:
+        """Makes room: for that many replicas in all, and that many more requests."""
+        state = self.state
+        need = Size(slots, requests + self.outstanding, requests + self.outstanding + 1 if self._record else 1)
+        have = Size(len(state.replica_i), len(state.request_i), len(state.record_f))
+        if any(n > h for n, h in zip(need, have)):
+            size = Size(*(h if n <= h else 1 << (n - 1).bit_length() for n, h in zip(need, have)))
+            self.state = grown(self.model, self.flags, state, size)
+
+    def _add_kinds(self, new: tuple[ReplicaKind, ...]) -> None:
+        size = Size(len(self.state.replica_i), len(self.state.request_i), len(self.state.record_f))
+        kinds, lanes = self.kinds, self.flags.LANES
+        self.kinds = kinds + new
+        self._compile()
+        if self.flags.LANES != lanes and self.outstanding:
+            self.kinds = kinds
+            self._compile()
+            raise ValueError(f"{new[0]}: the first kind with batches and several variants; name it in `kinds` when making the cluster")
+        self.state = grown(self.model, self.flags, self.state, size)
+        samples = [self._widened(s) for s in self._samples]
+        self._samples.clear()
+        self._samples.extend(samples)
+        self._truth = self._widened(self._truth)
+        self.state.load_seen[len(kinds):] = self.model.kind_f[len(kinds):, st.LOAD_S]
+
+    def _widened(self, sample: Sample) -> Sample:
+        more = len(self.kinds) - len(sample.kind_waiting)
+        return sample._replace(kind_ns=np.pad(sample.kind_ns, ((0, more), (0, 0))),
+                               kind_count=np.pad(sample.kind_count, ((0, more), (0, 0))), kind_waiting=np.pad(sample.kind_waiting, (0, more)))
+
+    def _check_routes(self, deployment: Deployment) -> None:
+        for service, routes in deployment.routes.items():
+            if service not in self.scenario.services:
+                raise ValueError(f"routes of unknown service '{service}'; known: {', '.join(self.scenario.services)}")
+            for kind, variant in routes:
+                if kind not in self.kinds:
+                    raise ValueError(f"routes of {service}: {kind} is neither deployed nor a candidate")
+                if variant not in kind.variants or variant not in self.scenario.services[service].variants:
+                    raise ValueError(f"routes of {service}: '{variant}' is not a variant of both {kind} and the service")
+
+    def _write_next(self, deployment: Deployment) -> None:
+        """Writes a deployment where the kernel takes it from when it takes effect."""
+        state = self.state
+        state.kind_count[:, st.NEXT_WANTED] = [deployment.replicas.get(kind, 0) for kind in self.kinds]
+        variants = list(self.scenario.variants)
+        for z, service in enumerate(self.scenario.services):
+            entries = sorted((self.kinds.index(kind), variants.index(variant), share)
+                             for (kind, variant), share in deployment.routes.get(service, {}).items() if share > 0)
+            state.route_count[z, st.NEXT_ROUTES] = len(entries)
+            for e, (k, v, share) in enumerate(entries):
+                state.route_i[z, st.NEXT_ROUTES, e] = k, v
+                state.route_f[z, st.NEXT_ROUTES, e, 0] = share
+        state.leave[1] = leave_table(self.scenario, dict(deployment.thresholds), state.leave.shape[2])
+
+    def _sample(self, t_s: float) -> Sample:
+        by_service = np.zeros(len(self.scenario.services), np.int64)
+        by_kind = np.zeros(len(self.kinds), np.int64)
+        self._kernel.count_waiting(self.model, self.state, by_service, by_kind)
+        return take_sample(self.state, by_service, by_kind, t_s)
+
+    def _keep_records(self) -> None:
+        n = int(self.state.whole[st.RECORDED])
+        if n:
+            self._records.append((self.state.record_i[:n].copy(), self.state.record_f[:n].copy()))
+            self.state.whole[st.RECORDED] = 0
+
+
+def _sample_time(interval_s: float, delay_s: float, t_s: float) -> float:
+    """Time of the newest sample that can be read at t."""
+    return t_s if interval_s == 0 else max(0.0, float(np.floor((t_s - delay_s) / interval_s)) * interval_s)
+
+
+def _copy(arrays):  # type: ignore[no-untyped-def]
+    """A copy of a NamedTuple of arrays."""
+    return type(arrays)(*(a.copy() for a in arrays))

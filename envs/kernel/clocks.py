@@ -1,0 +1,43 @@
+"""The clock tree: the next event of a cluster, found by a tournament among all its clocks.
+
+Leaves in order of precedence at equal times: servers (slot by slot), batch timers (queue by queue), replicas' own
+events (slot by slot), the deployment. The winner of a pair is the earlier one, the left one on ties, so the order of
+leaves is the order of events at equal times.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def next_clock(node):
+    """Index of the earliest clock."""
+    return node[1]
+
+
+@njit(cache=True, _nrt=False)
+def set_clock(time, node, leaf, t_s):
+    """Sets one clock and lets it play its matches up to the root; stops where it changes nothing above."""
+    time[leaf] = t_s
+    i = (len(time) + leaf) >> 1
+    while i >= 1:
+        a = node[2 * i]
+        b = node[2 * i + 1]
+        winner = b if time[b] < time[a] else a
+        if winner == node[i] and winner != leaf:
+            return
+        node[i] = winner
+        i >>= 1
+
+
+@njit(cache=True, _nrt=False)
+def build_tree(time, node):
+    """Plays all matches afresh."""
+    n = len(time)
+    for i in range(n):
+        node[n + i] = i
+    for i in range(n - 1, 0, -1):
+        a = node[2 * i]
+        b = node[2 * i + 1]
+        node[i] = b if time[b] < time[a] else a

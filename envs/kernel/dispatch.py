@@ -1,0 +1,247 @@
+"""Dispatch: where a request goes, whether it is admitted, and joining the queue (`docs/simulator.md`, Dispatch)."""
+# ruff: noqa: F821  (flags and names of earlier parts are given by `envs.kernel.specialise`)
+
+import numpy as np
+from numba import njit
+
+from envs import state as st
+from envs.rules import fewer_per_server, in_time
+
+EARLY: bool
+LANES: bool
+PREDICT: bool
+ONE_QUEUE: bool
+LIMITS: bool
+SHORTEST_QUEUE, LEAST_EXPECTED_FINISH, LAST_STAGE_CLOCK = range(3)
+ARRIVES, HANDED_OVER, AGAIN = st.REJECTED, st.DROPPED, st.FAILED  # how a request comes = its fate where it finds no place
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def touch(s, q):
+    """Notes that a queue is to be tried."""
+    if s.queue_i[q, st.TOUCHED] == 0:
+        s.queue_i[q, st.TOUCHED] = 1
+        s.touched[s.whole[st.TOUCHED_COUNT]] = q
+        s.whole[st.TOUCHED_COUNT] += 1
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def is_open(s, k, fallback):
+    """Whether a kind may get requests: a ready replica, or with late binding a pending one where no host is ready."""
+    return s.kind_count[k, st.PENDING if fallback else st.READY] > 0
+
+
+@njit(cache=True, _nrt=False)
+def take_route(s, z, fallback):
+    """Smooth weighted round robin over the open routes of a service in force.
+
+    Returns:
+        index of the entry taken, or -1 where no route is open.
+    """
+    n = s.route_count[z, 0]
+    best = -1
+    total = 0.0
+    for e in range(n):
+        k = s.route_i[z, 0, e, 0]
+        share = s.route_f[z, 0, e, 0]
+        if share > 0.0 and is_open(s, k, fallback):
+            s.route_f[z, 0, e, 1] += share
+            total += share
+            if best < 0 or s.route_f[z, 0, e, 1] > s.route_f[z, 0, best, 1]:
+                best = e
+    if best >= 0:
+        s.route_f[z, 0, best, 1] -= total
+    return best
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def earliest_server(s, slot):
+    """The server of a replica whose first stage is expected to be free first."""
+    base = slot * s.idle.shape[1]
+    best = base
+    for line in range(base + 1, base + s.replica_i[slot, st.ACTIVE]):
+        if s.expected[line, 0] < s.expected[best, 0]:
+            best = line
+    return best
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def expected_finish(m, s, line, k, v, t, commit):
+    """When a request would be answered by this server, in the expected clocks; with commit they move on."""
+    x = t
+    for stage in range(m.kind_i[k, st.STAGES]):
+        x = max(x, s.expected[line, stage]) + m.work[k, v, stage]
+        if commit:
+            s.expected[line, stage] = x
+    return x + m.constants[st.OVERHEAD]
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def pick_replica(m, s, z, routed_kind, routed_variant, t):
+    """The slot that the dispatch rule chooses among the ready hosts of a service (or of one kind), lowest on ties."""
+    best = -1
+    best_value = np.inf
+    best_servers = 1
+    best_count = 0
+    rule = m.choices[st.RULE]
+    for slot in range(s.whole[st.HIGH]):
+        if s.replica_i[slot, st.STATUS] != st.READY:
+            continue
+        k = s.replica_i[slot, st.KIND]
+        if routed_kind >= 0:
+            if k != routed_kind:
+                continue
+            v = routed_variant
+        else:
+            v = m.serve[k, z]
+            if v < 0:
+                continue
+        if not PREDICT or rule == SHORTEST_QUEUE:
+            servers = m.kind_i[k, st.SERVERS]
+            count = s.replica_i[slot, st.OUTSTANDING]
+            if best < 0 or fewer_per_server(count, servers, best_count, best_servers):
+                best = slot
+                best_count = count
+                best_servers = servers
+        else:
+            line = earliest_server(s, slot)
+            if rule == LAST_STAGE_CLOCK:
+                value = s.expected[line, m.kind_i[k, st.STAGES] - 1]
+            else:
+                value = expected_finish(m, s, line, k, v, t, False)
+            if value < best_value or best < 0:
+                best = slot
+                best_value = value
+    return best
+
+
+@njit(cache=True, _nrt=False)
+def pick_kind(m, s, z, fallback):
+    """Late binding without a route: the open host kind with the fewest waiting requests per server, lowest on ties."""
+    best = -1
+    best_servers = 1
+    column = st.PENDING if fallback else st.READY
+    for k in range(m.kind_i.shape[0]):
+        if m.serve[k, z] >= 0 and s.kind_count[k, column] > 0:
+            servers = m.kind_i[k, st.SERVERS] * s.kind_count[k, column]
+            if best < 0 or fewer_per_server(s.queue_i[k, st.WAITING], servers, s.queue_i[best, st.WAITING], best_servers):
+                best = k
+                best_servers = servers
+    return best
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def joins_idle_tenant(m, s, q, tenant):
+    """A tenant that had nothing waiting in a queue does not keep credit from its idle time."""
+    n_variants = m.accuracy.shape[0]
+    lowest = np.inf
+    own = False
+    for other in range(s.virtual_time.shape[1]):
+        for v in range(n_variants):
+            if s.lane_i[(q * s.virtual_time.shape[1] + other) * n_variants + v, st.COUNT] > 0:
+                if other == tenant:
+                    own = True
+                lowest = min(lowest, s.virtual_time[q, other])
+                break
+    if not own and lowest < np.inf:
+        s.virtual_time[q, tenant] = max(s.virtual_time[q, tenant], lowest)
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def join(m, s, q, r, z, v, t):
+    """Puts a request at the end of its lane."""
+    s.request_f[r, st.JOINED] = t
+    lane = q
+    if LANES:
+        tenant = m.service_tenant[z]
+        if s.virtual_time.shape[1] > 1:
+            joins_idle_tenant(m, s, q, tenant)
+        lane = (q * s.virtual_time.shape[1] + tenant) * m.accuracy.shape[0] + v
+        s.request_i[r, st.SEQUENCE] = s.whole[st.NEXT_SEQUENCE]
+        s.whole[st.NEXT_SEQUENCE] += 1
+    s.request_i[r, st.NEXT] = -1
+    if s.lane_i[lane, st.COUNT] == 0:
+        s.lane_i[lane, st.HEAD] = r
+    else:
+        s.request_i[s.lane_i[lane, st.TAIL], st.NEXT] = r
+    s.lane_i[lane, st.TAIL] = r
+    s.lane_i[lane, st.COUNT] += 1
+    s.queue_i[q, st.WAITING] += 1
+    touch(s, q)
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def choose(m, s, r, z, t):
+    """Queue and variant for a request of a service.
+
+    Returns:
+        (queue, kind, variant); queue -1 where there is no place.
+    """
+    if ONE_QUEUE:
+        q = 0
+        k = 0
+        v = m.serve[0, 0]
+        if s.kind_count[0, st.READY] + s.kind_count[0, st.PENDING] == 0:
+            q = -1
+    else:
+        q = -1
+        k = -1
+        v = -1
+        fallback = s.service_ready[z] == 0
+        if not (EARLY and fallback):
+            if s.route_count[z, 0] > 0:
+                e = take_route(s, z, fallback)
+                if e >= 0:
+                    k = s.route_i[z, 0, e, 0]
+                    v = s.route_i[z, 0, e, 1]
+            if EARLY:
+                q = pick_replica(m, s, z, k, v, t)
+                if q >= 0 and k < 0:
+                    k = s.replica_i[q, st.KIND]
+                    v = m.serve[k, z]
+            else:
+                if k < 0:
+                    k = pick_kind(m, s, z, fallback)
+                    if k >= 0:
+                        v = m.serve[k, z]
+                q = k
+    return q, k, v
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def has_room(m, s, q, k):
+    """Whether a queue is below its limit."""
+    limit = m.kind_i[k, st.LIMIT]
+    if limit > 0 and not EARLY:
+        limit *= max(1, s.kind_count[k, st.READY])
+    return limit == 0 or s.queue_i[q, st.WAITING] < limit
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def place(m, s, r, t, how):
+    """Dispatches a request at t: it joins a queue, or settles where there is no place for it.
+
+    Args:
+        how: ARRIVES, HANDED_OVER or AGAIN; also the fate of a request without a place.
+    """
+    a = s.request_i[r, st.APP]
+    z = m.chain[a, s.request_i[r, st.STAGE]]
+    q, k, v = choose(m, s, r, z, t)
+    placed = q >= 0
+    if placed:
+        if PREDICT:
+            line = earliest_server(s, q)
+            if m.choices[st.DEADLINE] and how == ARRIVES:
+                finish = expected_finish(m, s, line, k, v, t, False)
+                placed = in_time(finish, s.request_f[r, st.ARRIVAL], m.app_f[a, st.SLO])
+        if LIMITS and placed:
+            placed = has_room(m, s, q, k)
+        if placed:
+            if PREDICT:
+                expected_finish(m, s, line, k, v, t, True)
+            if EARLY:
+                s.replica_i[q, st.OUTSTANDING] += 1
+            s.request_i[r, st.VARIANT] = v
+            join(m, s, q, r, z, v, t)
+    if not placed:
+        settle_unanswered(s, r, t, how)

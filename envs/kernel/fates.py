@@ -1,0 +1,57 @@
+"""Settling: the fate of each request, counted once, in whole numbers."""
+# ruff: noqa: F821  (flags and names of earlier parts are given by `envs.kernel.specialise`)
+
+from numba import njit
+
+from envs import state as st
+from envs.rules import billionths, in_time
+
+RECORD: bool
+CHAINS: bool
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def free_request(s, r):
+    """Gives a request's place back."""
+    s.request_i[r, st.NEXT] = s.whole[st.FREE_REQUEST]
+    s.whole[st.FREE_REQUEST] = r
+    s.whole[st.IN_SYSTEM] -= 1
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def record(s, r, a, t, fate, variant):
+    """Writes down one fate (only where records are kept)."""
+    n = s.whole[st.RECORDED]
+    s.record_i[n, 0] = a
+    s.record_i[n, 1] = s.request_i[r, st.NUMBER]
+    s.record_i[n, 2] = fate
+    s.record_i[n, 3] = variant
+    s.record_f[n] = t
+    s.whole[st.RECORDED] = n + 1
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def settle_unanswered(s, r, t, fate):
+    """A request that gets no answer: rejected, dropped or failed."""
+    a = s.request_i[r, st.APP]
+    s.app_count[a, fate] += 1
+    if RECORD:
+        record(s, r, a, t, fate, -1)
+    free_request(s, r)
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def settle_answered(m, s, r, t, variant, accuracy):
+    """A final answer at t: good or late, with its accuracy and latency."""
+    a = s.request_i[r, st.APP]
+    arrival = s.request_f[r, st.ARRIVAL]
+    fate = st.LATE
+    if in_time(t, arrival, m.app_f[a, st.SLO]):
+        fate = st.GOOD
+        s.app_count[a, st.ACCURACY_PPB] += billionths(accuracy)
+    s.app_count[a, fate] += 1
+    bin_ = int((t - arrival) * m.app_f[a, st.HISTOGRAM_SCALE])
+    s.histogram[a, min(bin_, st.HISTOGRAM_BINS - 1)] += 1
+    if RECORD:
+        record(s, r, a, t, fate, variant)
+    free_request(s, r)

@@ -1,0 +1,137 @@
+"""The event loop: the earlier of the next clock and the next arrival, until the end of the time asked for."""
+# ruff: noqa: F821  (flags and names of earlier parts are given by `envs.kernel.specialise`)
+
+import numpy as np
+from numba import njit
+
+from envs import state as st
+from envs.kernel.clocks import next_clock, set_clock
+from envs.rules import refill
+
+EARLY: bool
+PIPELINE: bool
+CHAINS: bool
+QUOTAS: bool
+ONE_QUEUE: bool
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def has_token(m, s, tenant, t):
+    """Takes a token of the tenant's admission quota."""
+    if m.tenant_f[tenant, st.QUOTA] == 0.0:
+        return True
+    tokens = refill(s.bucket[tenant, 0], s.bucket[tenant, 1], t, m.tenant_f[tenant, st.QUOTA], m.tenant_f[tenant, st.BURST])
+    s.bucket[tenant, 1] = t
+    taken = tokens >= 1.0
+    s.bucket[tenant, 0] = tokens - 1.0 if taken else tokens
+    return taken
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def arrive(m, s, a, t):
+    """A request arrives at an application."""
+    r = s.whole[st.FREE_REQUEST]
+    s.whole[st.FREE_REQUEST] = s.request_i[r, st.NEXT]
+    s.whole[st.IN_SYSTEM] += 1
+    s.request_f[r, st.ARRIVAL] = t
+    s.request_i[r, st.NUMBER] = s.arrivals[a]
+    s.request_i[r, st.APP] = a
+    s.request_i[r, st.STAGE] = 0
+    if CHAINS:
+        s.request_f[r, st.ACCURACY] = 1.0
+    s.arrivals[a] += 1
+    s.app_count[a, st.OFFERED] += 1
+    s.service_offered[m.chain[a, 0]] += 1
+    if QUOTAS and not has_token(m, s, m.service_tenant[m.chain[a, 0]], t):
+        settle_unanswered(s, r, t, st.REJECTED)
+    else:
+        place(m, s, r, t, ARRIVES)
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def server_event(m, s, line, slot, t):
+    """A server's clock has run out: answers leave, and it is idle where its first stage is free."""
+    take_out_answers(m, s, line, slot, t)
+    server = line - slot * s.idle.shape[1]
+    if s.server_i[line, st.OCCUPIED] and s.stage_clock[line, 0] <= t:
+        s.server_i[line, st.OCCUPIED] = 0
+        if server < s.replica_i[slot, st.ACTIVE]:
+            s.idle[slot, s.replica_i[slot, st.IDLE]] = server
+            s.replica_i[slot, st.IDLE] += 1
+            if not EARLY and s.replica_i[slot, st.STATUS] == st.READY:
+                s.queue_i[s.replica_i[slot, st.KIND], st.IDLE_SERVERS] += 1
+    if EARLY:
+        touch(s, slot)
+    elif s.replica_i[slot, st.STATUS] == st.READY:
+        touch(s, s.replica_i[slot, st.KIND])
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def set_server_clock(s, line):
+    """Sets a server's clock anew where no batch has done so."""
+    due = server_due(s, line)
+    if s.tree_time[line] != due:
+        set_clock(s.tree_time, s.tree_node, line, due)
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def earliest_arrival(times, counts, heads):
+    """The application with the next arrival, lowest on ties, and its time."""
+    best = 0
+    best_t = np.inf
+    for a in range(len(counts)):
+        if heads[a] < counts[a] and times[a, heads[a]] < best_t:
+            best = a
+            best_t = times[a, heads[a]]
+    return best, best_t
+
+
+@njit(cache=True, _nrt=False)
+def run(m, s, times, counts, heads, t_end):
+    """Plays all events with t < t_end.
+
+    Args:
+        m, s: `envs.state.Model` and `State`.
+        times: (A, n) float64, arrival times of each application, ascending.
+        counts: (A,) int64, how many of them are filled.
+        heads: (A,) int64, index of the next arrival; moves on.
+        t_end: seconds.
+    """
+    n_lines = s.server_i.shape[0]
+    n_queues = s.queue_i.shape[0]
+    n_slots = s.replica_i.shape[0]
+    a, t_arrival = earliest_arrival(times, counts, heads)
+    while True:
+        leaf = next_clock(s.tree_node)
+        t = s.tree_time[leaf]
+        slot = -1
+        if min(t, t_arrival) >= t_end:
+            break
+        if t_arrival < t:
+            t = t_arrival
+            arrive(m, s, a, t)
+            heads[a] += 1
+            a, t_arrival = earliest_arrival(times, counts, heads)
+        elif leaf < n_lines:
+            slot = leaf // s.idle.shape[1]
+            server_event(m, s, leaf, slot, t)
+        elif leaf < n_lines + n_queues:
+            if EARLY:
+                slot = leaf - n_lines
+            set_clock(s.tree_time, s.tree_node, leaf, np.inf)
+            touch(s, leaf - n_lines)
+        elif leaf < n_lines + n_queues + n_slots:
+            replica_event(m, s, leaf - n_lines - n_queues, t)
+        else:
+            take_effect(m, s, t)
+        try_touched(m, s, t)
+        if slot >= 0:
+            if leaf < n_lines:
+                set_server_clock(s, leaf)
+            if s.replica_i[slot, st.STATUS] == st.DRAINING:
+                gone_if_done(m, s, slot, t)
+    if t_end < np.inf:
+        for slot in range(s.whole[st.HIGH]):
+            if s.replica_i[slot, st.STATUS] != st.FREE:
+                account(m, s, slot, t_end)
+        s.clock[st.NOW] = t_end

@@ -1,0 +1,502 @@
+"""Replicas: their life from pending to gone, reconciling, and deployments taking effect."""
+# ruff: noqa: F821  (flags and names of earlier parts are given by `envs.kernel.specialise`)
+
+import numpy as np
+from numba import njit
+
+from envs import state as st
+from envs.kernel.clocks import set_clock
+from envs.randomness import draw, factor, uniform
+from envs.rules import nanoseconds
+
+EARLY: bool
+LANES: bool
+RESIZE: bool
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def replica_leaf(s, slot):
+    """Leaf of a replica's own events: load done, failure, detection."""
+    return s.server_i.shape[0] + s.queue_i.shape[0] + slot
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def deployment_leaf(s):
+    """Leaf of the deployment that waits to take effect."""
+    return s.server_i.shape[0] + s.queue_i.shape[0] + s.replica_i.shape[0]
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def set_due(s, slot, t):
+    """Sets the time of a replica's next own event."""
+    s.replica_f[slot, st.DUE] = t
+    set_clock(s.tree_time, s.tree_node, replica_leaf(s, slot), t)
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def count_ready(m, s, k, change):
+    """A kind's ready replicas became more or fewer."""
+    s.kind_count[k, st.READY] += change
+    for z in range(m.serve.shape[1]):
+        if m.serve[k, z] >= 0:
+            s.service_ready[z] += change
+
+
+@njit(cache=True, _nrt=False)
+def account_ready(m, s, slot, t):
+    """Adds a replica's ready server time up to t."""
+    if s.replica_i[slot, st.STATUS] == st.READY:
+        k = s.replica_i[slot, st.KIND]
+        s.kind_ns[k, st.READY_SERVERS] += nanoseconds(t - s.replica_f[slot, st.READY_FROM]) * m.kind_i[k, st.SERVERS]
+        s.replica_f[slot, st.READY_FROM] = t
+
+
+@njit(cache=True, _nrt=False)
+def account(m, s, slot, t):
+    """Adds a replica's time up to t to what its kind held, and to its ready server time."""
+    s.kind_ns[s.replica_i[slot, st.KIND], st.HELD] += nanoseconds(t - s.replica_f[slot, st.HELD_FROM])
+    s.replica_f[slot, st.HELD_FROM] = t
+    account_ready(m, s, slot, t)
+
+
+@njit(cache=True, _nrt=False)
+def create(m, s, k, t):
+    """A new pending replica in the lowest free slot. Where no slot is free, the next reconciling tries again."""
+    slot = 0
+    while slot < s.replica_i.shape[0] and s.replica_i[slot, st.STATUS] != st.FREE:
+        slot += 1
+    if slot == s.replica_i.shape[0]:
+        return
+    s.whole[st.HIGH] = max(s.whole[st.HIGH], slot + 1)
+    number = s.whole[st.NEXT_ID]
+    s.whole[st.NEXT_ID] = number + 1
+    s.replica_i[slot, :] = 0
+    s.replica_i[slot, st.STATUS] = st.PENDING
+    s.replica_i[slot, st.KIND] = k
+    s.replica_i[slot, st.ID] = number
+    s.replica_f[slot, st.BORN] = t
+    s.replica_f[slot, st.HELD_FROM] = t
+    s.kind_count[k, st.PENDING] += 1
+    load_s = m.kind_f[k, st.LOAD_S]
+    s.clock[st.CHANGE_LOAD] = max(s.clock[st.CHANGE_LOAD], load_s)
+    set_due(s, slot, t + load_s * factor(m.load_table, draw(s.replica_key[0], number, 0)))
+
+
+@njit(cache=True, _nrt=False)
+def become_ready(m, s, slot, t):
+    """A pending replica is ready: its clocks start, its servers are idle."""
+    k = s.replica_i[slot, st.KIND]
+    s.kind_count[k, st.PENDING] -= 1
+    s.replica_i[slot, st.STATUS] = st.READY
+    s.replica_f[slot, st.READY_FROM] = t
+    s.load_seen[k] = t - s.replica_f[slot, st.BORN]
+    count_ready(m, s, k, 1)
+    width = s.idle.shape[1]
+    servers = m.kind_i[k, st.SERVERS]
+    for i in range(width):
+        line = slot * width + i
+        s.stage_clock[line, :] = t
+        s.expected[line, :] = t
+        s.server_i[line, st.OCCUPIED] = 0
+        s.server_i[line, st.FIRST] = -1
+    for i in range(servers):
+        s.idle[slot, i] = servers - 1 - i
+    s.replica_i[slot, st.IDLE] = servers
+    q = slot
+    if not EARLY:
+        q = k
+        s.queue_i[k, st.IDLE_SERVERS] += servers
+    elif LANES:
+        s.virtual_time[slot, :] = 0.0
+    s.replica_i[slot, st.ACTIVE] = servers
+    s.replica_f[slot, st.RESIZED_AT] = np.inf
+    s.replica_f[slot, st.FAILS_AT] = np.inf
+    if m.constants[st.MEAN_TIME] < np.inf:
+        life = m.constants[st.MEAN_TIME] * factor(m.failure_table, draw(s.replica_key[2], s.replica_i[slot, st.ID], 0))
+        s.replica_f[slot, st.FAILS_AT] = t + life
+    set_due(s, slot, s.replica_f[slot, st.FAILS_AT])
+    touch(s, q)
+
+
+@njit(cache=True, _nrt=False)
+def leave_ready(m, s, slot, t):
+    """A ready replica gets no more requests."""
+    k = s.replica_i[slot, st.KIND]
+    count_ready(m, s, k, -1)
+    if not EARLY and s.replica_i[slot, st.BROKEN] == 0:
+        s.queue_i[k, st.IDLE_SERVERS] -= s.replica_i[slot, st.IDLE]
+
+
+@njit(cache=True, _nrt=False)
+def gone(m, s, slot, t):
+    """A replica gives its resources back; its slot is free."""
+    account(m, s, slot, t)
+    k = s.replica_i[slot, st.KIND]
+    status = s.replica_i[slot, st.STATUS]
+    if status == st.READY:
+        leave_ready(m, s, slot, t)
+    elif status == st.PENDING:
+        s.kind_count[k, st.PENDING] -= 1
+    else:
+        s.kind_count[k, st.DRAINING] -= 1
+    s.replica_i[slot, st.STATUS] = st.FREE
+    set_due(s, slot, np.inf)
+    silence(s, slot)
+    while s.whole[st.HIGH] > 0 and s.replica_i[s.whole[st.HIGH] - 1, st.STATUS] == st.FREE:
+        s.whole[st.HIGH] -= 1
+
+
+@njit(cache=True, _nrt=False)
+def silence(s, slot):
+    """No more events of a replica's servers and its own queue."""
+    width = s.idle.shape[1]
+    for line in range(slot * width, (slot + 1) * width):
+        if s.tree_time[line] < np.inf:
+            set_clock(s.tree_time, s.tree_node, line, np.inf)
+    if EARLY and s.tree_time[timer_leaf(s, slot)] < np.inf:
+        set_clock(s.tree_time, s.tree_node, timer_leaf(s, slot), np.inf)
+
+
+@njit(cache=True, _nrt=False)
+def drain(m, s, slot, t):
+    """A ready replica takes no new requests; it is gone when it has none left."""
+    account_ready(m, s, slot, t)
+    leave_ready(m, s, slot, t)
+    s.replica_i[slot, st.STATUS] = st.DRAINING
+    s.kind_count[s.replica_i[slot, st.KIND], st.DRAINING] += 1
+
+
+@njit(cache=True, _nrt=False)
+def gone_if_done(m, s, slot, t):
+    """A draining replica without requests is gone (a broken one waits for its detection)."""
+    if (s.replica_i[slot, st.STATUS] == st.DRAINING and s.replica_i[slot, st.OUTSTANDING] == 0
+            and s.replica_i[slot, st.BROKEN] == 0):
+        gone(m, s, slot, t)
+
+
+@njit(cache=True, _nrt=False)
+def newest(s, k, status):
+    """The slot of the kind's replica with the highest id in a state."""
+    best = -1
+    for slot in range(s.whole[st.HIGH]):
+        if s.replica_i[slot, st.STATUS] == status and s.replica_i[slot, st.KIND] == k and (
+                best < 0 or s.replica_i[slot, st.ID] > s.replica_i[best, st.ID]):
+            best = slot
+    return best
+
+
+@njit(cache=True, _nrt=False)
+def least_loaded(s, k):
+    """The ready slot of a kind with the fewest outstanding requests, then the highest id."""
+    best = -1
+    for slot in range(s.whole[st.HIGH]):
+        if s.replica_i[slot, st.STATUS] != st.READY or s.replica_i[slot, st.KIND] != k:
+            continue
+        fewer = best >= 0 and s.replica_i[slot, st.OUTSTANDING] < s.replica_i[best, st.OUTSTANDING]
+        same = best >= 0 and s.replica_i[slot, st.OUTSTANDING] == s.replica_i[best, st.OUTSTANDING]
+        if best < 0 or fewer or (same and s.replica_i[slot, st.ID] > s.replica_i[best, st.ID]):
+            best = slot
+    return best
+
+
+@njit(cache=True, _nrt=False)
+def successor_pending(m, s, k):
+    """Whether a pending replica shares a service with the kind."""
+    for j in range(m.successor.shape[0]):
+        if s.kind_count[j, st.PENDING] > 0 and m.successor[j, k]:
+            return True
+    return False
+
+
+@njit(cache=True, _nrt=False)
+def routes_in_force(s, z):
+    """The next routes of a service come into force once every kind with a positive share has a ready replica."""
+    if s.route_count[z, st.ROUTES_WAIT] == 0:
+        return
+    n = s.route_count[z, st.WAITING_ROUTES]
+    for e in range(n):
+        if s.kind_count[s.route_i[z, st.WAITING_ROUTES, e, 0], st.READY] == 0:
+            return
+    same = n == s.route_count[z, st.IN_FORCE]
+    for e in range(n):
+        for i in range(2):
+            same = same and s.route_i[z, st.IN_FORCE, e, i] == s.route_i[z, st.WAITING_ROUTES, e, i]
+        same = same and s.route_f[z, st.IN_FORCE, e, 0] == s.route_f[z, st.WAITING_ROUTES, e, 0]
+    if not same:
+        copy_routes(s, z, st.WAITING_ROUTES, st.IN_FORCE)
+    s.route_count[z, st.ROUTES_WAIT] = 0
+
+
+@njit(cache=True, _nrt=False)
+def copy_routes(s, z, source, target):
+    """Copies a service's routes, with no credit."""
+    s.route_count[z, target] = s.route_count[z, source]
+    for e in range(s.route_count[z, source]):
+        s.route_i[z, target, e, 0] = s.route_i[z, source, e, 0]
+        s.route_i[z, target, e, 1] = s.route_i[z, source, e, 1]
+        s.route_f[z, target, e, 0] = s.route_f[z, source, e, 0]
+        s.route_f[z, target, e, 1] = 0.0
+
+
+@njit(cache=True, _nrt=False)
+def take_queue(m, s, q):
+    """Takes all requests out of a queue, in the order in which they joined.
+
+    Returns:
+        the first of them, linked by NEXT; -1 where there is none.
+    """
+    first = -1
+    last = -1
+    n_lanes = s.lane_i.shape[0] // s.queue_i.shape[0]
+    while s.queue_i[q, st.WAITING] > 0:
+        oldest = -1
+        for lane in range(q * n_lanes, (q + 1) * n_lanes):
+            if s.lane_i[lane, st.COUNT] > 0 and (oldest < 0 or s.request_i[s.lane_i[lane, st.HEAD], st.SEQUENCE]
+                                                 < s.request_i[s.lane_i[oldest, st.HEAD], st.SEQUENCE]):
+                oldest = lane
+        r = pop(s, q, oldest)
+        s.request_i[r, st.NEXT] = -1
+        if first < 0:
+            first = r
+        else:
+            s.request_i[last, st.NEXT] = r
+        last = r
+    if s.tree_time[timer_leaf(s, q)] < np.inf:
+        set_clock(s.tree_time, s.tree_node, timer_leaf(s, q), np.inf)
+    return first
+
+
+@njit(cache=True, _nrt=False)
+def place_again(m, s, r, t):
+    """Dispatches a list of requests again, in order."""
+    while r >= 0:
+        following = s.request_i[r, st.NEXT]
+        place(m, s, r, t, AGAIN)
+        r = following
+
+
+@njit(cache=True, _nrt=False)
+def reconcile(m, s, t):
+    """Works towards the wanted counts (`docs/simulator.md`, Reconciling, steps 1 to 5)."""
+    n_kinds = m.kind_i.shape[0]
+    if RESIZE:
+        resize_in_place(m, s, t)
+    for k in range(n_kinds):
+        live = s.kind_count[k, st.PENDING] + s.kind_count[k, st.READY]
+        for _ in range(live, s.kind_count[k, st.WANTED]):
+            create(m, s, k, t)
+        while live > s.kind_count[k, st.WANTED] and s.kind_count[k, st.PENDING] > 0:
+            gone(m, s, newest(s, k, st.PENDING), t)
+            live -= 1
+    for k in range(n_kinds):
+        surplus = s.kind_count[k, st.READY] + s.kind_count[k, st.PENDING] - s.kind_count[k, st.WANTED]
+        if surplus > 0 and not successor_pending(m, s, k):
+            for _ in range(surplus):
+                slot = least_loaded(s, k)
+                if slot >= 0:
+                    drain(m, s, slot, t)
+    for z in range(s.route_count.shape[0]):
+        routes_in_force(s, z)
+    if not EARLY:
+        for k in range(n_kinds):
+            if s.queue_i[k, st.WAITING] > 0 and s.kind_count[k, st.PENDING] + s.kind_count[k, st.READY] == 0:
+                place_again(m, s, take_queue(m, s, k), t)
+    for slot in range(s.whole[st.HIGH]):
+        gone_if_done(m, s, slot, t)
+
+
+@njit(cache=True, _nrt=False)
+def resize_in_place(m, s, t):
+    """Ready surplus replicas become replicas of a wanted kind that differs only in cores; they serve as such after the delay."""
+    n_kinds = m.kind_i.shape[0]
+    for j in range(n_kinds):
+        for k in range(n_kinds):
+            if j == k or m.kind_i[j, st.RESIZE_GROUP] != m.kind_i[k, st.RESIZE_GROUP]:
+                continue
+            while (s.kind_count[k, st.PENDING] + s.kind_count[k, st.READY] < s.kind_count[k, st.WANTED]
+                   and s.kind_count[j, st.READY] > s.kind_count[j, st.WANTED]):
+                slot = least_loaded(s, j)
+                start_resize(m, s, slot, j, k, t)
+
+
+@njit(cache=True, _nrt=False)
+def start_resize(m, s, slot, j, k, t):
+    """A replica of kind j counts as one of kind k at once, and has k's servers after the delay."""
+    account(m, s, slot, t)
+    count_ready(m, s, j, -1)
+    count_ready(m, s, k, 1)
+    broken = s.replica_i[slot, st.BROKEN] != 0
+    if not EARLY and not broken:
+        s.queue_i[j, st.IDLE_SERVERS] -= s.replica_i[slot, st.IDLE]
+        s.queue_i[k, st.IDLE_SERVERS] += s.replica_i[slot, st.IDLE]
+        touch(s, k)
+    s.replica_i[slot, st.KIND] = k
+    if not broken:
+        s.replica_f[slot, st.RESIZED_AT] = t + m.constants[st.RESIZE_S]
+        set_due(s, slot, min(s.replica_f[slot, st.FAILS_AT], s.replica_f[slot, st.RESIZED_AT]))
+    s.clock[st.CHANGE_LOAD] = max(s.clock[st.CHANGE_LOAD], m.constants[st.RESIZE_S])
+
+
+@njit(cache=True, _nrt=False)
+def resized(m, s, slot, t):
+    """The end of a resize in place: new servers are idle, cut ones take no more batches."""
+    k = s.replica_i[slot, st.KIND]
+    before = s.replica_i[slot, st.ACTIVE]
+    after = m.kind_i[k, st.SERVERS]
+    idle = s.replica_i[slot, st.IDLE]
+    kept = 0
+    for i in range(idle):
+        if s.idle[slot, i] < after:
+            s.idle[slot, kept] = s.idle[slot, i]
+            kept += 1
+    for server in range(after - 1, before - 1, -1):
+        line = slot * s.idle.shape[1] + server
+        s.expected[line, :] = t
+        if s.server_i[line, st.OCCUPIED] == 0:
+            s.stage_clock[line, :] = t
+            s.idle[slot, kept] = server
+            kept += 1
+    s.replica_i[slot, st.IDLE] = kept
+    s.replica_i[slot, st.ACTIVE] = after
+    s.replica_f[slot, st.RESIZED_AT] = np.inf
+    q = slot
+    if not EARLY:
+        q = k
+        if s.replica_i[slot, st.STATUS] == st.READY:
+            s.queue_i[k, st.IDLE_SERVERS] += kept - idle
+    set_due(s, slot, s.replica_f[slot, st.FAILS_AT])
+    touch(s, q)
+
+
+@njit(cache=True, _nrt=False)
+def load_done(m, s, slot, t):
+    """The end of a load: ready, or failed."""
+    u = uniform(draw(s.replica_key[1], s.replica_i[slot, st.ID], 0))
+    if u < m.constants[st.LOAD_FAILURE_RATIO]:
+        gone(m, s, slot, t)
+    else:
+        become_ready(m, s, slot, t)
+    reconcile(m, s, t)
+
+
+@njit(cache=True, _nrt=False)
+def breaks(m, s, slot, t):
+    """A replica fails: its servers do nothing from now on; nobody knows yet."""
+    if not EARLY and s.replica_i[slot, st.STATUS] == st.READY:
+        s.queue_i[s.replica_i[slot, st.KIND], st.IDLE_SERVERS] -= s.replica_i[slot, st.IDLE]
+    s.replica_i[slot, st.BROKEN] = 1
+    silence(s, slot)
+    set_due(s, slot, t + m.constants[st.DETECTION])
+
+
+@njit(cache=True, _nrt=False)
+def detected(m, s, slot, t):
+    """A failure is noticed: the replica is gone, its requests fail or are placed again."""
+    width = s.idle.shape[1]
+    first = -1
+    last = -1
+    for line in range(slot * width, (slot + 1) * width):
+        r = s.server_i[line, st.FIRST]
+        while r >= 0:
+            if first < 0:
+                first = r
+            else:
+                s.request_i[last, st.NEXT] = r
+            last = r
+            r = s.request_i[r, st.NEXT]
+        s.server_i[line, st.FIRST] = -1
+    if EARLY:
+        r = take_queue(m, s, slot)
+        if first < 0:
+            first = r
+        else:
+            s.request_i[last, st.NEXT] = r
+    gone(m, s, slot, t)
+    reconcile(m, s, t)
+    if m.choices[st.REQUEUE]:
+        place_again(m, s, first, t)
+    else:
+        while first >= 0:
+            following = s.request_i[first, st.NEXT]
+            settle_unanswered(s, first, t, st.FAILED)
+            first = following
+
+
+@njit(cache=True, _nrt=False)
+def replica_event(m, s, slot, t):
+    """A replica's own event is due."""
+    if s.replica_i[slot, st.STATUS] == st.PENDING:
+        load_done(m, s, slot, t)
+    elif s.replica_i[slot, st.BROKEN]:
+        detected(m, s, slot, t)
+    elif RESIZE and s.replica_f[slot, st.RESIZED_AT] <= t:
+        resized(m, s, slot, t)
+    else:
+        breaks(m, s, slot, t)
+
+
+@njit(cache=True, _nrt=False)
+def take_effect(m, s, t):
+    """The next deployment is in force."""
+    set_clock(s.tree_time, s.tree_node, deployment_leaf(s), np.inf)
+    for k in range(s.kind_count.shape[0]):
+        s.kind_count[k, st.WANTED] = s.kind_count[k, st.NEXT_WANTED]
+    for i in np.ndindex(s.leave.shape[1:]):
+        s.leave[0][i] = s.leave[1][i]
+    for z in range(s.route_count.shape[0]):
+        copy_routes(s, z, st.NEXT_ROUTES, st.WAITING_ROUTES)
+        s.route_count[z, st.ROUTES_WAIT] = 1
+        if s.route_count[z, st.WAITING_ROUTES] == 0:
+            s.route_count[z, st.IN_FORCE] = 0
+    reconcile(m, s, t)
+
+
+@njit(cache=True, _nrt=False)
+def start_ready(m, s, k, t):
+    """A replica that is ready at t without having loaded, as at the start of an episode."""
+    load_seen = s.load_seen[k]
+    before = s.whole[st.NEXT_ID]
+    create(m, s, k, t)
+    for slot in range(s.whole[st.HIGH]):
+        if s.replica_i[slot, st.STATUS] == st.PENDING and s.replica_i[slot, st.ID] == before:
+            become_ready(m, s, slot, t)
+    s.load_seen[k] = load_seen
+    s.whole[st.TOUCHED_COUNT] = 0
+    for q in range(s.queue_i.shape[0]):
+        s.queue_i[q, st.TOUCHED] = 0
+    s.clock[st.CHANGE_LOAD] = 0.0
+
+
+@njit(cache=True, _nrt=False)
+def count_waiting(m, s, by_service, by_kind):
+    """Waiting requests of each service (Z,) and of each kind (K,), counted now."""
+    by_service[:] = 0
+    by_kind[:] = 0
+    n_lanes = s.lane_i.shape[0] // s.queue_i.shape[0]
+    for q in range(s.queue_i.shape[0]):
+        if s.queue_i[q, st.WAITING] == 0:
+            continue
+        by_kind[s.replica_i[q, st.KIND] if EARLY else q] += s.queue_i[q, st.WAITING]
+        for lane in range(q * n_lanes, (q + 1) * n_lanes):
+            r = s.lane_i[lane, st.HEAD]
+            for _ in range(s.lane_i[lane, st.COUNT]):
+                by_service[m.chain[s.request_i[r, st.APP], s.request_i[r, st.STAGE]]] += 1
+                r = s.request_i[r, st.NEXT]
+
+
+@njit(cache=True, _nrt=False)
+def give_up(m, s, t):
+    """Everything still in the system fails, at the end of an episode."""
+    for q in range(s.queue_i.shape[0]):
+        r = take_queue(m, s, q)
+        while r >= 0:
+            following = s.request_i[r, st.NEXT]
+            settle_unanswered(s, r, t, st.FAILED)
+            r = following
+    for line in range(s.server_i.shape[0]):
+        r = s.server_i[line, st.FIRST]
+        while r >= 0:
+            following = s.request_i[r, st.NEXT]
+            settle_unanswered(s, r, t, st.FAILED)
+            r = following
+        s.server_i[line, st.FIRST] = -1

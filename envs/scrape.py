@@ -1,0 +1,93 @@
+"""What is seen of a cluster: samples of its counters and gauges, and what two samples say together.
+
+A `Sample` is what a scrape reads at one time. `Scrape` is what an interval showed: differences of counters between two
+samples, gauges of the newer one. All arrays may have a leading dimension for many clusters.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from envs import state as st
+from envs.state import State
+
+
+class Sample(NamedTuple):
+    """Counters since the start, and gauges, at one time."""
+
+    t_s: np.ndarray  # () time of the sample
+    app_count: np.ndarray  # (A, 7)
+    histogram: np.ndarray  # (A, 512)
+    service_offered: np.ndarray  # (Z,)
+    service_waiting: np.ndarray  # (Z,) gauge
+    kind_ns: np.ndarray  # (K, 3)
+    kind_count: np.ndarray  # (K, 5) gauge
+    kind_waiting: np.ndarray  # (K,) gauge
+
+
+class Scrape(NamedTuple):
+    """What the time between two samples showed; nan where there is nothing to divide by."""
+
+    offered_rps: np.ndarray  # (A,)
+    fate_ratio: np.ndarray  # (A, 5) good, late, rejected, dropped, failed / settled
+    settled: np.ndarray  # (A,)
+    accuracy: np.ndarray  # (A,) sum of accuracy of good answers / settled
+    quantiles_s: np.ndarray  # (A, 3) p50, p95, p99
+    service_rps: np.ndarray  # (Z,)
+    service_waiting: np.ndarray  # (Z,)
+    ready: np.ndarray  # (K,)
+    pending: np.ndarray  # (K,)
+    draining: np.ndarray  # (K,)
+    kind_waiting: np.ndarray  # (K,)
+    busy_ratio: np.ndarray  # (K,)
+    held_s: np.ndarray  # (K,) replica-seconds held
+
+
+def take_sample(state: State, service_waiting: np.ndarray, kind_waiting: np.ndarray, t_s: float) -> Sample:
+    """Copies the counters and gauges of a state (or of many)."""
+    return Sample(np.float64(t_s), state.app_count.copy(), state.histogram.copy(), state.service_offered.copy(),
+                  service_waiting.copy(), state.kind_ns.copy(), state.kind_count.copy(), kind_waiting.copy())
+
+
+def between(new: Sample, old: Sample, slo_s: np.ndarray) -> Scrape:
+    """What happened between two samples. `slo_s` (A,) scales the histograms."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        seconds = np.asarray(new.t_s - old.t_s)[..., None]
+        count = new.app_count - old.app_count
+        settled = count[..., st.GOOD : st.FAILED + 1].sum(-1)
+        ns = new.kind_ns - old.kind_ns
+        return Scrape(
+            offered_rps=count[..., st.OFFERED] / seconds,
+            fate_ratio=count[..., st.GOOD : st.FAILED + 1] / settled[..., None],
+            settled=settled,
+            accuracy=count[..., st.ACCURACY_PPB] * 1e-9 / settled,
+            quantiles_s=quantiles(new.histogram - old.histogram, (0.5, 0.95, 0.99)) * (slo_s / st.BINS_PER_SLO)[..., None],
+            service_rps=(new.service_offered - old.service_offered) / seconds,
+            service_waiting=new.service_waiting.astype(float),
+            ready=new.kind_count[..., st.READY].astype(float),
+            pending=new.kind_count[..., st.PENDING].astype(float),
+            draining=new.kind_count[..., st.DRAINING].astype(float),
+            kind_waiting=new.kind_waiting.astype(float),
+            busy_ratio=ns[..., st.BUSY] / ns[..., st.READY_SERVERS],
+            held_s=ns[..., st.HELD] * 1e-9,
+        )
+
+
+def quantiles(histogram: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
+    """Quantiles of histograms (..., bins) in units of a bin, (..., levels), linear inside a bin; nan where a histogram is empty.
+
+    A quantile in the open last bin is that bin's lower edge.
+    """
+    cumulative = np.cumsum(histogram, axis=-1)
+    total = cumulative[..., -1:]
+    out = np.empty((*histogram.shape[:-1], len(levels)))
+    for i, level in enumerate(levels):
+        wanted = level * total
+        bin_ = np.minimum((cumulative < wanted).sum(-1, keepdims=True), histogram.shape[-1] - 1)
+        inside = np.take_along_axis(histogram, bin_, -1)
+        below = np.take_along_axis(cumulative, bin_, -1) - inside
+        part = np.where(bin_ == histogram.shape[-1] - 1, 0.0, (wanted - below) / np.maximum(inside, 1))
+        out[..., i] = np.where(total > 0, bin_ + part, np.nan)[..., 0]
+    return out
