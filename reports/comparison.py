@@ -88,7 +88,13 @@ def slo_figure(weight: float) -> str:
 
 
 def compare(
-    episodes: Sequence[Episode], weights: Weights, rng: np.random.Generator, *, reference: str = "", resamples: int = 2000
+    episodes: Sequence[Episode],
+    weights: Weights,
+    rng: np.random.Generator,
+    *,
+    policies: Sequence[str] = (),
+    reference: str = "",
+    resamples: int = 2000,
 ) -> Comparison:
     """Makes every number of a report.
 

@@ -150,7 +150,7 @@ def _caveats(comparison: Comparison) -> tuple[str, ...]:
         )
     if comparison.left_out:
         caveats.append(
-            f"{comparison.left_out} episodes were left out: the evaluation was interrupted before every policy had "
+            f"Episodes left out: {comparison.left_out}; the evaluation was interrupted before every policy had "
             "played their window and seed."
         )
     return tuple(caveats)

@@ -129,7 +129,7 @@ def test_an_interruption_writes_what_is_complete(played, tmp_path, capsys):
     assert evaluate.main([*SMALL, "--no-report", "--json", str(out)]) == 1
     document = json.loads(out.read_text())
     assert len(document["episodes"]) == 4
-    assert any("1 episodes were left out" in caveat for caveat in document["verdict"]["caveats"])
+    assert any("Episodes left out: 1;" in caveat for caveat in document["verdict"]["caveats"])
     assert "interrupted" in capsys.readouterr().err
 
 

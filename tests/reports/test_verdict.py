@@ -101,7 +101,7 @@ def test_caveats_name_few_windows_uncalibrated_policies_and_interruptions():
     one = verdict(compared(made("a", 0.7, windows=1), made("b", 0.6, windows=1)))
     assert any("One window per trace" in c for c in one.caveats)
     cut = verdict(compared(made("a", 0.7), made("b", 0.6)[:-1]))
-    assert any("1 episodes were left out" in c for c in cut.caveats)
+    assert any("Episodes left out: 1;" in c for c in cut.caveats)
     assert verdict(compared(made("a", 0.7), made("b", 0.6))).caveats == ()
 
 
