@@ -38,7 +38,7 @@ def courses(comparison: Comparison, episodes: Sequence[Episode], scenario: Scena
         by_policy = {}
         for episode in row:
             course = timeline(episode, variants, scenario.interval_s, most_points)
-            rows = decisions(episode, most_rows)
+            rows = decisions(episode, most_rows, scenario.initial_deployment)
             folded, kept, asked = (
                 max(folded, course["per_point"]),
                 kept + sum(r["held"] for r in rows),

@@ -73,8 +73,13 @@ def _replicas(replicas: pd.DataFrame, variants: Sequence[str], ends_s: np.ndarra
     return found | {state: course(named[named["state"] == state], "units") for state in ("pending", "draining")}
 
 
-def decisions(episode: Episode, most_rows: int) -> list[dict[str, Any]]:
+def decisions(episode: Episode, most_rows: int, initial: object = None) -> list[dict[str, Any]]:
     """Decisions with what they changed, runs of unchanged ones folded into their first; the most telling `most_rows` of them.
+
+    Args:
+        episode: what was played.
+        most_rows: how many rows to keep.
+        initial: the deployment that was ready at first, which the first decision is held against; None: not known.
 
     Returns:
         Rows ``t_s, held`` (decisions folded), ``change`` (what differs from the desired deployment before), ``deployment``,
@@ -83,7 +88,7 @@ def decisions(episode: Episode, most_rows: int) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = []
     columns = [c for c in episode.decisions.columns if c.startswith("detail_")]
-    before: dict[str, int] | None = None
+    before = None if initial is None else _counts(initial)
     for record in episode.decisions.to_dict("records"):
         now = _counts(record["deployment"])
         slow_ms = _digits(1000 * float(record["decision_s"]))
@@ -92,7 +97,7 @@ def decisions(episode: Episode, most_rows: int) -> list[dict[str, Any]]:
             rows[-1]["held"] += 1
             rows[-1]["decision_ms"] = max(rows[-1]["decision_ms"], slow_ms)
             continue
-        numbers = {c.removeprefix("detail_"): _digits(float(record[c])) for c in columns if pd.notna(record[c])}
+        numbers = {c.removeprefix("detail_"): _digits(float(record[c])) for c in columns if np.isfinite(record[c])}
         rows.append(
             {
                 "t_s": float(record["t_s"]),
@@ -127,7 +132,7 @@ def _difference(before: Mapping[str, int], now: Mapping[str, int]) -> str:
 
 
 def _short(values: pd.Series) -> list[float | None]:
-    return [None if pd.isna(v) else _digits(float(v)) for v in values]
+    return [_digits(float(v)) if np.isfinite(v) else None for v in values]
 
 
 def _digits(value: float) -> float:

@@ -42,6 +42,14 @@ def test_down_sampling_keeps_maxima_shares_and_means(lone, scenario):
     assert max(course["p99_s"]) == pytest.approx(table["p99_s"].max(), rel=1e-3)
 
 
+def test_what_is_missing_or_endless_is_a_gap(scenario):
+    lone = episode("static", intervals=4)
+    lone.intervals["p99_s"] = [np.nan, np.inf, 0.5, 0.25]
+    lone.intervals["settled"] = 0
+    course = timeline(lone, ["resnet50"], 30.0, 10)
+    assert course["p99_s"] == [None, None, 0.5, 0.25] and course["violation_ratio"] == [None] * 4
+
+
 def test_variants_rise_in_accuracy_and_many_become_others(scenario, lone):
     order = variant_order(scenario, [lone])
     assert order == sorted(order, key=lambda v: scenario.variants[v].accuracy)
@@ -87,6 +95,13 @@ def test_changes_are_told_and_quiet_runs_are_folded():
     assert [r["held"] for r in found] == [3, 1, 1, 1]
     assert found[0]["decision_ms"] == 3.0 and found[0]["details"] == {"forecast_rps": 10}
     assert sum(r["held"] for r in found) == 6
+
+
+def test_the_first_decision_is_held_against_the_initial_deployment():
+    quiet = decisions(rows("1 x a @2c", "1 x a @2c"), 10, Deployment({ReplicaKind(("a",), Shape(2)): 1}))
+    assert [(r["change"], r["held"]) for r in quiet] == [("", 2)]
+    changed = decisions(rows("1 x a @2c", "1 x a @2c"), 10, Deployment({ReplicaKind(("a",), Shape(4)): 1}))
+    assert changed[0]["change"] == "+1 a @2c, −1 a @4c"
 
 
 def test_a_deployment_object_reads_like_its_text():
