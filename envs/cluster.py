@@ -149,6 +149,11 @@ class SimulatedCluster(Cluster):
     # ---- beyond the contract: for episodes, tests, oracles and look-ahead
 
     @property
+    def first_observation(self) -> Observation:
+        """What a policy sees before the first interval: everything is missing."""
+        return missing_observation(self.scenario, self.kinds, self.deployment, 0.0)
+
+    @property
     def outstanding(self) -> int:
         """Requests in the system now."""
         return int(self.state.whole[st.IN_SYSTEM])

@@ -168,9 +168,8 @@ def drain(m, s, slot, t):
 
 @njit(cache=True, _nrt=False)
 def gone_if_done(m, s, slot, t):
-    """A draining replica without requests is gone (a broken one waits for its detection)."""
-    if (s.replica_i[slot, st.STATUS] == st.DRAINING and s.replica_i[slot, st.OUTSTANDING] == 0
-            and s.replica_i[slot, st.BROKEN] == 0):
+    """A draining replica without requests is gone."""
+    if s.replica_i[slot, st.STATUS] == st.DRAINING and s.replica_i[slot, st.OUTSTANDING] == 0:
         gone(m, s, slot, t)
 
 
