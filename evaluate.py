@@ -62,7 +62,9 @@ def parser() -> argparse.ArgumentParser:
     on = top.add_argument_group("on what")
     on.add_argument("--trace", metavar="NAME_OR_PATH", help="in place of the scenario's trace, at the scenario's mean load")
     on.add_argument("--split", choices=("train", "val"), default="val", help="part of the load (%(default)s)")
-    on.add_argument("--windows", type=_positive, default=8, metavar="N", help="stretches of load, spread evenly (%(default)s)")
+    on.add_argument(
+        "--windows", type=_positive, default=12, metavar="N", help="stretches of load, spread evenly (%(default)s)"
+    )
     length = on.add_mutually_exclusive_group()
     length.add_argument("--hours", type=float, metavar="H", help="length of a window (the scenario's episode)")
     length.add_argument("--intervals", type=_positive, metavar="N", help="length of a window in intervals")
@@ -125,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _demo() -> list[str]:
     real = ["--trace", SHARED_TWITTER] if os.environ.get("TIDAL_TRACES") else []
-    return ["--scenario", "resnet-variants", "--policies", DEMO_POLICIES, "--windows", "6", "--hours", "1", *real]
+    return ["--scenario", "resnet-variants", "--policies", DEMO_POLICIES, "--windows", "12", "--hours", "1", *real]
 
 
 def _prepare(arguments: argparse.Namespace) -> tuple[Scenario, Loads, Player]:
@@ -186,9 +188,7 @@ def _tell(comparison: Comparison, loads: Loads) -> None:
     said = verdict(comparison)
     played = f"{_count(len(comparison.windows), 'window')} x {_count(len(comparison.seeds), 'seed')}, the same for all"
     console.print(Text.assemble((comparison.scenario, "bold"), "  ", loads.told))
-    console.print(
-        Text(f"{played}; 95 % intervals below the numbers; bold: the best, and what is not told apart from it", "dim")
-    )
+    console.print(Text(f"{played}; 95 % intervals below; bold: the best and all not told apart from it", "dim"))
     console.print()
     console.print(terminal_table(comparison), "")
     console.print(Text.assemble((said.headline, "bold"), " ", said.evidence))

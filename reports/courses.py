@@ -78,7 +78,7 @@ def _windows(comparison: Comparison) -> list[tuple[str, float]]:
 
 
 def _note(comparison: Comparison, shown: int, seed: int, folded: int) -> str:
-    parts = [f"Simulated truth, not the scraped view of the policies; seed {seed}."]
+    parts = [f"Simulated truth, not the scraped view of the policies; seed {seed}. Latencies end at 8 SLOs: 8 or more."]
     if shown < len(comparison.windows):
         parts.append(f"{shown} of {len(comparison.windows)} windows are shown, the one with most violations among them.")
     if folded > 1:

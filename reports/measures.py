@@ -44,6 +44,8 @@ class Measure:
 
     def _write(self, value: float, digits: int, sign: bool, unit: bool) -> str:
         shown = value * self.scale
+        if self.unit == "s" and unit and 0 < abs(shown) < 0.1:
+            return f"{1e6 * value:.{0 if abs(value) >= 1e-6 else 1}f} µs"
         if abs(shown) < 0.5 * 10.0**-digits:
             shown, sign = 0.0, False  # no "-0.00"
         text = f"{shown:+.{digits}f}" if sign else f"{shown:.{digits}f}"
@@ -54,7 +56,7 @@ class Measure:
             return 1 if size >= 10 else 2
         if self.unit == "s":
             return 0 if size >= 100 else 1 if size >= 10 else 2
-        return 4
+        return 4 if size >= 0.001 or size == 0 else 5
 
     def interval(self, low: float, high: float, *, sign: bool = False) -> str:
         """An interval as people read it, without its unit; empty where there is none."""
@@ -80,7 +82,9 @@ COST = Measure("cost", "cost", "ratio", -1, "Cost", "resources held, overlap inc
 CHANGE = Measure(
     "change", "change", "ratio", -1, "Change", "longest load time started, over the longest of the scenario, per interval"
 )
-LATENCY_P99 = Measure("latency p99", "p99_s", "s", -1, "Latency p99", "99th percentile of the latency of all answers")
+LATENCY_P99 = Measure(
+    "latency p99", "p99_s", "s", -1, "Latency p99", "99th percentile of the latency of all answers; 8 SLOs stand for 8 or more"
+)
 DECISION_P50 = Measure("decision time p50", "decision_p50_s", "s", -1, "Decision p50", "median wall time of one decision")
 DECISION_P99 = Measure(
     "decision time p99", "decision_p99_s", "s", -1, "Decision p99", "99th percentile of the wall time of one decision"

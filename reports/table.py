@@ -18,7 +18,7 @@ WIDTH = 110
 def terminal_table(comparison: Comparison) -> Table:
     """A rich table: each number with its 95 % interval under it, the best of a column and its ties in bold."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, header_style="bold", show_edge=False, leading=1)
-    table.add_column("policy", no_wrap=True, overflow="ellipsis", max_width=18, min_width=12)
+    table.add_column("policy", overflow="fold", max_width=16, min_width=12)
     for measure in SHOWN:
         unit = f"\n{measure.shown_unit}{' of budget' if measure is COST else ''}" if measure.shown_unit else ""
         table.add_column(f"{measure.name}{unit}", justify="right", no_wrap=True)
@@ -28,7 +28,7 @@ def terminal_table(comparison: Comparison) -> Table:
         table.add_column("better\nin", justify="right", no_wrap=True)
     table.add_column("decision\np50, p99", justify="right", no_wrap=True)
     best = {m.name: tied_for_best(comparison, m) for m in SHOWN} if len(comparison.policies) > 1 else {}
-    for policy in comparison.policies:
+    for policy in comparison.ranking(REWARD):
         cells = [Text.assemble(policy, "\n", (calibration(comparison, policy), "dim"))]
         cells += [_cell(comparison, m, policy, policy in best.get(m.name, [])) for m in SHOWN]
         if len(comparison.policies) > 1:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from reports.comparison import Comparison, slo_figure
 from reports.measures import ACCURACY, COST, REWARD, VIOLATIONS, Measure
 
+MOST_NAMED = 3  # policies in one sentence
 FEW_WINDOWS = 6  # below, bootstrap intervals are narrower than they say, whatever the correction
 
 
@@ -58,28 +59,26 @@ def _alone(comparison: Comparison) -> str:
 
 
 def _on(comparison: Comparison, measure: Measure, claim: str) -> tuple[str, str]:
-    """A claim, and its numbers."""
+    """A claim, and its numbers: the best, and how far the others are behind it, those that are not told apart first."""
     best, *others = comparison.ranking(measure)
-    tied = tied_for_best(comparison, measure)
-    if len(tied) == len(comparison.policies):
-        spread = comparison.estimate(measure.name, best, "paired difference", others[-1])
-        if spread.value == 0:
-            return f"On {measure.name} all are equal.", f"{measure.show(comparison.estimate(measure.name, best).value)} each."
-        shown = measure.show(spread.value, sign=True, unit=False)
-        told = f"{shown} {measure.interval(spread.low, spread.high, sign=True)}".strip()
+    own = f"{measure.label} {_with_interval(comparison, measure, best)}"
+    if all(comparison.estimate(measure.name, best, "paired difference", p).value == 0 for p in others):
+        return f"On {measure.name} all are equal.", f"{own}."
+    tied = tied_for_best(comparison, measure)[1:]
+    behind = next((p for p in others if p not in tied), None)
+    if not tied:
         return (
-            f"On {measure.name} no policy is told apart from the best.",
-            f"{best} and {others[-1]} differ by {told}{_points(measure)}.",
+            f"{best} {claim}.",
+            f"{own}, {_ahead(comparison, measure, best, others[0])}{', the next' if others[1:] else ''}.",
         )
-    if len(tied) > 1:
-        rest = next(p for p in others if p not in tied)
-        values = _list([f"{p} ({measure.show(comparison.estimate(measure.name, p).value)})" for p in tied])
+    shown = ", ".join(f"{p} {_behind(comparison, measure, p, best)}" for p in tied[:MOST_NAMED])
+    rest = f"; told apart from {behind}, {_behind(comparison, measure, behind, best)}" if behind else ""
+    if not behind:
         return (
-            f"On {measure.name} {_list(tied)} lead and are not told apart.",
-            f"{values}: {best} has {_ahead(comparison, measure, best, rest)}.",
+            f"On {measure.name} no policy is told apart from the best, {best}.",
+            f"{own}; against it {shown}{_points(measure)}.",
         )
-    next_ = f"{_ahead(comparison, measure, best, others[0])}{', the next' if len(others) > 1 else ''}"
-    return f"{best} {claim}.", f"{measure.label} {_with_interval(comparison, measure, best)}, {next_}."
+    return f"{best} {claim}, but is not told apart from {_some(tied)}.", f"{own}; against it {shown}{_points(measure)}{rest}."
 
 
 def _ahead(comparison: Comparison, measure: Measure, best: str, other: str) -> str:
@@ -88,6 +87,12 @@ def _ahead(comparison: Comparison, measure: Measure, best: str, other: str) -> s
     low, high = sorted((abs(gap.low), abs(gap.high)))
     size = f"{measure.show(abs(gap.value), unit=False)} {measure.interval(low, high)}{_points(measure)}"
     return f"{size} {'more' if gap.value > 0 else 'less'} than {other}"
+
+
+def _behind(comparison: Comparison, measure: Measure, policy: str, best: str) -> str:
+    """'−0.021 [−0.027, +0.001]'."""
+    gap = comparison.estimate(measure.name, policy, "paired difference", best)
+    return f"{measure.show(gap.value, sign=True, unit=False)} {measure.interval(gap.low, gap.high, sign=True)}".strip()
 
 
 def _points(measure: Measure) -> str:
@@ -126,7 +131,7 @@ def _sensitivity(comparison: Comparison) -> str:
         return f"Whatever the price of a violation, from {span}, {policy} is first{note}."
     parts: list[tuple[list[float], str]] = []
     for weight, tied in leaders.items():
-        words = tied[0] if len(tied) == 1 else f"{tied[0]} (tied with {_list(tied[1:])})"
+        words = tied[0] if len(tied) == 1 else f"{tied[0]} (not told apart from {_some(tied[1:])})"
         if parts and parts[-1][1] == words:
             parts[-1][0].append(weight)
         else:
@@ -158,3 +163,9 @@ def _caveats(comparison: Comparison) -> tuple[str, ...]:
 
 def _list(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _some(words: list[str]) -> str:
+    """The first few, and how many more."""
+    more = len(words) - MOST_NAMED
+    return _list(words) if more <= 0 else _list([*words[:MOST_NAMED], f"{more} more"])

@@ -17,7 +17,11 @@
   const button = (text, label, by) => { const b = T.make("button", {class: "plain", type: "button", "aria-label": label}, text); b.addEventListener("click", () => go(by)); return b; };
   if (courses.windows.length > 1) byId("timeline-tools").append(button("←", "window before", -1), T.make("label", {}, "window", pick), button("→", "next window", 1));
   pick.addEventListener("change", () => choose(+pick.value));
-  if (courses.windows.length) choose(0);
+  const spreads = courses.windows.map(w => {
+    const shares = results.episodes.filter(e => e.trace === w.trace && e.start_s === w.start_s && e.seed === courses.seed).map(e => e.violation_ratio);
+    return Math.max(...shares) - Math.min(...shares);
+  });
+  if (courses.windows.length) choose(spreads.indexOf(Math.max(...spreads)));  // where policies differ most
 
   const table = byId("results"), heads = [...table.querySelectorAll("thead th")];
   heads.forEach((head, column) => head.querySelector("button")?.addEventListener("click", () => {

@@ -71,7 +71,7 @@ def test_a_clear_winner_is_named_with_its_margin():
 
 def test_a_difference_within_the_noise_makes_no_winner():
     said = verdict(compared(made("one", 0.7 + noise(1, 0.05)), made("other", 0.7 + noise(2, 0.05))))
-    assert said.headline == "On reward no policy is told apart from the best."
+    assert said.headline.startswith("On reward no policy is told apart from the best, ")
     assert "+" in said.evidence and "−" in said.evidence  # the interval has both signs
     assert not any("dominated" in s for s in said.findings)
 
@@ -80,7 +80,9 @@ def test_two_leaders_and_one_behind():
     comparison = compared(made("a", 0.70 + noise(1)), made("b", 0.70 + noise(2)), made("c", 0.5))
     assert set(tied_for_best(comparison, REWARD)) == {"a", "b"}
     said = verdict(comparison)
-    assert "lead and are not told apart" in said.headline and said.evidence.endswith("than c.")
+    best, tied = comparison.ranking(REWARD)[:2]
+    assert said.headline == f"{best} earns the most reward, but is not told apart from {tied}."
+    assert f"against it {tied} −0.00017 [" in said.evidence and "told apart from c, −0.20" in said.evidence
 
 
 def test_a_leader_that_hangs_on_the_price_of_violations_is_told():
@@ -112,7 +114,7 @@ def test_one_policy_alone_is_reported_without_rivals():
 
 def test_equal_policies_are_equal():
     said = verdict(compared(made("a", 0.7), made("b", 0.7)))
-    assert said.headline == "On reward all are equal." and said.evidence == "0.7000 each."
+    assert said.headline == "On reward all are equal." and said.evidence == "Reward 0.7000 [0.7000, 0.7000]."
 
 
 def test_the_table_fits_110_columns_and_shows_every_policy(played):
@@ -124,6 +126,15 @@ def test_the_table_fits_110_columns_and_shows_every_policy(played):
         assert any(line.startswith(policy) for line in lines)
 
 
+def test_long_names_are_folded_so_that_no_number_is_cut():
+    name = "model-switching-plus-with-a-forecast"
+    small = compared(made(name, 0.70012 + noise(1, 1e-4), violations=0.12), made("b", 0.7 + noise(2, 1e-4), violations=0.34))
+    console = Console(width=WIDTH, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(terminal_table(small))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= WIDTH and "…" not in text and name[:16] in text and name[16:32] in text
+
+
 def test_the_frame_holds_stored_units(played):
     comparison = compare(played, WEIGHTS, np.random.default_rng(0), resamples=100)
     table = frame(comparison)
@@ -133,6 +144,11 @@ def test_the_frame_holds_stored_units(played):
 
 def test_numbers_are_written_as_people_read_them():
     assert VIOLATIONS.show(0.0123) == "1.23 %" and COST.show(0.456) == "45.6 %"
-    assert REWARD.show(-0.01, sign=True) == "−0.0100" and REWARD.show(0.00001, sign=True) == "0.0000"
-    assert DECISION_P50.show(0.00612) == "6.12 ms" and DECISION_P50.show(float("nan")) == "–"
+    assert REWARD.show(-0.01, sign=True) == "−0.0100" and REWARD.show(0.00027, sign=True) == "+0.00027"
+    assert REWARD.show(0.0) == "0.0000"
+    assert (
+        DECISION_P50.show(0.00612) == "6.12 ms"
+        and DECISION_P50.show(4.2e-6) == "4 µs"
+        and DECISION_P50.show(float("nan")) == "–"
+    )
     assert VIOLATIONS.interval(0.001, 0.2) == "[0.1, 20.0]" and VIOLATIONS.interval(float("nan"), float("nan")) == ""
