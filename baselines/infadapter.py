@@ -22,6 +22,7 @@ from envs.scenario import Candidate, Scenario
 
 CAPACITY_RATIO = 0.8  # the artefact's CAPACITY_COEF, on measured capacity
 REGRESSED_CORES = (1, 2, 4, 8, 16)  # the sizes that the artefact profiles for its regression
+STUCK_RATIO = 3.0  # times its load time, after which a replica is not waited for
 LEAST_LOAD_RPS = 1e-3  # the objective divides by the load
 
 Capacity = Callable[[Scenario, ReplicaKind, str], float]
@@ -57,10 +58,13 @@ _CAPACITIES: dict[str, tuple[Capacity, Callable[[float], float]]] = {
 class InfAdapter(Policy):
     """Plans a set of variants for the forecast load, once each interval, unless the plan in force still carries it.
 
-    Hold rule: a forecast of at most the planned load keeps the plan, up to `hold` times in a row, then it plans again;
-    a greater one plans at once. Routes are the quotas as shares; a variant without quota has none and is never used.
-    Where a load cannot be carried, the most capacity that the budget has is deployed; where the solver runs out of time
-    without a plan, what is in force stays (`details` count both).
+    Hold rule: a forecast of at most the planned load keeps the plan, up to `hold` times in a row, then it plans again; a
+    greater one plans at once. No new plan is made while the last one is being rolled out (the artefact's loop waits for
+    its pods), unless a replica has been loading for `STUCK_RATIO` times its load time.
+
+    Routes are the quotas as shares; a variant without quota has none and is never used. Where a load cannot be carried,
+    the most capacity that the budget has is deployed; where the solver runs out of time without a plan, what is in force
+    stays (`details` count both).
 
     For scenarios of one service. A candidate that hosts several variants is planned with the service's first.
 
@@ -69,6 +73,7 @@ class InfAdapter(Policy):
         memory: intervals that a forecaster given by name looks back.
         margin: its factor on the forecast (artefact: 1.1).
         hold: how many decisions a plan may outlive its need (artefact: 4).
+        finish_rollout: wait for the last plan's replicas before the next plan (artefact: yes).
         capacity_ratio: safety factor on the capacities (artefact: 0.8).
         capacity: ``measured``: of each size as profiled; ``regressed``: the artefact's line, rounded down.
 
@@ -77,17 +82,19 @@ class InfAdapter(Policy):
     """
 
     def __init__(self, forecast: str | Forecaster = "max", memory: int = 2, margin: float = 1.1, hold: int = 4,
-                 capacity_ratio: float = CAPACITY_RATIO, capacity: Literal["measured", "regressed"] = "measured") -> None:
+                 finish_rollout: bool = True, capacity_ratio: float = CAPACITY_RATIO,
+                 capacity: Literal["measured", "regressed"] = "measured") -> None:
         if capacity not in _CAPACITIES:
             raise ValueError(f"capacity '{capacity}': give one of {', '.join(_CAPACITIES)}")
         self.forecaster = forecaster(forecast, memory, margin) if isinstance(forecast, str) else copy.deepcopy(forecast)
-        self.hold, self.capacity_ratio, self.capacity = hold, capacity_ratio, capacity
+        self.hold, self.finish_rollout = hold, finish_rollout
+        self.capacity_ratio, self.capacity = capacity_ratio, capacity
 
     @classmethod
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
         """Settings to calibrate: forecaster, its memory and margin, hold, and the safety factor on capacities."""
         return {"forecast": ["last", "max", "ewm", "ar"], "memory": [2, 3, 5, 10], "margin": [0.9, 1.0, 1.1, 1.2, 1.3, 1.5],
-                "hold": [0, 1, 2, 4, 8], "capacity_ratio": [0.7, 0.8, 0.9, 1.0]}
+                "hold": [0, 1, 2, 4, 8], "finish_rollout": [True, False], "capacity_ratio": [0.7, 0.8, 0.9, 1.0]}
 
     def reset(self, scenario: Scenario) -> None:
         """Starts afresh: tables of the scenario, no plan, no observations."""
@@ -111,6 +118,8 @@ class InfAdapter(Policy):
         load_rps = self.forecaster.forecast()
         if math.isnan(load_rps):
             return Decision(observation.deployment, "no load observed yet: unchanged")
+        if self._planned is not None and self.finish_rollout and _rolling_out(self._planned, observation):
+            return self._decision(self._planned, load_rps, "the last plan is being rolled out")
         if self._planned is not None and load_rps <= self._planned_rps and self._holds < self.hold:
             self._holds += 1
             reason = f"hold {self._holds} of {self.hold}: {load_rps:.3g} req/s is within the planned {self._planned_rps:.3g}"
@@ -154,6 +163,17 @@ class InfAdapter(Policy):
                     shares[kind, variant] = shares.get((kind, variant), 0.0) + quota / carried_rps
         initial = self._scenario.initial_deployment
         return replace(initial, replicas=replicas, routes={self._service: shares} if shares else {})
+
+
+def _rolling_out(planned: Deployment, observation: Observation) -> bool:
+    """True while a replica of the plan is loading, and has not been for far too long."""
+    for kind in planned.replicas:
+        seen = observation.kinds.get(kind)
+        if seen is not None and seen.pending > 0:
+            load_s = sum(observation.load_s[v] for v in kind.variants)
+            if max(seen.pending_s, default=0.0) < STUCK_RATIO * load_s:
+                return True
+    return False
 
 
 def _hosts(scenario: Scenario, service: str) -> list[tuple[Candidate, str]]:

@@ -56,6 +56,20 @@ def test_hold_rule(resnet):
     assert planned == [(100, 0), (100, 1), (100, 2), (100, 3), (100, 4), (60, 0), (60, 1), (60, 2), (61, 0)]
 
 
+def test_no_new_plan_while_the_last_one_is_rolled_out(resnet):
+    """The artefact's loop waits until all new pods are ready; a replica stuck for three load times is not waited for."""
+    start, one = resnet.initial_deployment, {"forecast": "last", "margin": 1.0}
+    patient, hasty = started(resnet, **one), started(resnet, **one, finish_rollout=False)
+    first = patient.decide(observe(resnet, start, 60.0)).deployment
+    assert hasty.decide(observe(resnet, start, 60.0)).deployment == first
+    new = next(kind for kind in first.replicas if kind not in start.replicas)
+    for waited, waits in ((2.9, True), (3.1, False)):
+        pending = {new: (waited * resnet.load_s(new),)}
+        loading = observe(resnet, first, 300.0, ready=dict(start.replicas), pending=pending)
+        assert (patient.decide(loading).deployment == first) == waits
+    assert hasty.decide(loading).deployment != first
+
+
 def test_the_margin_is_ten_per_cent_on_the_greatest_of_the_last_two(resnet):
     policy = started(resnet)
     for rps in (50.0, 80.0, 70.0):

@@ -1,12 +1,16 @@
 """Routes that follow what is ready."""
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from observed import NAN, card, counted, observe, pod
+from scipy.optimize import linprog
 
 from baselines.hpa import HPA
 from baselines.static import Static
-from baselines.two_time_scales import TwoTimeScales
-from envs.contract import Deployment
+from baselines.two_time_scales import TwoTimeScales, best_quotas
+from envs.contract import Deployment, ReplicaKind, Shape
 
 HEAVY, LIGHT = (card("heavy"), "heavy"), (pod("light", 1), "light")
 
@@ -67,6 +71,32 @@ def test_while_a_wanted_kind_is_about_to_come_the_planners_routes_stay(load_s, p
 def test_old_replicas_still_ready_are_used():
     wanted = Deployment({card("heavy"): 4})
     assert shares(counted(load_s=200), wanted, 30.0, ready={pod("light", 1): 1}) == {LIGHT: 1.0}
+
+
+def test_replicas_that_host_several_variants_change_between_them():
+    # One core hosting both: 10 req/s of slow at 0.9, or 40 req/s of fast at 0.6. 25 req/s: half the time each.
+    both = ReplicaKind(("slow", "fast"), Shape(cores=1))
+    hosts = {both: [("slow", 10.0, 0.9), ("fast", 40.0, 0.6)]}
+    assert best_quotas(hosts, 25.0) == pytest.approx({(both, "slow"): 5.0, (both, "fast"): 20.0})
+    assert best_quotas(hosts, 8.0) == {(both, "slow"): 8.0}
+    assert best_quotas(hosts, 100.0) == {(both, "slow"): 0.0, (both, "fast"): 40.0}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.integers(1, 60), st.sampled_from([0.3, 0.5, 0.6, 0.8, 0.9])), min_size=1, max_size=4),
+                min_size=1, max_size=4), st.floats(0.05, 0.999))
+def test_the_closed_form_is_the_linear_program(kinds, fullness):
+    hosts = {pod(f"k{i}", 1): [(f"v{j}", float(c), a) for j, (c, a) in enumerate(row)] for i, row in enumerate(kinds)}
+    load = fullness * sum(max(c for c, _ in row) for row in kinds)
+    quotas = best_quotas(hosts, load)
+    flat = [(i, c, a) for i, row in enumerate(kinds) for c, a in row]
+    used = [[1 / c if i == k else 0.0 for i, c, _ in flat] for k in range(len(kinds))]
+    best = linprog([-a for _, _, a in flat], A_ub=used, b_ub=np.ones(len(kinds)), A_eq=[[1.0] * len(flat)], b_eq=[load])
+    accuracy = {(kind, v): a for kind, row in hosts.items() for v, _, a in row}
+    assert sum(quotas.values()) == pytest.approx(load)
+    assert sum(q * accuracy[route] for route, q in quotas.items()) == pytest.approx(-best.fun, rel=1e-6)
+    for kind, row in hosts.items():
+        assert sum(quotas.get((kind, v), 0.0) / c for v, c, _ in row) <= 1 + 1e-9
 
 
 def test_infadapter_is_the_default_and_takes_settings(resnet):
