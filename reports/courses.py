@@ -55,7 +55,7 @@ def courses(comparison: Comparison, episodes: Sequence[Episode], scenario: Scena
         "texts": list(texts),
         "seed": seed,
         "interval_s": scenario.interval_s,
-        "chain": any(len(a.services) > 1 for a in scenario.applications.values()) or len(scenario.services) > 1,
+        "chain": any(len(a.services) > 1 for a in scenario.applications.values()),
         "unit": "cores" if set(scenario.devices) == {CPU} else "devices",
         "budget": sum(d.budget for d in scenario.devices.values()),
         "note": _note(comparison, len(chosen), seed, folded),
@@ -78,7 +78,7 @@ def _windows(comparison: Comparison) -> list[tuple[str, float]]:
 
 
 def _note(comparison: Comparison, shown: int, seed: int, folded: int) -> str:
-    parts = [f"Simulated truth, not the scraped view of the policies; seed {seed}. Latencies end at 8 SLOs: 8 or more."]
+    parts = [f"Simulated truth, not the scraped view of the policies; seed {seed}. A latency of 8 SLOs stands for 8 or more."]
     if shown < len(comparison.windows):
         parts.append(f"{shown} of {len(comparison.windows)} windows are shown, the one with most violations among them.")
     if folded > 1:

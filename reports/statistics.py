@@ -24,7 +24,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with its interval, both in the unit of the values; nan ends: too few runs to tell."""
+    """A statistic with its interval, both in the unit of the values; nan ends: fewer than three windows (or seeds of one)."""
 
     value: float
     low: float
@@ -86,7 +86,7 @@ class Bootstrap:
             blocks.append(table[rng.integers(len(rows), size=(resamples, len(rows)))].reshape(resamples, -1))
             degrees += len(rows) - 1
         self._index = np.concatenate(blocks, axis=1) if blocks else np.zeros((resamples, 0), dtype=int)
-        self._tail = expanded_tail(degrees + 1, level) if degrees else np.nan
+        self._tail = expanded_tail(degrees + 1, level) if degrees >= 2 else np.nan  # two windows tell nothing
 
     def estimate(self, values: Sequence[float] | np.ndarray, statistic: Statistic = mean) -> Estimate:
         """A statistic of (runs,) values with its percentile interval; nan values are absent.

@@ -144,7 +144,11 @@ def _caveats(comparison: Comparison) -> tuple[str, ...]:
     caveats = list(comparison.notes)
     windows, traces = len(comparison.windows), comparison.runs["trace"].nunique()
     if windows == traces:
-        caveats.append("One window per trace: intervals tell of the randomness of requests alone, not of other hours of load.")
+        caveats.append(
+            "One window per trace: intervals, if any, tell of the randomness of requests, not of other hours of load."
+        )
+    elif windows - traces + 1 < 3:
+        caveats.append(f"Only {windows} windows: too few for intervals; use 8 or more.")
     elif windows - traces + 1 < FEW_WINDOWS:
         caveats.append(f"Only {windows} windows: the intervals cover less than 95 % (3 windows 75 %, 4 88 %); use 8 or more.")
     plain = [p for p in comparison.policies if comparison.calibrated(p) is False]

@@ -1,7 +1,12 @@
 // What happened: for each policy five aligned panels over one window, a crosshair through all of them, and the values beside.
 T.timelines = (holder, spoken, onMove) => {
   const {courses, order, results} = T.data, variants = courses.variants;
-  const slos = Object.entries(results.scenario.slo_s), unit = courses.unit;
+  const slos = [], unit = courses.unit;
+  for (const [name, slo] of Object.entries(results.scenario.slo_s)) {  // one line for all applications with the same SLO
+    const same = slos.find(s => s[1] === slo);
+    if (same) same[0] += ", " + name;
+    else slos.push([name, slo]);
+  }
   const colour = v => v === "others" ? "var(--other)" : T.ramp(variants.length > 1 ? variants.filter(n => n !== "others").indexOf(v) / Math.max(variants.filter(n => n !== "others").length - 1, 1) : 0.6);
   let window_ = 0, cursor = null, lanes = [];
 
@@ -42,10 +47,9 @@ T.timelines = (holder, spoken, onMove) => {
     const loadTop = most(c => c.offered_rps) * 1.05, capTop = courses.chain ? loadTop : Math.max(loadTop, Math.min(most(c => c.t_s.map((_, i) => variants.reduce((s, v) => s + (c.capacity[v][i] || 0), 0))), 1.6 * loadTop));
     let y = T.linear(0, capTop, top + 130, top), clip = `clip-${policy.replace(/\W/g, "-")}`;
     svg.append(T.svg("clipPath", {id: clip}, T.svg("rect", {x: left, y: top, width: right - left, height: 130})));
-    panel(130, courses.chain ? "offered load, req/s (grey: capacity that is ready)" : narrow ? "load (line), ready capacity (areas), req/s" : "offered load (line) and capacity that is ready (areas, by variant), req/s", T.ticks(0, capTop, 3), y, T.number);
+    panel(130, courses.chain ? "offered load, req/s" : narrow ? "load (line), ready capacity (areas), req/s" : "offered load (line) and capacity that is ready (areas, by variant), req/s", T.ticks(0, capTop, 3), y, T.number);
     const load = T.svg("g", {"clip-path": `url(#${clip})`});
     if (!courses.chain) load.append(...stack(course, variants.map(v => [course.capacity[v], `fill:${colour(v)}`]), x, y));
-    else load.append(T.svg("path", {class: "p50", d: steps(course.capacity_rps, x, y)}));
     load.append(T.svg("path", {class: "load-halo", d: steps(course.offered_rps, x, y)}), T.svg("path", {class: "load", d: steps(course.offered_rps, x, y)}));
     svg.append(load);
     const step = course.per_point * courses.interval_s, start = course.t_s[0];
@@ -108,7 +112,7 @@ T.timelines = (holder, spoken, onMove) => {
       const n = at(course.count[v]), r = at(course.ready[v]);
       line(swatch(colour(v)), v, i === null ? `${T.number(r)} ${unit}` : n ? `${T.number(n)} replica${n === 1 ? "" : "s"}, ${T.number(r)} ${unit}` : "none");
     }
-    line("", "capacity ready", T.number(at(course.capacity_rps)) + " req/s");
+    if (!courses.chain) line("", "capacity ready", T.number(at(course.capacity_rps)) + " req/s");
     line(stroke("var(--faint)"), "p50", T.millis(i === null ? told.p50_s : course.p50_s[i]));
     line(stroke("var(--ink)"), "p99", T.millis(i === null ? told.p99_s : course.p99_s[i]));
     line("", "waiting", T.number(at(course.queue)));

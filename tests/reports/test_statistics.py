@@ -91,6 +91,11 @@ def test_one_window_falls_back_on_its_seeds_and_one_run_has_no_interval():
     assert alone.value == 3.0 and np.isnan(alone.low) and np.isnan(alone.high) and not alone.excludes_zero
 
 
+def test_two_windows_tell_no_interval():
+    found = bootstrap(2, seeds=4).estimate(np.arange(8.0))
+    assert found.value == 3.5 and np.isnan(found.low) and np.isnan(found.high)
+
+
 def test_pairing_removes_what_both_share():
     rng = np.random.default_rng(9)
     load = rng.normal(0.0, 1.0, 20)

@@ -100,6 +100,8 @@ def test_caveats_name_few_windows_uncalibrated_policies_and_interruptions():
     few = verdict(compared(made("a", 0.7, windows=3, calibrated=False), made("b", 0.6, windows=3, calibrated=True)))
     assert any("Only 3 windows" in c for c in few.caveats)
     assert any(c.startswith("a runs with uncalibrated settings") for c in few.caveats)
+    two = verdict(compared(made("a", 0.7, windows=2), made("b", 0.6, windows=2)))
+    assert any("too few for intervals" in c for c in two.caveats) and "no policy is told apart" in two.headline
     one = verdict(compared(made("a", 0.7, windows=1), made("b", 0.6, windows=1)))
     assert any("One window per trace" in c for c in one.caveats)
     cut = verdict(compared(made("a", 0.7), made("b", 0.6)[:-1]))
