@@ -13,7 +13,7 @@ from envs.scenario import Scenario
 from reports.comparison import Comparison
 from reports.series import decisions, timeline, variant_order
 
-MOST_WINDOWS = 8
+MOST_WINDOWS = 12
 MOST_NUMBERS = 240_000  # about 1.2 MB of JSON
 MOST_DECISIONS = 5000  # about 0.8 MB
 

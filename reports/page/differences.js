@@ -17,6 +17,8 @@ T.differences = (holder, choice) => {
       const near = rows.filter(r => Math.abs(r.gap.value) <= far);
       const ends = near.flatMap(r => [r.gap.value, r.gap.low ?? r.gap.value, r.gap.high ?? r.gap.value, 0]).map(v => v * times);
       for (const r of rows) if (!near.includes(r)) ends.push(Math.sign(r.gap.value) * 1.3 * Math.max(...ends.map(Math.abs)));
+      const digits = Math.max(0, 3 - Math.floor(Math.log10(Math.max(...ends.map(Math.abs)) || 1)));
+      const written = v => String(+(v * times).toFixed(digits)).replace("-", "−");  // as fine as the axis deserves
       const pad = 0.08 * (Math.max(...ends) - Math.min(...ends) || 1);
       const x = T.linear(Math.min(...ends) - pad, Math.max(...ends) + pad, left + names, left + wide - 6), floor = top + tall - 34;
       svg.append(T.svg("text", {class: "strong", x: left, y: top + 13}, name), T.svg("text", {x: left + wide, y: top + 13, "text-anchor": "end"}, `${better > 0 ? "right" : "left"} is better`));
@@ -40,7 +42,7 @@ T.differences = (holder, choice) => {
         }
         if (r.gap.low !== null) line.append(T.svg("line", {x1: x(r.gap.low * times), x2: x(r.gap.high * times), y1: y, y2: y, style: `stroke:var(--${mood});stroke-width:2.5`}));
         line.append(T.svg("circle", {cx: x(r.gap.value * times), cy: y, r: 4.5, style: `fill:var(--${mood})`}),
-          T.svg("text", {x: Math.min(Math.max(x(r.gap.value * times), left + names + 14), left + wide - 22), y: y - 8, "text-anchor": "middle", class: "halo"}, T.number(r.gap.value * times)));
+          T.svg("text", {x: Math.min(Math.max(x(r.gap.value * times), left + names + 14), left + wide - 3.6 * written(r.gap.value).length), y: y - 8, "text-anchor": "middle", class: "halo"}, written(r.gap.value)));
         svg.append(line);
       });
     });

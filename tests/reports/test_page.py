@@ -102,7 +102,7 @@ def test_even_a_large_evaluation_stays_below_the_limit(scenario):
     many = []
     for e in lone:
         for copy in range(3):
-            for window in range(12):
+            for window in range(16):
                 twin = type(e)(
                     f"{e.policy}-{copy}",
                     e.scenario,
@@ -117,8 +117,8 @@ def test_even_a_large_evaluation_stays_below_the_limit(scenario):
                 many.append(twin)
     comparison, _, text = made(many, scenario)
     assert len(text.encode()) < LIMIT_BYTES
-    assert len(embedded(text)["courses"]["windows"]) == 8 and len(comparison.windows) == 12
-    assert "8 of 12 windows are shown" in text and "One point is up to" in text and "decisions are left out" in text
+    assert len(embedded(text)["courses"]["windows"]) == 12 and len(comparison.windows) == 16
+    assert "12 of 16 windows are shown" in text and "One point is up to" in text and "decisions are left out" in text
 
 
 def test_one_policy_on_one_window_makes_a_page(scenario):
