@@ -39,7 +39,7 @@ T.decades = b => {
 /** A number with three significant digits, thousands kept whole. */
 T.number = v => v === null || v === undefined || !isFinite(v) ? "–" : (Math.abs(v) >= 100 ? Math.round(v).toLocaleString("en") : String(+v.toPrecision(3))).replace("-", "−");
 T.percent = v => v === null || v === undefined ? "–" : T.number(100 * v) + " %";
-T.millis = v => v === null || v === undefined ? "–" : v >= 10 ? T.number(v) + " s" : T.number(1000 * v) + " ms";
+T.millis = v => v === null || v === undefined ? "–" : v >= 2 ? T.number(v) + " s" : T.number(1000 * v) + " ms";
 /** Seconds as 1:02:30. */
 T.clock = s => { const t = Math.round(s), h = Math.floor(t / 3600), m = Math.floor(t / 60) % 60; return `${h}:${String(m).padStart(2, "0")}:${String(t % 60).padStart(2, "0")}`; };
 /** Trace time as "day 3, 14:30". */
