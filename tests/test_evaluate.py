@@ -158,3 +158,28 @@ def test_policies_are_called_by_what_tells_them_apart():
 def test_overlapping_windows_are_told(played, capsys):
     assert evaluate.main(["--policies", "static", "--windows", "30", "--intervals", "120", "--no-report"]) == 0
     assert "overlap" not in capsys.readouterr().out  # a generated load grows with what is needed
+
+
+def test_one_process_and_two_find_the_same(tmp_path):
+    """End to end, nothing replaced: results hang on the seed alone, not on who plays or in which order."""
+    pytest.importorskip("agents.registry", reason="the registry of policies is not there yet")
+    found = []
+    for jobs in ("1", "2"):
+        out = tmp_path / f"{jobs}.json"
+        words = [
+            "--policies",
+            "static,hpa",
+            "--windows",
+            "3",
+            "--intervals",
+            "8",
+            "--jobs",
+            jobs,
+            "--no-report",
+            "--json",
+            str(out),
+        ]
+        assert evaluate.main(words) == 0
+        document = json.loads(out.read_text())
+        found.append([{k: v for k, v in e.items() if not k.startswith("decision_")} for e in document["episodes"]])
+    assert found[0] == found[1] and all(e["settled"] > 0 for e in found[0])
