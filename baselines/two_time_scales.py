@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from baselines.infadapter import LEAST_LOAD_RPS, InfAdapter
+from baselines.infadapter_ilp import ROUNDING
 from envs.contract import Decision, Deployment, Observation, Policy, ReplicaKind, Route
 from envs.scenario import Scenario
 
@@ -23,12 +24,13 @@ FAST_MARGIN = 1.4  # 1.1 on the load, over InfAdapter's 0.8 on capacities, which
 class TwoTimeScales(Policy):
     """A planner's replicas, with routes from the present load and the capacity that is ready now.
 
-    Shares are those of `best_quotas` for the load times the fast margin, so that replicas which host several variants
-    change between them at once. A kind that serves several services counts for each in proportion to their loads.
+    Shares are those of `best_quotas` for the load times the fast margin, and for working off within an interval what
+    waits; so replicas that host several variants change between them at once. A kind that serves several services counts
+    for each in proportion to their loads.
 
-    The planner's own routes stay where the load or the ready replicas of a service are missing, where none is ready, and
-    where a kind that it wants and that has no ready replica comes ready before the next decision: old replicas drain then,
-    so that shares of what is ready now would not last the interval.
+    The planner's own routes stay where the load, the queue or the ready replicas of a service are missing, where none
+    is ready, and where a kind that it wants and that has no ready replica comes ready before the next decision: old
+    replicas drain then, so that shares of what is ready now would not last the interval.
 
     Args:
         planner: decides the replicas; None: `InfAdapter` with the settings given.
@@ -70,11 +72,12 @@ class TwoTimeScales(Policy):
 
     def _routes(self, service: str, wanted: Deployment, observation: Observation) -> dict[Route, float]:
         """Shares of a service over its ready kinds; empty where the planner's routes stay."""
-        load_rps = observation.services[service].offered_rps
+        seen = observation.services[service]
+        needed_rps = self.fast_margin * seen.offered_rps + seen.queue / observation.interval_s
         hosts = self._ready(service, observation)
-        if math.isnan(load_rps) or not hosts or self._changes_soon(service, wanted, observation):
+        if math.isnan(needed_rps) or not hosts or self._changes_soon(service, wanted, observation):
             return {}
-        quotas = best_quotas(hosts, max(self.fast_margin * load_rps, LEAST_LOAD_RPS))
+        quotas = best_quotas(hosts, max(needed_rps, LEAST_LOAD_RPS))
         carried_rps = sum(quotas.values())
         return {route: q / carried_rps for route, q in quotas.items() if q > 0}
 
@@ -132,9 +135,9 @@ def best_quotas(hosts: Hosts, load_rps: float) -> dict[Route, float]:
     quotas: dict[Route, float] = {}
     rest_rps = load_rps
     for _, kind, low, high in pieces:
-        part = min(1.0, rest_rps / (high[1] - low[1]))
-        if part <= 0:
+        if rest_rps <= ROUNDING * load_rps:
             break
+        part = min(1.0, rest_rps / (high[1] - low[1]))
         if low[0]:
             quotas[kind, low[0]] = (1 - part) * low[1]
         quotas[kind, high[0]] = part * high[1]
