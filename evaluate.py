@@ -190,7 +190,7 @@ def _tell(comparison: Comparison, loads: Loads) -> None:
     console.print(Text.assemble((comparison.scenario, "bold"), "  ", loads.told))
     console.print(Text(f"{played}; 95 % intervals below; bold: the best and all not told apart from it", "dim"))
     console.print()
-    console.print(terminal_table(comparison), "")
+    console.print(terminal_table(comparison, console.width), "")
     console.print(Text.assemble((said.headline, "bold"), " ", said.evidence))
     for sentence in said.findings:
         console.print(Text(f"- {sentence}"))

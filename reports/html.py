@@ -124,8 +124,10 @@ def _cell(comparison: Comparison, measure: Measure, policy: str, best: bool, end
     if found.low <= found.high:
         drawn += f'<line class="whisker" x1="{at(found.low)}" x2="{at(found.high)}" y1="5" y2="5"/>'
     drawn += f'<circle class="dot" cx="{at(found.value)}" cy="5" r="3"/>' if found.value == found.value else ""
+    middle = comparison.estimate(measure.name, policy, "iqm")
+    title = f"interquartile mean {measure.show(middle.value)} {measure.interval(middle.low, middle.high)}".strip()
     return (
-        f'<td{" class=best" if best else ""} data-value="{found.value!r}">'
+        f'<td{" class=best" if best else ""} data-value="{found.value!r}" title="{title}">'
         f'<span class="value">{measure.show(found.value, unit=False)}</span>'
         f"<small>{measure.interval(found.low, found.high) or '&nbsp;'}</small>"
         f'<svg width="100" height="10" viewBox="0 0 100 10" aria-hidden="true">{drawn}</svg></td>'

@@ -105,15 +105,14 @@ def play(player: Player, jobs: int = 1) -> Iterator[tuple[Run, Episode]]:
         for run in player.plan.runs():
             yield run, player.play(run)
         return
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _start, (player.plan,)) as pool:
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (player.plan,))
+    try:
         waiting: dict[Future[Episode], Run] = {pool.submit(_play, run): run for run in player.plan.runs()}
-        try:
-            while waiting:
-                for done in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    yield waiting.pop(done), done.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        while waiting:
+            for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                yield waiting.pop(done), done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an interruption: only what is being played now is waited for
 
 
 _player: list[Any] = []  # the one Player of a worker process

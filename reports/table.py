@@ -15,30 +15,38 @@ SHOWN = (VIOLATIONS, ACCURACY, COST, REWARD)
 WIDTH = 110
 
 
-def terminal_table(comparison: Comparison) -> Table:
-    """A rich table: each number with its 95 % interval under it, the best of a column and its ties in bold."""
+def terminal_table(comparison: Comparison, width: int = WIDTH) -> Table:
+    """A rich table: each number with its 95 % interval under it, the best of a column and its ties in bold.
+
+    Args:
+        comparison: the numbers.
+        width: columns of the terminal; below `WIDTH` the differences to the reference are left out, below 85 decision times.
+    """
+    against, timed = len(comparison.policies) > 1 and width >= WIDTH, width >= 85
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, header_style="bold", show_edge=False, leading=1)
     table.add_column("policy", overflow="fold", max_width=16, min_width=12)
     for measure in SHOWN:
         unit = f"\n{measure.shown_unit}{' of budget' if measure is COST else ''}" if measure.shown_unit else ""
         table.add_column(f"{measure.name}{unit}", justify="right", no_wrap=True)
     reference = comparison.reference
-    if len(comparison.policies) > 1:
+    if against:
         table.add_column(f"reward against\n{reference}", justify="right", no_wrap=True)
         table.add_column("better\nin", justify="right", no_wrap=True)
-    table.add_column("decision\np50, p99", justify="right", no_wrap=True)
+    if timed:
+        table.add_column("decision\np50, p99", justify="right", no_wrap=True)
     best = {m.name: tied_for_best(comparison, m) for m in SHOWN} if len(comparison.policies) > 1 else {}
     for policy in comparison.ranking(REWARD):
         cells = [Text.assemble(policy, "\n", (calibration(comparison, policy), "dim"))]
         cells += [_cell(comparison, m, policy, policy in best.get(m.name, [])) for m in SHOWN]
-        if len(comparison.policies) > 1:
+        if against:
             cells += _against(comparison, policy, reference)
-        cells.append(
-            Text(
-                f"{DECISION_P50.show(comparison.estimate(DECISION_P50.name, policy).value)}\n"
-                f"{DECISION_P99.show(comparison.estimate(DECISION_P99.name, policy).value)}"
+        if timed:
+            cells.append(
+                Text(
+                    f"{DECISION_P50.show(comparison.estimate(DECISION_P50.name, policy).value)}\n"
+                    f"{DECISION_P99.show(comparison.estimate(DECISION_P99.name, policy).value)}"
+                )
             )
-        )
         table.add_row(*cells)
     return table
 

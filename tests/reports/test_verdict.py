@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from rich.console import Console
 from synthetic import WEIGHTS
 
@@ -126,6 +127,15 @@ def test_the_table_fits_110_columns_and_shows_every_policy(played):
     assert max(map(len, lines)) <= WIDTH and not any("…" in line for line in lines)
     for policy in ("infadapter", "hpa", "static", "ppo"):
         assert any(line.startswith(policy) for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 90, 110])
+def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_numbers(played, width):
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(terminal_table(compare(played, WEIGHTS, np.random.default_rng(0), resamples=100), width))
+    text = console.export_text()
+    assert "…" not in text and "infadapter" in text and "reward" in text
+    assert ("against" in text) == (width == 110) and ("decision" in text) == (width >= 85)
 
 
 def test_long_names_are_folded_so_that_no_number_is_cut():
