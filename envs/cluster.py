@@ -116,11 +116,11 @@ class SimulatedCluster(Cluster):
         if new:
             self._add_kinds(new)
         self._check_routes(deployment)
-        occupied = int((self.state.replica_i[:, st.STATUS] != st.FREE).sum())
+        occupied = int((self.state.replica_status != st.FREE).sum())
         self._reserve(slots=occupied + sum(deployment.replicas.values()))
         self._write_next(deployment)
         self.deployment = deployment
-        leaf = len(self.state.server_i) + len(self.state.queue_i) + len(self.state.replica_i)
+        leaf = len(self.state.server_first) + len(self.state.queue_waiting) + len(self.state.replica_kind)
         set_clock(self.state.tree_time, self.state.tree_node, leaf, self.t_s + self.scenario.decision_delay_s)
 
     def advance(self) -> Observation:
@@ -252,8 +252,8 @@ class SimulatedCluster(Cluster):
         if not newer or (scrape.stale_ratio and uniform(draw(np.uint64(word), self._intervals, 1)) < scrape.stale_ratio):
             return stale_observation(self._last, self.deployment, self.t_s)
         new, old = self._samples[-1], self._samples[0]
-        born = {k: tuple(float(self.t_s - self.state.replica_f[i, st.BORN]) for i in np.flatnonzero(
-            (self.state.replica_i[:, st.STATUS] == st.PENDING) & (self.state.replica_i[:, st.KIND] == k))) for k in range(len(self.kinds))}
+        born = {k: tuple(float(self.t_s - self.state.replica_born[i]) for i in np.flatnonzero(
+            (self.state.replica_status[:] == st.PENDING) & (self.state.replica_kind[:] == k))) for k in range(len(self.kinds))}
         return observe(self.scenario, self.kinds, between(new, old, self._slo_s), t_s=self.t_s, sampled_s=float(new.t_s),
                        window_s=float(new.t_s - old.t_s), deployment=self.deployment, pending_s=born, load_seen_s=self.state.load_seen)
 
@@ -275,13 +275,13 @@ class SimulatedCluster(Cluster):
         """Makes room: for that many replicas in all, and that many more requests."""
         state = self.state
         need = Size(slots, requests + self.outstanding, requests + self.outstanding + 1 if self._record else 1)
-        have = Size(len(state.replica_i), len(state.request_i), len(state.record_f))
+        have = Size(len(state.replica_kind), len(state.request_next), len(state.record_f))
         if any(n > h for n, h in zip(need, have)):
             size = Size(*(h if n <= h else 1 << (n - 1).bit_length() for n, h in zip(need, have)))
             self.state = grown(self.model, self.flags, state, size)
 
     def _add_kinds(self, new: tuple[ReplicaKind, ...]) -> None:
-        size = Size(len(self.state.replica_i), len(self.state.request_i), len(self.state.record_f))
+        size = Size(len(self.state.replica_kind), len(self.state.request_next), len(self.state.record_f))
         kinds, lanes = self.kinds, self.flags.LANES
         self.kinds = kinds + new
         self._compile()
@@ -294,12 +294,12 @@ class SimulatedCluster(Cluster):
         self._samples.clear()
         self._samples.extend(samples)
         self._truth = self._widened(self._truth)
-        self.state.load_seen[len(kinds):] = self.model.kind_f[len(kinds):, st.LOAD_S]
+        self.state.load_seen[len(kinds):] = self.model.kind_load_s[len(kinds):]
 
     def _widened(self, sample: Sample) -> Sample:
         more = len(self.kinds) - len(sample.kind_waiting)
         return sample._replace(kind_ns=np.pad(sample.kind_ns, ((0, more), (0, 0))),
-                               kind_count=np.pad(sample.kind_count, ((0, more), (0, 0))), kind_waiting=np.pad(sample.kind_waiting, (0, more)))
+                               **{name: np.pad(getattr(sample, name), (0, more)) for name in ("ready", "pending", "draining", "kind_waiting")})
 
     def _check_routes(self, deployment: Deployment) -> None:
         for service, routes in deployment.routes.items():
@@ -314,7 +314,7 @@ class SimulatedCluster(Cluster):
     def _write_next(self, deployment: Deployment) -> None:
         """Writes a deployment where the kernel takes it from when it takes effect."""
         state = self.state
-        state.kind_count[:, st.NEXT_WANTED] = [deployment.replicas.get(kind, 0) for kind in self.kinds]
+        state.kind_next_wanted[:] = [deployment.replicas.get(kind, 0) for kind in self.kinds]
         variants = list(self.scenario.variants)
         for z, service in enumerate(self.scenario.services):
             entries = sorted((self.kinds.index(kind), variants.index(variant), share)

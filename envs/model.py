@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from envs.contract import ReplicaKind
 from envs.kernel import Flags
 from envs.kernel.clocks import build_tree
 from envs.randomness import CERTAINTY, FAILURE, LOAD, LOAD_FAILURE, SERVICE, gamma_table, key
+from envs.rules import billionths
 from envs.scenario import Application, Scenario, Variant
 from envs.state import Model, Size, State
 
@@ -26,8 +28,7 @@ def compile_model(scenario: Scenario, kinds: Sequence[ReplicaKind]) -> Model:
     work = np.full((len(kinds), len(variants), n_stages), np.inf)
     serve = np.full((len(kinds), len(services)), -1, np.int64)
     resizes = scenario.in_place_resize_s is not None
-    groups = [(k.variants, k.batch, k.max_wait_s, k.shape.device) if k.shape.cores and resizes else i for i, k in enumerate(kinds)]
-    kind_i = np.zeros((len(kinds), 5), np.int64)
+    groups = [replace(k, shape=replace(k.shape, cores=0)) if k.shape.cores and resizes else i for i, k in enumerate(kinds)]
     for i, kind in enumerate(kinds):
         stretch = 1 + scenario.stage_overhead_ratio * kind.shape.inter_op
         for name in kind.variants:
@@ -38,27 +39,37 @@ def compile_model(scenario: Scenario, kinds: Sequence[ReplicaKind]) -> Model:
             work[i, v] = latency[i, v, kind.batch] / kind.batch
         for z, service in enumerate(scenario.services.values()):
             serve[i, z] = next((variants.index(v) for v in service.variants if v in kind.variants), -1)
-        kind_i[i] = (kind.shape.servers, kind.shape.inter_op, kind.batch, _limit(scenario, kind), groups.index(groups[i]))
     hosted = np.array([[bool(set(k.variants) & set(s.variants)) for s in scenario.services.values()] for k in kinds])
     applications = list(scenario.applications.values())
     chain = np.full((len(applications), max(len(a.services) for a in applications)), -1, np.int64)
     for i, a in enumerate(applications):
         chain[i, : len(a.services)] = [services.index(s) for s in a.services]
     drop = scenario.admission.drop_after_s
+    accuracy = np.array([v.accuracy for v in scenario.variants.values()], np.float64)
     failures = scenario.failures
     return Model(
         latency=latency,
         work=work,
-        kind_i=kind_i,
-        kind_f=np.array([(k.max_wait_s, scenario.load_s(k)) for k in kinds], np.float64),
+        kind_servers=np.array([k.shape.servers for k in kinds], np.int64),
+        kind_stages=np.array([k.shape.inter_op for k in kinds], np.int64),
+        kind_batch=np.array([k.batch for k in kinds], np.int64),
+        kind_max_wait=np.array([k.max_wait_s for k in kinds], np.float64),
+        kind_limit=np.array([_limit(scenario, k) for k in kinds], np.int64),
+        kind_load_s=np.array([scenario.load_s(k) for k in kinds], np.float64),
+        kind_resize_group=np.array([groups.index(group) for group in groups], np.int64),
         serve=serve,
         successor=hosted @ hosted.T,
-        app_i=np.array([(len(a.services), a.cascade) for a in applications], np.int64),
-        app_f=np.array([(a.slo_s, st.BINS_PER_SLO / a.slo_s) for a in applications], np.float64),
+        app_length=np.array([len(a.services) for a in applications], np.int64),
+        app_cascade=np.array([a.cascade for a in applications], np.int64),
+        app_slo=np.array([a.slo_s for a in applications], np.float64),
+        app_histogram_scale=np.array([st.BINS_PER_SLO / a.slo_s for a in applications], np.float64),
         chain=chain,
         service_tenant=np.array([tenants.index(s.tenant) for s in scenario.services.values()], np.int64),
-        tenant_f=np.array([(t.share, t.quota_rps or 0.0, t.burst) for t in scenario.tenants.values()], np.float64),
-        accuracy=np.array([v.accuracy for v in scenario.variants.values()], np.float64),
+        tenant_share=np.array([t.share for t in scenario.tenants.values()], np.float64),
+        tenant_quota=np.array([t.quota_rps or 0.0 for t in scenario.tenants.values()], np.float64),
+        tenant_burst=np.array([t.burst for t in scenario.tenants.values()], np.float64),
+        accuracy=accuracy,
+        accuracy_ppb=np.array([billionths(a) for a in accuracy], np.int64),
         service_table=gamma_table(scenario.service_cv),
         load_table=gamma_table(failures.load_cv),
         failure_table=gamma_table(1.0),
@@ -126,52 +137,47 @@ def new_state(model: Model, flags: Flags, seed: int, size: Size) -> State:
     """An empty cluster at time 0."""
     n_kinds, n_variants, _, n_stages = model.latency.shape
     n_apps, n_chain = model.chain.shape
-    n_services, n_tenants = len(model.service_tenant), len(model.tenant_f)
-    servers = int(model.kind_i[:, st.SERVERS].max())
+    n_services, n_tenants = len(model.service_tenant), len(model.tenant_share)
+    servers = int(model.kind_servers.max())
     lines = size.slots * servers
     queues = size.slots if flags.EARLY else n_kinds
     lanes = queues * n_tenants * n_variants if flags.LANES else queues
     entries = n_kinds * n_variants
     n_leaves = st.leaves(size.slots, servers, queues)
-    ints, floats = np.int64, np.float64
+    def zeros(*shape: int) -> np.ndarray:
+        return np.zeros(shape, np.int64)
+
+    def seconds(*shape: int) -> np.ndarray:
+        return np.zeros(shape, np.float64)
+
+    whole, places = zeros(7), size.requests
     state = State(
-        replica_i=np.zeros((size.slots, 7), ints),
-        replica_f=np.zeros((size.slots, 6), floats),
-        idle=np.zeros((size.slots, servers), ints),
-        server_i=np.zeros((lines, 3), ints),
-        stage_clock=np.zeros((lines, n_stages), floats),
-        expected=np.zeros((lines, n_stages), floats),
-        lane_i=np.zeros((lanes, 3), ints),
-        queue_i=np.zeros((queues, 3), ints),
-        touched=np.zeros(queues, ints),
-        virtual_time=np.zeros((queues, n_tenants), floats),
-        taken=np.zeros(n_tenants, ints),
-        kind_count=np.zeros((n_kinds, 5), ints),
-        service_ready=np.zeros(n_services, ints),
-        route_i=np.zeros((n_services, 3, entries, 2), ints),
-        route_f=np.zeros((n_services, 3, entries, 2), floats),
-        route_count=np.zeros((n_services, 4), ints),
-        leave=np.zeros((2, n_apps, n_chain, n_variants, 2), floats),
-        request_i=np.zeros((size.requests, 6), ints),
-        request_f=np.zeros((size.requests, 4), floats),
-        tree_time=np.full(n_leaves, np.inf),
-        tree_node=np.zeros(2 * n_leaves, ints),
-        bucket=np.stack([model.tenant_f[:, st.BURST], np.zeros(n_tenants)], axis=1),
-        app_count=np.zeros((n_apps, 7), ints),
-        histogram=np.zeros((n_apps, st.HISTOGRAM_BINS), ints),
-        service_offered=np.zeros(n_services, ints),
-        kind_ns=np.zeros((n_kinds, 3), ints),
-        load_seen=model.kind_f[:, st.LOAD_S].copy(),
-        arrivals=np.zeros(n_apps, ints),
-        whole=np.zeros(7, ints),
-        clock=np.zeros(2, floats),
+        replica_status=zeros(size.slots), replica_kind=zeros(size.slots), replica_id=zeros(size.slots),
+        replica_outstanding=zeros(size.slots), replica_idle=zeros(size.slots), replica_active=zeros(size.slots),
+        replica_broken=zeros(size.slots), replica_born=seconds(size.slots), replica_held_from=seconds(size.slots),
+        replica_ready_from=seconds(size.slots), replica_fails_at=seconds(size.slots), replica_resized_at=seconds(size.slots),
+        idle=zeros(size.slots, servers),
+        server_slot=np.arange(lines) // servers, server_occupied=zeros(lines), server_first=np.full(lines, -1), server_last=zeros(lines),
+        stage_clock=seconds(lines, n_stages), expected=seconds(lines, n_stages),
+        lane_head=zeros(lanes), lane_tail=zeros(lanes), lane_count=zeros(lanes),
+        queue_waiting=zeros(queues), queue_idle=zeros(queues), queue_touched=zeros(queues),
+        touched=zeros(queues), virtual_time=seconds(queues, n_tenants), taken=zeros(n_tenants),
+        kind_wanted=zeros(n_kinds), kind_next_wanted=zeros(n_kinds),
+        kind_pending=zeros(n_kinds), kind_ready=zeros(n_kinds), kind_draining=zeros(n_kinds),
+        service_ready=zeros(n_services),
+        route_i=zeros(n_services, 3, entries, 2), route_f=seconds(n_services, 3, entries, 2), route_count=zeros(n_services, 4),
+        leave=seconds(2, n_apps, n_chain, n_variants, 2),
+        request_next=np.arange(1, places + 1), request_number=zeros(places), request_app=zeros(places), request_stage=zeros(places),
+        request_variant=zeros(places), request_sequence=zeros(places), request_arrival=seconds(places),
+        request_joined=seconds(places), request_finish=seconds(places), request_accuracy=seconds(places),
+        tree_time=np.full(n_leaves, np.inf), tree_node=zeros(2 * n_leaves),
+        bucket=np.stack([model.tenant_burst, np.zeros(n_tenants)], axis=1),
+        app_count=zeros(n_apps, 7), histogram=zeros(n_apps, st.HISTOGRAM_BINS), service_offered=zeros(n_services),
+        kind_ns=zeros(n_kinds, 3), load_seen=model.kind_load_s.copy(), arrivals=zeros(n_apps), whole=whole, clock=seconds(2),
         app_key=np.array([[key(seed, c, a) for c in (SERVICE, CERTAINTY)] for a in range(n_apps)], np.uint64),
         replica_key=np.array([key(seed, c, 0) for c in (LOAD, LOAD_FAILURE, FAILURE)], np.uint64),
-        record_i=np.zeros((size.records, 4), ints),
-        record_f=np.zeros(size.records, floats),
+        record_i=zeros(size.records, 4), record_f=seconds(size.records),
     )
-    state.request_i[:, st.NEXT] = np.arange(1, size.requests + 1)
-    state.server_i[:, st.FIRST] = -1
     build_tree(state.tree_time, state.tree_node)
     return state
 
@@ -182,20 +188,20 @@ def grown(model: Model, flags: Flags, old: State, size: Size) -> State:
     Blocks are copied to the lower corner of larger ones; new kinds come after the old ones, so no index changes.
     """
     new = new_state(model, flags, 0, size)
-    slots_of = {"server_i", "stage_clock", "expected"}
-    for name, target, source in zip(State._fields, new, old):
-        if name in ("tree_time", "tree_node"):
-            continue
-        if name in slots_of:  # lines are slot by slot
-            target = target.reshape(len(new.idle), new.idle.shape[1], -1)
-            source = source.reshape(len(old.idle), old.idle.shape[1], -1)
-        elif name == "lane_i":  # lanes are queue by queue
-            target, source = target.reshape(len(new.queue_i), -1, 3), source.reshape(len(old.queue_i), -1, 3)
-        corner = tuple(slice(0, n) for n in source.shape)
-        target[corner] = source
-    n_old, n_new = len(old.request_i), len(new.request_i)
+    def blocks(s: State, name: str) -> np.ndarray:
+        """A field with its servers slot by slot, its lanes queue by queue."""
+        field = getattr(s, name)
+        if name.startswith("server_") or name in ("stage_clock", "expected"):
+            return field.reshape(*s.idle.shape, -1)
+        return field.reshape(len(s.queue_waiting), -1) if name.startswith("lane_") else field
+
+    for name in State._fields:
+        if name not in ("tree_time", "tree_node", "server_slot"):
+            source = blocks(old, name)
+            blocks(new, name)[tuple(slice(0, n) for n in source.shape)] = source
+    n_old, n_new = len(old.request_next), len(new.request_next)
     if n_new > n_old:  # new places go to the front of the free list, before the old ones
-        new.request_i[n_old:, st.NEXT] = np.append(np.arange(n_old + 1, n_new), old.whole[st.FREE_REQUEST])
+        new.request_next[n_old:] = np.append(np.arange(n_old + 1, n_new), old.whole[st.FREE_REQUEST])
         new.whole[st.FREE_REQUEST] = n_old
     _copy_clocks(new, old)
     return new
@@ -204,7 +210,7 @@ def grown(model: Model, flags: Flags, old: State, size: Size) -> State:
 def _copy_clocks(new: State, old: State) -> None:
     """Lays the old clocks out on the new tree: servers, timers, replicas, deployment."""
     def parts(s: State) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        lines, queues, slots = len(s.server_i), len(s.queue_i), len(s.replica_i)
+        lines, queues, slots = len(s.server_first), len(s.queue_waiting), len(s.replica_kind)
         at = np.cumsum([0, lines, queues, slots, 1])
         servers, timers, replicas, deployment = (s.tree_time[i:j] for i, j in zip(at[:-1], at[1:]))
         return servers.reshape(s.idle.shape), timers, replicas, deployment

@@ -23,7 +23,9 @@ class Sample(NamedTuple):
     service_offered: np.ndarray  # (Z,)
     service_waiting: np.ndarray  # (Z,) gauge
     kind_ns: np.ndarray  # (K, 3)
-    kind_count: np.ndarray  # (K, 5) gauge
+    ready: np.ndarray  # (K,) gauges
+    pending: np.ndarray
+    draining: np.ndarray
     kind_waiting: np.ndarray  # (K,) gauge
 
 
@@ -48,7 +50,7 @@ class Scrape(NamedTuple):
 def take_sample(state: State, service_waiting: np.ndarray, kind_waiting: np.ndarray, t_s: float) -> Sample:
     """Copies the counters and gauges of a state (or of many)."""
     return Sample(np.float64(t_s), state.app_count.copy(), state.histogram.copy(), state.service_offered.copy(),
-                  service_waiting.copy(), state.kind_ns.copy(), state.kind_count.copy(), kind_waiting.copy())
+                  service_waiting.copy(), state.kind_ns.copy(), state.kind_ready.copy(), state.kind_pending.copy(), state.kind_draining.copy(), kind_waiting.copy())
 
 
 def between(new: Sample, old: Sample, slo_s: np.ndarray) -> Scrape:
@@ -66,9 +68,9 @@ def between(new: Sample, old: Sample, slo_s: np.ndarray) -> Scrape:
             quantiles_s=quantiles(new.histogram - old.histogram, (0.5, 0.95, 0.99)) * (slo_s / st.BINS_PER_SLO)[..., None],
             service_rps=(new.service_offered - old.service_offered) / seconds,
             service_waiting=new.service_waiting.astype(float),
-            ready=new.kind_count[..., st.READY].astype(float),
-            pending=new.kind_count[..., st.PENDING].astype(float),
-            draining=new.kind_count[..., st.DRAINING].astype(float),
+            ready=new.ready.astype(float),
+            pending=new.pending.astype(float),
+            draining=new.draining.astype(float),
             kind_waiting=new.kind_waiting.astype(float),
             busy_ratio=ns[..., st.BUSY] / ns[..., st.READY_SERVERS],
             held_s=ns[..., st.HELD] * 1e-9,

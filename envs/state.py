@@ -1,9 +1,9 @@
 """The arrays that the kernel works on: `Model` (a scenario's constants) and `State` (one cluster at one time).
 
-Both are NamedTuples of arrays, so a snapshot of a cluster is a copy of its arrays. Small tables have named columns.
+Both are NamedTuples of arrays, so a snapshot of a cluster is a copy of its arrays. 
 Dimensions: A applications, G stages of the longest chain, V services' variants, Z services, T tenants, K replica kinds,
 B largest batch, S most pipeline stages, R slots, C most servers of a replica, L = R*C servers, Q queues (K with late
-binding, R with early), P requests outstanding.
+binding, R with early), P places for requests, E route entries.
 """
 
 from __future__ import annotations
@@ -12,34 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Model.kind_i / kind_f
-SERVERS, STAGES, BATCH, LIMIT, RESIZE_GROUP = range(5)
-MAX_WAIT, LOAD_S = range(2)
-# Model.app_i / app_f
-LENGTH, CASCADE = range(2)
-SLO, HISTOGRAM_SCALE = range(2)
-# Model.tenant_f
-SHARE, QUOTA, BURST = range(3)
 # Model.constants
 OVERHEAD, DROP_AFTER, DETECTION, LOAD_FAILURE_RATIO, MEAN_TIME, RESIZE_S = range(6)
 # Model.choices
 RULE, DEADLINE, REQUEUE = range(3)
 
-# State.replica_i / replica_f
-STATUS, KIND, ID, OUTSTANDING, IDLE, BROKEN, ACTIVE = range(7)  # ACTIVE: servers that take batches
+# State.replica_status
 FREE, PENDING, READY, DRAINING = range(4)
-BORN, HELD_FROM, READY_FROM, DUE, FAILS_AT, RESIZED_AT = range(6)
-# State.server_i
-OCCUPIED, FIRST, LAST = range(3)
-# State.lane_i
-HEAD, TAIL, COUNT = range(3)
-# State.queue_i
-WAITING, IDLE_SERVERS, TOUCHED = range(3)
-# State.kind_count: columns PENDING, READY, DRAINING as above, and
-WANTED, NEXT_WANTED = 0, 4
-# State.request_i / request_f
-NEXT, NUMBER, APP, STAGE, VARIANT, SEQUENCE = range(6)
-ARRIVAL, JOINED, FINISH, ACCURACY = range(4)
 # State.app_count, and fates as recorded
 OFFERED, GOOD, LATE, REJECTED, DROPPED, FAILED, ACCURACY_PPB = range(7)
 # State.route_i and route_f, second axis; State.route_count
@@ -59,16 +38,26 @@ class Model(NamedTuple):
 
     latency: np.ndarray  # (K, V, B+1, S) seconds of a batch in each stage
     work: np.ndarray  # (K, V, S) seconds of a full batch per request
-    kind_i: np.ndarray  # (K, 5)
-    kind_f: np.ndarray  # (K, 2)
+    kind_servers: np.ndarray  # (K,)
+    kind_stages: np.ndarray  # (K,)
+    kind_batch: np.ndarray  # (K,)
+    kind_max_wait: np.ndarray  # (K,) seconds
+    kind_limit: np.ndarray  # (K,) requests that may wait for one replica, 0: any number
+    kind_load_s: np.ndarray  # (K,)
+    kind_resize_group: np.ndarray  # (K,) equal where kinds differ only in cores and are resized in place
     serve: np.ndarray  # (K, Z) variant that the kind gives to the service without a route, -1: none
     successor: np.ndarray  # (K, K) whether two kinds share a service
-    app_i: np.ndarray  # (A, 2)
-    app_f: np.ndarray  # (A, 2)
+    app_length: np.ndarray  # (A,) stages
+    app_cascade: np.ndarray  # (A,)
+    app_slo: np.ndarray  # (A,) seconds
+    app_histogram_scale: np.ndarray  # (A,) bins per second
     chain: np.ndarray  # (A, G) service of each stage
     service_tenant: np.ndarray  # (Z,)
-    tenant_f: np.ndarray  # (T, 3); quota 0: none
+    tenant_share: np.ndarray  # (T,)
+    tenant_quota: np.ndarray  # (T,) requests per second, 0: none
+    tenant_burst: np.ndarray  # (T,)
     accuracy: np.ndarray  # (V,)
+    accuracy_ppb: np.ndarray  # (V,) in billionths
     service_table: np.ndarray  # (4096,)
     load_table: np.ndarray  # (4096,)
     failure_table: np.ndarray  # (4096,)
@@ -79,25 +68,54 @@ class Model(NamedTuple):
 class State(NamedTuple):
     """One cluster at one time (for many clusters every array has one more leading dimension)."""
 
-    replica_i: np.ndarray  # (R, 7)
-    replica_f: np.ndarray  # (R, 6)
+    replica_status: np.ndarray  # (R,) FREE, PENDING, READY or DRAINING
+    replica_kind: np.ndarray  # (R,)
+    replica_id: np.ndarray  # (R,)
+    replica_outstanding: np.ndarray  # (R,) requests in flight, with early binding queued ones too
+    replica_idle: np.ndarray  # (R,) idle servers
+    replica_active: np.ndarray  # (R,) servers that take batches
+    replica_broken: np.ndarray  # (R,) failed, not yet noticed
+    replica_born: np.ndarray  # (R,) times in seconds: of creation,
+    replica_held_from: np.ndarray  # (R,) up to which its holding time is counted,
+    replica_ready_from: np.ndarray  # (R,) and its ready time,
+    replica_fails_at: np.ndarray  # (R,) of its failure,
+    replica_resized_at: np.ndarray  # (R,) and of the end of a resize in place
     idle: np.ndarray  # (R, C) stack of idle servers
-    server_i: np.ndarray  # (L, 3)
+    server_slot: np.ndarray  # (L,) whose it is
+    server_occupied: np.ndarray  # (L,) its first stage is not free
+    server_first: np.ndarray  # (L,) oldest request in flight, -1: none
+    server_last: np.ndarray  # (L,) newest one
     stage_clock: np.ndarray  # (L, S)
     expected: np.ndarray  # (L, S)
-    lane_i: np.ndarray  # (Q*T*V or Q, 3)
-    queue_i: np.ndarray  # (Q, 3)
+    lane_head: np.ndarray  # (Q*T*V or Q,) first request of each lane
+    lane_tail: np.ndarray  # (Q*T*V or Q,)
+    lane_count: np.ndarray  # (Q*T*V or Q,)
+    queue_waiting: np.ndarray  # (Q,) requests in all its lanes
+    queue_idle: np.ndarray  # (Q,) with late binding: idle servers of ready replicas
+    queue_touched: np.ndarray  # (Q,) whether it is to be tried
     touched: np.ndarray  # (Q,)
     virtual_time: np.ndarray  # (Q, T)
     taken: np.ndarray  # (T,) scratch while a batch fills
-    kind_count: np.ndarray  # (K, 5)
+    kind_wanted: np.ndarray  # (K,) by the deployment in force
+    kind_next_wanted: np.ndarray  # (K,) by the one that waits to take effect
+    kind_pending: np.ndarray  # (K,) replicas in each state
+    kind_ready: np.ndarray  # (K,)
+    kind_draining: np.ndarray  # (K,)
     service_ready: np.ndarray  # (Z,) ready replicas that host the service
     route_i: np.ndarray  # (Z, 3, E, 2) kind and variant of each entry; in force, waiting for ready kinds, of the next deployment
     route_f: np.ndarray  # (Z, 3, E, 2) share, credit
     route_count: np.ndarray  # (Z, 4) entries in force, waiting, next; whether some wait
     leave: np.ndarray  # (2, A, G, V, 2) leave ratio and accuracy; in force, next
-    request_i: np.ndarray  # (P, 6)
-    request_f: np.ndarray  # (P, 4)
+    request_next: np.ndarray  # (P,) the next one in its lane, its server or the free list
+    request_number: np.ndarray  # (P,)
+    request_app: np.ndarray  # (P,)
+    request_stage: np.ndarray  # (P,)
+    request_variant: np.ndarray  # (P,)
+    request_sequence: np.ndarray  # (P,) order of joining
+    request_arrival: np.ndarray  # (P,) seconds
+    request_joined: np.ndarray  # (P,) seconds
+    request_finish: np.ndarray  # (P,) seconds
+    request_accuracy: np.ndarray  # (P,) product over the stages so far
     tree_time: np.ndarray  # (leaves,) clocks of servers, timers, replicas, deployment
     tree_node: np.ndarray  # (2 * leaves,) winner of each subtree
     bucket: np.ndarray  # (T, 2) tokens, time

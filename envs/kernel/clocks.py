@@ -24,7 +24,7 @@ def set_clock(time, node, leaf, t_s):
     while i >= 1:
         a = node[2 * i]
         b = node[2 * i + 1]
-        winner = b if time[b] < time[a] else a
+        winner = a + (b - a) * (time[b] < time[a])  # without a branch: nobody could predict it
         if winner == node[i] and winner != leaf:
             return
         node[i] = winner

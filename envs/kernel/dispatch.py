@@ -19,8 +19,8 @@ ARRIVES, HANDED_OVER, AGAIN = st.REJECTED, st.DROPPED, st.FAILED  # how a reques
 @njit(cache=True, inline="always", _nrt=False)
 def touch(s, q):
     """Notes that a queue is to be tried."""
-    if s.queue_i[q, st.TOUCHED] == 0:
-        s.queue_i[q, st.TOUCHED] = 1
+    if s.queue_touched[q] == 0:
+        s.queue_touched[q] = 1
         s.touched[s.whole[st.TOUCHED_COUNT]] = q
         s.whole[st.TOUCHED_COUNT] += 1
 
@@ -28,7 +28,7 @@ def touch(s, q):
 @njit(cache=True, inline="always", _nrt=False)
 def is_open(s, k, fallback):
     """Whether a kind may get requests: a ready replica, or with late binding a pending one where no host is ready."""
-    return s.kind_count[k, st.PENDING if fallback else st.READY] > 0
+    return (s.kind_pending[k] if fallback else s.kind_ready[k]) > 0
 
 
 @njit(cache=True, _nrt=False)
@@ -59,7 +59,7 @@ def earliest_server(s, slot):
     """The server of a replica whose first stage is expected to be free first."""
     base = slot * s.idle.shape[1]
     best = base
-    for line in range(base + 1, base + s.replica_i[slot, st.ACTIVE]):
+    for line in range(base + 1, base + s.replica_active[slot]):
         if s.expected[line, 0] < s.expected[best, 0]:
             best = line
     return best
@@ -69,7 +69,7 @@ def earliest_server(s, slot):
 def expected_finish(m, s, line, k, v, t, commit):
     """When a request would be answered by this server, in the expected clocks; with commit they move on."""
     x = t
-    for stage in range(m.kind_i[k, st.STAGES]):
+    for stage in range(m.kind_stages[k]):
         x = max(x, s.expected[line, stage]) + m.work[k, v, stage]
         if commit:
             s.expected[line, stage] = x
@@ -85,9 +85,9 @@ def pick_replica(m, s, z, routed_kind, routed_variant, t):
     best_count = 0
     rule = m.choices[st.RULE]
     for slot in range(s.whole[st.HIGH]):
-        if s.replica_i[slot, st.STATUS] != st.READY:
+        if s.replica_status[slot] != st.READY:
             continue
-        k = s.replica_i[slot, st.KIND]
+        k = s.replica_kind[slot]
         if routed_kind >= 0:
             if k != routed_kind:
                 continue
@@ -97,8 +97,8 @@ def pick_replica(m, s, z, routed_kind, routed_variant, t):
             if v < 0:
                 continue
         if not PREDICT or rule == SHORTEST_QUEUE:
-            servers = m.kind_i[k, st.SERVERS]
-            count = s.replica_i[slot, st.OUTSTANDING]
+            servers = m.kind_servers[k]
+            count = s.replica_outstanding[slot]
             if best < 0 or fewer_per_server(count, servers, best_count, best_servers):
                 best = slot
                 best_count = count
@@ -106,7 +106,7 @@ def pick_replica(m, s, z, routed_kind, routed_variant, t):
         else:
             line = earliest_server(s, slot)
             if rule == LAST_STAGE_CLOCK:
-                value = s.expected[line, m.kind_i[k, st.STAGES] - 1]
+                value = s.expected[line, m.kind_stages[k] - 1]
             else:
                 value = expected_finish(m, s, line, k, v, t, False)
             if value < best_value or best < 0:
@@ -120,11 +120,10 @@ def pick_kind(m, s, z, fallback):
     """Late binding without a route: the open host kind with the fewest waiting requests per server, lowest on ties."""
     best = -1
     best_servers = 1
-    column = st.PENDING if fallback else st.READY
-    for k in range(m.kind_i.shape[0]):
-        if m.serve[k, z] >= 0 and s.kind_count[k, column] > 0:
-            servers = m.kind_i[k, st.SERVERS] * s.kind_count[k, column]
-            if best < 0 or fewer_per_server(s.queue_i[k, st.WAITING], servers, s.queue_i[best, st.WAITING], best_servers):
+    for k in range(m.kind_servers.shape[0]):
+        if m.serve[k, z] >= 0 and is_open(s, k, fallback):
+            servers = m.kind_servers[k] * (s.kind_pending[k] if fallback else s.kind_ready[k])
+            if best < 0 or fewer_per_server(s.queue_waiting[k], servers, s.queue_waiting[best], best_servers):
                 best = k
                 best_servers = servers
     return best
@@ -138,7 +137,7 @@ def joins_idle_tenant(m, s, q, tenant):
     own = False
     for other in range(s.virtual_time.shape[1]):
         for v in range(n_variants):
-            if s.lane_i[(q * s.virtual_time.shape[1] + other) * n_variants + v, st.COUNT] > 0:
+            if s.lane_count[(q * s.virtual_time.shape[1] + other) * n_variants + v] > 0:
                 if other == tenant:
                     own = True
                 lowest = min(lowest, s.virtual_time[q, other])
@@ -150,23 +149,23 @@ def joins_idle_tenant(m, s, q, tenant):
 @njit(cache=True, inline="always", _nrt=False)
 def join(m, s, q, r, z, v, t):
     """Puts a request at the end of its lane."""
-    s.request_f[r, st.JOINED] = t
+    s.request_joined[r] = t
     lane = q
     if LANES:
         tenant = m.service_tenant[z]
         if s.virtual_time.shape[1] > 1:
             joins_idle_tenant(m, s, q, tenant)
         lane = (q * s.virtual_time.shape[1] + tenant) * m.accuracy.shape[0] + v
-        s.request_i[r, st.SEQUENCE] = s.whole[st.NEXT_SEQUENCE]
+        s.request_sequence[r] = s.whole[st.NEXT_SEQUENCE]
         s.whole[st.NEXT_SEQUENCE] += 1
-    s.request_i[r, st.NEXT] = -1
-    if s.lane_i[lane, st.COUNT] == 0:
-        s.lane_i[lane, st.HEAD] = r
+    s.request_next[r] = -1
+    if s.lane_count[lane] == 0:
+        s.lane_head[lane] = r
     else:
-        s.request_i[s.lane_i[lane, st.TAIL], st.NEXT] = r
-    s.lane_i[lane, st.TAIL] = r
-    s.lane_i[lane, st.COUNT] += 1
-    s.queue_i[q, st.WAITING] += 1
+        s.request_next[s.lane_tail[lane]] = r
+    s.lane_tail[lane] = r
+    s.lane_count[lane] += 1
+    s.queue_waiting[q] += 1
     touch(s, q)
 
 
@@ -181,7 +180,7 @@ def choose(m, s, r, z, t):
         q = 0
         k = 0
         v = m.serve[0, 0]
-        if s.kind_count[0, st.READY] + s.kind_count[0, st.PENDING] == 0:
+        if s.kind_ready[0] + s.kind_pending[0] == 0:
             q = -1
     else:
         q = -1
@@ -197,7 +196,7 @@ def choose(m, s, r, z, t):
             if EARLY:
                 q = pick_replica(m, s, z, k, v, t)
                 if q >= 0 and k < 0:
-                    k = s.replica_i[q, st.KIND]
+                    k = s.replica_kind[q]
                     v = m.serve[k, z]
             else:
                 if k < 0:
@@ -211,10 +210,10 @@ def choose(m, s, r, z, t):
 @njit(cache=True, inline="always", _nrt=False)
 def has_room(m, s, q, k):
     """Whether a queue is below its limit."""
-    limit = m.kind_i[k, st.LIMIT]
+    limit = m.kind_limit[k]
     if limit > 0 and not EARLY:
-        limit *= max(1, s.kind_count[k, st.READY])
-    return limit == 0 or s.queue_i[q, st.WAITING] < limit
+        limit *= max(1, s.kind_ready[k])
+    return limit == 0 or s.queue_waiting[q] < limit
 
 
 @njit(cache=True, inline="always", _nrt=False)
@@ -224,8 +223,8 @@ def place(m, s, r, t, how):
     Args:
         how: ARRIVES, HANDED_OVER or AGAIN; also the fate of a request without a place.
     """
-    a = s.request_i[r, st.APP]
-    z = m.chain[a, s.request_i[r, st.STAGE]]
+    a = s.request_app[r]
+    z = m.chain[a, s.request_stage[r]]
     q, k, v = choose(m, s, r, z, t)
     placed = q >= 0
     if placed:
@@ -233,15 +232,15 @@ def place(m, s, r, t, how):
             line = earliest_server(s, q)
             if m.choices[st.DEADLINE] and how == ARRIVES:
                 finish = expected_finish(m, s, line, k, v, t, False)
-                placed = in_time(finish, s.request_f[r, st.ARRIVAL], m.app_f[a, st.SLO])
+                placed = in_time(finish, s.request_arrival[r], m.app_slo[a])
         if LIMITS and placed:
             placed = has_room(m, s, q, k)
         if placed:
             if PREDICT:
                 expected_finish(m, s, line, k, v, t, True)
             if EARLY:
-                s.replica_i[q, st.OUTSTANDING] += 1
-            s.request_i[r, st.VARIANT] = v
+                s.replica_outstanding[q] += 1
+            s.request_variant[r] = v
             join(m, s, q, r, z, v, t)
     if not placed:
         settle_unanswered(s, r, t, how)

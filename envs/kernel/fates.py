@@ -4,7 +4,7 @@
 from numba import njit
 
 from envs import state as st
-from envs.rules import billionths, in_time
+from envs.rules import in_time
 
 RECORD: bool
 CHAINS: bool
@@ -13,7 +13,7 @@ CHAINS: bool
 @njit(cache=True, inline="always", _nrt=False)
 def free_request(s, r):
     """Gives a request's place back."""
-    s.request_i[r, st.NEXT] = s.whole[st.FREE_REQUEST]
+    s.request_next[r] = s.whole[st.FREE_REQUEST]
     s.whole[st.FREE_REQUEST] = r
     s.whole[st.IN_SYSTEM] -= 1
 
@@ -23,7 +23,7 @@ def record(s, r, a, t, fate, variant):
     """Writes down one fate (only where records are kept)."""
     n = s.whole[st.RECORDED]
     s.record_i[n, 0] = a
-    s.record_i[n, 1] = s.request_i[r, st.NUMBER]
+    s.record_i[n, 1] = s.request_number[r]
     s.record_i[n, 2] = fate
     s.record_i[n, 3] = variant
     s.record_f[n] = t
@@ -33,7 +33,7 @@ def record(s, r, a, t, fate, variant):
 @njit(cache=True, inline="always", _nrt=False)
 def settle_unanswered(s, r, t, fate):
     """A request that gets no answer: rejected, dropped or failed."""
-    a = s.request_i[r, st.APP]
+    a = s.request_app[r]
     s.app_count[a, fate] += 1
     if RECORD:
         record(s, r, a, t, fate, -1)
@@ -41,16 +41,16 @@ def settle_unanswered(s, r, t, fate):
 
 
 @njit(cache=True, inline="always", _nrt=False)
-def settle_answered(m, s, r, t, variant, accuracy):
-    """A final answer at t: good or late, with its accuracy and latency."""
-    a = s.request_i[r, st.APP]
-    arrival = s.request_f[r, st.ARRIVAL]
+def settle_answered(m, s, r, t, variant, accuracy_ppb):
+    """A final answer at t: good or late, with its accuracy (in billionths) and latency."""
+    a = s.request_app[r]
+    arrival = s.request_arrival[r]
     fate = st.LATE
-    if in_time(t, arrival, m.app_f[a, st.SLO]):
+    if in_time(t, arrival, m.app_slo[a]):
         fate = st.GOOD
-        s.app_count[a, st.ACCURACY_PPB] += billionths(accuracy)
+        s.app_count[a, st.ACCURACY_PPB] += accuracy_ppb
     s.app_count[a, fate] += 1
-    bin_ = int((t - arrival) * m.app_f[a, st.HISTOGRAM_SCALE])
+    bin_ = int((t - arrival) * m.app_histogram_scale[a])
     s.histogram[a, min(bin_, st.HISTOGRAM_BINS - 1)] += 1
     if RECORD:
         record(s, r, a, t, fate, variant)

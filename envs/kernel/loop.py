@@ -18,9 +18,9 @@ ONE_QUEUE: bool
 @njit(cache=True, inline="always", _nrt=False)
 def has_token(m, s, tenant, t):
     """Takes a token of the tenant's admission quota."""
-    if m.tenant_f[tenant, st.QUOTA] == 0.0:
+    if m.tenant_quota[tenant] == 0.0:
         return True
-    tokens = refill(s.bucket[tenant, 0], s.bucket[tenant, 1], t, m.tenant_f[tenant, st.QUOTA], m.tenant_f[tenant, st.BURST])
+    tokens = refill(s.bucket[tenant, 0], s.bucket[tenant, 1], t, m.tenant_quota[tenant], m.tenant_burst[tenant])
     s.bucket[tenant, 1] = t
     taken = tokens >= 1.0
     s.bucket[tenant, 0] = tokens - 1.0 if taken else tokens
@@ -31,14 +31,14 @@ def has_token(m, s, tenant, t):
 def arrive(m, s, a, t):
     """A request arrives at an application."""
     r = s.whole[st.FREE_REQUEST]
-    s.whole[st.FREE_REQUEST] = s.request_i[r, st.NEXT]
+    s.whole[st.FREE_REQUEST] = s.request_next[r]
     s.whole[st.IN_SYSTEM] += 1
-    s.request_f[r, st.ARRIVAL] = t
-    s.request_i[r, st.NUMBER] = s.arrivals[a]
-    s.request_i[r, st.APP] = a
-    s.request_i[r, st.STAGE] = 0
+    s.request_arrival[r] = t
+    s.request_number[r] = s.arrivals[a]
+    s.request_app[r] = a
+    s.request_stage[r] = 0
     if CHAINS:
-        s.request_f[r, st.ACCURACY] = 1.0
+        s.request_accuracy[r] = 1.0
     s.arrivals[a] += 1
     s.app_count[a, st.OFFERED] += 1
     s.service_offered[m.chain[a, 0]] += 1
@@ -53,17 +53,17 @@ def server_event(m, s, line, slot, t):
     """A server's clock has run out: answers leave, and it is idle where its first stage is free."""
     take_out_answers(m, s, line, slot, t)
     server = line - slot * s.idle.shape[1]
-    if s.server_i[line, st.OCCUPIED] and s.stage_clock[line, 0] <= t:
-        s.server_i[line, st.OCCUPIED] = 0
-        if server < s.replica_i[slot, st.ACTIVE]:
-            s.idle[slot, s.replica_i[slot, st.IDLE]] = server
-            s.replica_i[slot, st.IDLE] += 1
-            if not EARLY and s.replica_i[slot, st.STATUS] == st.READY:
-                s.queue_i[s.replica_i[slot, st.KIND], st.IDLE_SERVERS] += 1
+    if s.server_occupied[line] and s.stage_clock[line, 0] <= t:
+        s.server_occupied[line] = 0
+        if server < s.replica_active[slot]:
+            s.idle[slot, s.replica_idle[slot]] = server
+            s.replica_idle[slot] += 1
+            if not EARLY and s.replica_status[slot] == st.READY:
+                s.queue_idle[s.replica_kind[slot]] += 1
     if EARLY:
         touch(s, slot)
-    elif s.replica_i[slot, st.STATUS] == st.READY:
-        touch(s, s.replica_i[slot, st.KIND])
+    elif s.replica_status[slot] == st.READY:
+        touch(s, s.replica_kind[slot])
 
 
 @njit(cache=True, inline="always", _nrt=False)
@@ -97,9 +97,9 @@ def run(m, s, times, counts, heads, t_end):
         heads: (A,) int64, index of the next arrival; moves on.
         t_end: seconds.
     """
-    n_lines = s.server_i.shape[0]
-    n_queues = s.queue_i.shape[0]
-    n_slots = s.replica_i.shape[0]
+    n_lines = s.server_first.shape[0]
+    n_queues = s.queue_waiting.shape[0]
+    n_slots = s.replica_kind.shape[0]
     a, t_arrival = earliest_arrival(times, counts, heads)
     while True:
         leaf = next_clock(s.tree_node)
@@ -113,7 +113,7 @@ def run(m, s, times, counts, heads, t_end):
             heads[a] += 1
             a, t_arrival = earliest_arrival(times, counts, heads)
         elif leaf < n_lines:
-            slot = leaf // s.idle.shape[1]
+            slot = s.server_slot[leaf]
             server_event(m, s, leaf, slot, t)
         elif leaf < n_lines + n_queues:
             if EARLY:
@@ -128,10 +128,10 @@ def run(m, s, times, counts, heads, t_end):
         if slot >= 0:
             if leaf < n_lines:
                 set_server_clock(s, leaf)
-            if s.replica_i[slot, st.STATUS] == st.DRAINING:
+            if s.replica_status[slot] == st.DRAINING:
                 gone_if_done(m, s, slot, t)
     if t_end < np.inf:
         for slot in range(s.whole[st.HIGH]):
-            if s.replica_i[slot, st.STATUS] != st.FREE:
+            if s.replica_status[slot] != st.FREE:
                 account(m, s, slot, t_end)
         s.clock[st.NOW] = t_end

@@ -17,26 +17,25 @@ RESIZE: bool
 @njit(cache=True, inline="always", _nrt=False)
 def replica_leaf(s, slot):
     """Leaf of a replica's own events: load done, failure, detection."""
-    return s.server_i.shape[0] + s.queue_i.shape[0] + slot
+    return s.server_first.shape[0] + s.queue_waiting.shape[0] + slot
 
 
 @njit(cache=True, inline="always", _nrt=False)
 def deployment_leaf(s):
     """Leaf of the deployment that waits to take effect."""
-    return s.server_i.shape[0] + s.queue_i.shape[0] + s.replica_i.shape[0]
+    return s.server_first.shape[0] + s.queue_waiting.shape[0] + s.replica_kind.shape[0]
 
 
 @njit(cache=True, inline="always", _nrt=False)
 def set_due(s, slot, t):
     """Sets the time of a replica's next own event."""
-    s.replica_f[slot, st.DUE] = t
     set_clock(s.tree_time, s.tree_node, replica_leaf(s, slot), t)
 
 
 @njit(cache=True, inline="always", _nrt=False)
 def count_ready(m, s, k, change):
     """A kind's ready replicas became more or fewer."""
-    s.kind_count[k, st.READY] += change
+    s.kind_ready[k] += change
     for z in range(m.serve.shape[1]):
         if m.serve[k, z] >= 0:
             s.service_ready[z] += change
@@ -45,17 +44,17 @@ def count_ready(m, s, k, change):
 @njit(cache=True, _nrt=False)
 def account_ready(m, s, slot, t):
     """Adds a replica's ready server time up to t."""
-    if s.replica_i[slot, st.STATUS] == st.READY:
-        k = s.replica_i[slot, st.KIND]
-        s.kind_ns[k, st.READY_SERVERS] += nanoseconds(t - s.replica_f[slot, st.READY_FROM]) * m.kind_i[k, st.SERVERS]
-        s.replica_f[slot, st.READY_FROM] = t
+    if s.replica_status[slot] == st.READY:
+        k = s.replica_kind[slot]
+        s.kind_ns[k, st.READY_SERVERS] += nanoseconds(t - s.replica_ready_from[slot]) * m.kind_servers[k]
+        s.replica_ready_from[slot] = t
 
 
 @njit(cache=True, _nrt=False)
 def account(m, s, slot, t):
     """Adds a replica's time up to t to what its kind held, and to its ready server time."""
-    s.kind_ns[s.replica_i[slot, st.KIND], st.HELD] += nanoseconds(t - s.replica_f[slot, st.HELD_FROM])
-    s.replica_f[slot, st.HELD_FROM] = t
+    s.kind_ns[s.replica_kind[slot], st.HELD] += nanoseconds(t - s.replica_held_from[slot])
+    s.replica_held_from[slot] = t
     account_ready(m, s, slot, t)
 
 
@@ -63,21 +62,23 @@ def account(m, s, slot, t):
 def create(m, s, k, t):
     """A new pending replica in the lowest free slot. Where no slot is free, the next reconciling tries again."""
     slot = 0
-    while slot < s.replica_i.shape[0] and s.replica_i[slot, st.STATUS] != st.FREE:
+    while slot < s.replica_kind.shape[0] and s.replica_status[slot] != st.FREE:
         slot += 1
-    if slot == s.replica_i.shape[0]:
+    if slot == s.replica_kind.shape[0]:
         return
     s.whole[st.HIGH] = max(s.whole[st.HIGH], slot + 1)
     number = s.whole[st.NEXT_ID]
     s.whole[st.NEXT_ID] = number + 1
-    s.replica_i[slot, :] = 0
-    s.replica_i[slot, st.STATUS] = st.PENDING
-    s.replica_i[slot, st.KIND] = k
-    s.replica_i[slot, st.ID] = number
-    s.replica_f[slot, st.BORN] = t
-    s.replica_f[slot, st.HELD_FROM] = t
-    s.kind_count[k, st.PENDING] += 1
-    load_s = m.kind_f[k, st.LOAD_S]
+    s.replica_outstanding[slot] = 0
+    s.replica_idle[slot] = 0
+    s.replica_broken[slot] = 0
+    s.replica_status[slot] = st.PENDING
+    s.replica_kind[slot] = k
+    s.replica_id[slot] = number
+    s.replica_born[slot] = t
+    s.replica_held_from[slot] = t
+    s.kind_pending[k] += 1
+    load_s = m.kind_load_s[k]
     s.clock[st.CHANGE_LOAD] = max(s.clock[st.CHANGE_LOAD], load_s)
     set_due(s, slot, t + load_s * factor(m.load_table, draw(s.replica_key[0], number, 0)))
 
@@ -85,64 +86,64 @@ def create(m, s, k, t):
 @njit(cache=True, _nrt=False)
 def become_ready(m, s, slot, t):
     """A pending replica is ready: its clocks start, its servers are idle."""
-    k = s.replica_i[slot, st.KIND]
-    s.kind_count[k, st.PENDING] -= 1
-    s.replica_i[slot, st.STATUS] = st.READY
-    s.replica_f[slot, st.READY_FROM] = t
-    s.load_seen[k] = t - s.replica_f[slot, st.BORN]
+    k = s.replica_kind[slot]
+    s.kind_pending[k] -= 1
+    s.replica_status[slot] = st.READY
+    s.replica_ready_from[slot] = t
+    s.load_seen[k] = t - s.replica_born[slot]
     count_ready(m, s, k, 1)
     width = s.idle.shape[1]
-    servers = m.kind_i[k, st.SERVERS]
+    servers = m.kind_servers[k]
     for i in range(width):
         line = slot * width + i
         s.stage_clock[line, :] = t
         s.expected[line, :] = t
-        s.server_i[line, st.OCCUPIED] = 0
-        s.server_i[line, st.FIRST] = -1
+        s.server_occupied[line] = 0
+        s.server_first[line] = -1
     for i in range(servers):
         s.idle[slot, i] = servers - 1 - i
-    s.replica_i[slot, st.IDLE] = servers
+    s.replica_idle[slot] = servers
     q = slot
     if not EARLY:
         q = k
-        s.queue_i[k, st.IDLE_SERVERS] += servers
+        s.queue_idle[k] += servers
     elif LANES:
         s.virtual_time[slot, :] = 0.0
-    s.replica_i[slot, st.ACTIVE] = servers
-    s.replica_f[slot, st.RESIZED_AT] = np.inf
-    s.replica_f[slot, st.FAILS_AT] = np.inf
+    s.replica_active[slot] = servers
+    s.replica_resized_at[slot] = np.inf
+    s.replica_fails_at[slot] = np.inf
     if m.constants[st.MEAN_TIME] < np.inf:
-        life = m.constants[st.MEAN_TIME] * factor(m.failure_table, draw(s.replica_key[2], s.replica_i[slot, st.ID], 0))
-        s.replica_f[slot, st.FAILS_AT] = t + life
-    set_due(s, slot, s.replica_f[slot, st.FAILS_AT])
+        life = m.constants[st.MEAN_TIME] * factor(m.failure_table, draw(s.replica_key[2], s.replica_id[slot], 0))
+        s.replica_fails_at[slot] = t + life
+    set_due(s, slot, s.replica_fails_at[slot])
     touch(s, q)
 
 
 @njit(cache=True, _nrt=False)
 def leave_ready(m, s, slot, t):
     """A ready replica gets no more requests."""
-    k = s.replica_i[slot, st.KIND]
+    k = s.replica_kind[slot]
     count_ready(m, s, k, -1)
-    if not EARLY and s.replica_i[slot, st.BROKEN] == 0:
-        s.queue_i[k, st.IDLE_SERVERS] -= s.replica_i[slot, st.IDLE]
+    if not EARLY and s.replica_broken[slot] == 0:
+        s.queue_idle[k] -= s.replica_idle[slot]
 
 
 @njit(cache=True, _nrt=False)
 def gone(m, s, slot, t):
     """A replica gives its resources back; its slot is free."""
     account(m, s, slot, t)
-    k = s.replica_i[slot, st.KIND]
-    status = s.replica_i[slot, st.STATUS]
+    k = s.replica_kind[slot]
+    status = s.replica_status[slot]
     if status == st.READY:
         leave_ready(m, s, slot, t)
     elif status == st.PENDING:
-        s.kind_count[k, st.PENDING] -= 1
+        s.kind_pending[k] -= 1
     else:
-        s.kind_count[k, st.DRAINING] -= 1
-    s.replica_i[slot, st.STATUS] = st.FREE
+        s.kind_draining[k] -= 1
+    s.replica_status[slot] = st.FREE
     set_due(s, slot, np.inf)
     silence(s, slot)
-    while s.whole[st.HIGH] > 0 and s.replica_i[s.whole[st.HIGH] - 1, st.STATUS] == st.FREE:
+    while s.whole[st.HIGH] > 0 and s.replica_status[s.whole[st.HIGH] - 1] == st.FREE:
         s.whole[st.HIGH] -= 1
 
 
@@ -162,14 +163,14 @@ def drain(m, s, slot, t):
     """A ready replica takes no new requests; it is gone when it has none left."""
     account_ready(m, s, slot, t)
     leave_ready(m, s, slot, t)
-    s.replica_i[slot, st.STATUS] = st.DRAINING
-    s.kind_count[s.replica_i[slot, st.KIND], st.DRAINING] += 1
+    s.replica_status[slot] = st.DRAINING
+    s.kind_draining[s.replica_kind[slot]] += 1
 
 
 @njit(cache=True, _nrt=False)
 def gone_if_done(m, s, slot, t):
     """A draining replica without requests is gone."""
-    if s.replica_i[slot, st.STATUS] == st.DRAINING and s.replica_i[slot, st.OUTSTANDING] == 0:
+    if s.replica_status[slot] == st.DRAINING and s.replica_outstanding[slot] == 0:
         gone(m, s, slot, t)
 
 
@@ -178,8 +179,8 @@ def newest(s, k, status):
     """The slot of the kind's replica with the highest id in a state."""
     best = -1
     for slot in range(s.whole[st.HIGH]):
-        if s.replica_i[slot, st.STATUS] == status and s.replica_i[slot, st.KIND] == k and (
-                best < 0 or s.replica_i[slot, st.ID] > s.replica_i[best, st.ID]):
+        if s.replica_status[slot] == status and s.replica_kind[slot] == k and (
+                best < 0 or s.replica_id[slot] > s.replica_id[best]):
             best = slot
     return best
 
@@ -189,11 +190,11 @@ def least_loaded(s, k):
     """The ready slot of a kind with the fewest outstanding requests, then the highest id."""
     best = -1
     for slot in range(s.whole[st.HIGH]):
-        if s.replica_i[slot, st.STATUS] != st.READY or s.replica_i[slot, st.KIND] != k:
+        if s.replica_status[slot] != st.READY or s.replica_kind[slot] != k:
             continue
-        fewer = best >= 0 and s.replica_i[slot, st.OUTSTANDING] < s.replica_i[best, st.OUTSTANDING]
-        same = best >= 0 and s.replica_i[slot, st.OUTSTANDING] == s.replica_i[best, st.OUTSTANDING]
-        if best < 0 or fewer or (same and s.replica_i[slot, st.ID] > s.replica_i[best, st.ID]):
+        fewer = best >= 0 and s.replica_outstanding[slot] < s.replica_outstanding[best]
+        same = best >= 0 and s.replica_outstanding[slot] == s.replica_outstanding[best]
+        if best < 0 or fewer or (same and s.replica_id[slot] > s.replica_id[best]):
             best = slot
     return best
 
@@ -202,7 +203,7 @@ def least_loaded(s, k):
 def successor_pending(m, s, k):
     """Whether a pending replica shares a service with the kind."""
     for j in range(m.successor.shape[0]):
-        if s.kind_count[j, st.PENDING] > 0 and m.successor[j, k]:
+        if s.kind_pending[j] > 0 and m.successor[j, k]:
             return True
     return False
 
@@ -214,7 +215,7 @@ def routes_in_force(s, z):
         return
     n = s.route_count[z, st.WAITING_ROUTES]
     for e in range(n):
-        if s.kind_count[s.route_i[z, st.WAITING_ROUTES, e, 0], st.READY] == 0:
+        if s.kind_ready[s.route_i[z, st.WAITING_ROUTES, e, 0]] == 0:
             return
     same = n == s.route_count[z, st.IN_FORCE]
     for e in range(n):
@@ -246,19 +247,19 @@ def take_queue(m, s, q):
     """
     first = -1
     last = -1
-    n_lanes = s.lane_i.shape[0] // s.queue_i.shape[0]
-    while s.queue_i[q, st.WAITING] > 0:
+    n_lanes = s.lane_head.shape[0] // s.queue_waiting.shape[0]
+    while s.queue_waiting[q] > 0:
         oldest = -1
         for lane in range(q * n_lanes, (q + 1) * n_lanes):
-            if s.lane_i[lane, st.COUNT] > 0 and (oldest < 0 or s.request_i[s.lane_i[lane, st.HEAD], st.SEQUENCE]
-                                                 < s.request_i[s.lane_i[oldest, st.HEAD], st.SEQUENCE]):
+            if s.lane_count[lane] > 0 and (oldest < 0 or s.request_sequence[s.lane_head[lane]]
+                                                 < s.request_sequence[s.lane_head[oldest]]):
                 oldest = lane
         r = pop(s, q, oldest)
-        s.request_i[r, st.NEXT] = -1
+        s.request_next[r] = -1
         if first < 0:
             first = r
         else:
-            s.request_i[last, st.NEXT] = r
+            s.request_next[last] = r
         last = r
     if s.tree_time[timer_leaf(s, q)] < np.inf:
         set_clock(s.tree_time, s.tree_node, timer_leaf(s, q), np.inf)
@@ -269,7 +270,7 @@ def take_queue(m, s, q):
 def place_again(m, s, r, t):
     """Dispatches a list of requests again, in order."""
     while r >= 0:
-        following = s.request_i[r, st.NEXT]
+        following = s.request_next[r]
         place(m, s, r, t, AGAIN)
         r = following
 
@@ -277,18 +278,18 @@ def place_again(m, s, r, t):
 @njit(cache=True, _nrt=False)
 def reconcile(m, s, t):
     """Works towards the wanted counts (`docs/simulator.md`, Reconciling, steps 1 to 5)."""
-    n_kinds = m.kind_i.shape[0]
+    n_kinds = m.kind_servers.shape[0]
     if RESIZE:
         resize_in_place(m, s, t)
     for k in range(n_kinds):
-        live = s.kind_count[k, st.PENDING] + s.kind_count[k, st.READY]
-        for _ in range(live, s.kind_count[k, st.WANTED]):
+        live = s.kind_pending[k] + s.kind_ready[k]
+        for _ in range(live, s.kind_wanted[k]):
             create(m, s, k, t)
-        while live > s.kind_count[k, st.WANTED] and s.kind_count[k, st.PENDING] > 0:
+        while live > s.kind_wanted[k] and s.kind_pending[k] > 0:
             gone(m, s, newest(s, k, st.PENDING), t)
             live -= 1
     for k in range(n_kinds):
-        surplus = s.kind_count[k, st.READY] + s.kind_count[k, st.PENDING] - s.kind_count[k, st.WANTED]
+        surplus = s.kind_ready[k] + s.kind_pending[k] - s.kind_wanted[k]
         if surplus > 0 and not successor_pending(m, s, k):
             for _ in range(surplus):
                 slot = least_loaded(s, k)
@@ -298,7 +299,7 @@ def reconcile(m, s, t):
         routes_in_force(s, z)
     if not EARLY:
         for k in range(n_kinds):
-            if s.queue_i[k, st.WAITING] > 0 and s.kind_count[k, st.PENDING] + s.kind_count[k, st.READY] == 0:
+            if s.queue_waiting[k] > 0 and s.kind_pending[k] + s.kind_ready[k] == 0:
                 place_again(m, s, take_queue(m, s, k), t)
     for slot in range(s.whole[st.HIGH]):
         gone_if_done(m, s, slot, t)
@@ -307,13 +308,13 @@ def reconcile(m, s, t):
 @njit(cache=True, _nrt=False)
 def resize_in_place(m, s, t):
     """Ready surplus replicas become replicas of a wanted kind that differs only in cores; they serve as such after the delay."""
-    n_kinds = m.kind_i.shape[0]
+    n_kinds = m.kind_servers.shape[0]
     for j in range(n_kinds):
         for k in range(n_kinds):
-            if j == k or m.kind_i[j, st.RESIZE_GROUP] != m.kind_i[k, st.RESIZE_GROUP]:
+            if j == k or m.kind_resize_group[j] != m.kind_resize_group[k]:
                 continue
-            while (s.kind_count[k, st.PENDING] + s.kind_count[k, st.READY] < s.kind_count[k, st.WANTED]
-                   and s.kind_count[j, st.READY] > s.kind_count[j, st.WANTED]):
+            while (s.kind_pending[k] + s.kind_ready[k] < s.kind_wanted[k]
+                   and s.kind_ready[j] > s.kind_wanted[j]):
                 slot = least_loaded(s, j)
                 start_resize(m, s, slot, j, k, t)
 
@@ -324,25 +325,25 @@ def start_resize(m, s, slot, j, k, t):
     account(m, s, slot, t)
     count_ready(m, s, j, -1)
     count_ready(m, s, k, 1)
-    broken = s.replica_i[slot, st.BROKEN] != 0
+    broken = s.replica_broken[slot] != 0
     if not EARLY and not broken:
-        s.queue_i[j, st.IDLE_SERVERS] -= s.replica_i[slot, st.IDLE]
-        s.queue_i[k, st.IDLE_SERVERS] += s.replica_i[slot, st.IDLE]
+        s.queue_idle[j] -= s.replica_idle[slot]
+        s.queue_idle[k] += s.replica_idle[slot]
         touch(s, k)
-    s.replica_i[slot, st.KIND] = k
+    s.replica_kind[slot] = k
     if not broken:
-        s.replica_f[slot, st.RESIZED_AT] = t + m.constants[st.RESIZE_S]
-        set_due(s, slot, min(s.replica_f[slot, st.FAILS_AT], s.replica_f[slot, st.RESIZED_AT]))
+        s.replica_resized_at[slot] = t + m.constants[st.RESIZE_S]
+        set_due(s, slot, min(s.replica_fails_at[slot], s.replica_resized_at[slot]))
     s.clock[st.CHANGE_LOAD] = max(s.clock[st.CHANGE_LOAD], m.constants[st.RESIZE_S])
 
 
 @njit(cache=True, _nrt=False)
 def resized(m, s, slot, t):
     """The end of a resize in place: new servers are idle, cut ones take no more batches."""
-    k = s.replica_i[slot, st.KIND]
-    before = s.replica_i[slot, st.ACTIVE]
-    after = m.kind_i[k, st.SERVERS]
-    idle = s.replica_i[slot, st.IDLE]
+    k = s.replica_kind[slot]
+    before = s.replica_active[slot]
+    after = m.kind_servers[k]
+    idle = s.replica_idle[slot]
     kept = 0
     for i in range(idle):
         if s.idle[slot, i] < after:
@@ -351,26 +352,26 @@ def resized(m, s, slot, t):
     for server in range(after - 1, before - 1, -1):
         line = slot * s.idle.shape[1] + server
         s.expected[line, :] = t
-        if s.server_i[line, st.OCCUPIED] == 0:
+        if s.server_occupied[line] == 0:
             s.stage_clock[line, :] = t
             s.idle[slot, kept] = server
             kept += 1
-    s.replica_i[slot, st.IDLE] = kept
-    s.replica_i[slot, st.ACTIVE] = after
-    s.replica_f[slot, st.RESIZED_AT] = np.inf
+    s.replica_idle[slot] = kept
+    s.replica_active[slot] = after
+    s.replica_resized_at[slot] = np.inf
     q = slot
     if not EARLY:
         q = k
-        if s.replica_i[slot, st.STATUS] == st.READY:
-            s.queue_i[k, st.IDLE_SERVERS] += kept - idle
-    set_due(s, slot, s.replica_f[slot, st.FAILS_AT])
+        if s.replica_status[slot] == st.READY:
+            s.queue_idle[k] += kept - idle
+    set_due(s, slot, s.replica_fails_at[slot])
     touch(s, q)
 
 
 @njit(cache=True, _nrt=False)
 def load_done(m, s, slot, t):
     """The end of a load: ready, or failed."""
-    u = uniform(draw(s.replica_key[1], s.replica_i[slot, st.ID], 0))
+    u = uniform(draw(s.replica_key[1], s.replica_id[slot], 0))
     if u < m.constants[st.LOAD_FAILURE_RATIO]:
         gone(m, s, slot, t)
     else:
@@ -381,9 +382,9 @@ def load_done(m, s, slot, t):
 @njit(cache=True, _nrt=False)
 def breaks(m, s, slot, t):
     """A replica fails: its servers do nothing from now on; nobody knows yet."""
-    if not EARLY and s.replica_i[slot, st.STATUS] == st.READY:
-        s.queue_i[s.replica_i[slot, st.KIND], st.IDLE_SERVERS] -= s.replica_i[slot, st.IDLE]
-    s.replica_i[slot, st.BROKEN] = 1
+    if not EARLY and s.replica_status[slot] == st.READY:
+        s.queue_idle[s.replica_kind[slot]] -= s.replica_idle[slot]
+    s.replica_broken[slot] = 1
     silence(s, slot)
     set_due(s, slot, t + m.constants[st.DETECTION])
 
@@ -395,28 +396,28 @@ def detected(m, s, slot, t):
     first = -1
     last = -1
     for line in range(slot * width, (slot + 1) * width):
-        r = s.server_i[line, st.FIRST]
+        r = s.server_first[line]
         while r >= 0:
             if first < 0:
                 first = r
             else:
-                s.request_i[last, st.NEXT] = r
+                s.request_next[last] = r
             last = r
-            r = s.request_i[r, st.NEXT]
-        s.server_i[line, st.FIRST] = -1
+            r = s.request_next[r]
+        s.server_first[line] = -1
     if EARLY:
         r = take_queue(m, s, slot)
         if first < 0:
             first = r
         else:
-            s.request_i[last, st.NEXT] = r
+            s.request_next[last] = r
     gone(m, s, slot, t)
     reconcile(m, s, t)
     if m.choices[st.REQUEUE]:
         place_again(m, s, first, t)
     else:
         while first >= 0:
-            following = s.request_i[first, st.NEXT]
+            following = s.request_next[first]
             settle_unanswered(s, first, t, st.FAILED)
             first = following
 
@@ -424,11 +425,11 @@ def detected(m, s, slot, t):
 @njit(cache=True, _nrt=False)
 def replica_event(m, s, slot, t):
     """A replica's own event is due."""
-    if s.replica_i[slot, st.STATUS] == st.PENDING:
+    if s.replica_status[slot] == st.PENDING:
         load_done(m, s, slot, t)
-    elif s.replica_i[slot, st.BROKEN]:
+    elif s.replica_broken[slot]:
         detected(m, s, slot, t)
-    elif RESIZE and s.replica_f[slot, st.RESIZED_AT] <= t:
+    elif RESIZE and s.replica_resized_at[slot] <= t:
         resized(m, s, slot, t)
     else:
         breaks(m, s, slot, t)
@@ -438,8 +439,8 @@ def replica_event(m, s, slot, t):
 def take_effect(m, s, t):
     """The next deployment is in force."""
     set_clock(s.tree_time, s.tree_node, deployment_leaf(s), np.inf)
-    for k in range(s.kind_count.shape[0]):
-        s.kind_count[k, st.WANTED] = s.kind_count[k, st.NEXT_WANTED]
+    for k in range(s.kind_wanted.shape[0]):
+        s.kind_wanted[k] = s.kind_next_wanted[k]
     for i in np.ndindex(s.leave.shape[1:]):
         s.leave[0][i] = s.leave[1][i]
     for z in range(s.route_count.shape[0]):
@@ -457,12 +458,12 @@ def start_ready(m, s, k, t):
     before = s.whole[st.NEXT_ID]
     create(m, s, k, t)
     for slot in range(s.whole[st.HIGH]):
-        if s.replica_i[slot, st.STATUS] == st.PENDING and s.replica_i[slot, st.ID] == before:
+        if s.replica_status[slot] == st.PENDING and s.replica_id[slot] == before:
             become_ready(m, s, slot, t)
     s.load_seen[k] = load_seen
     s.whole[st.TOUCHED_COUNT] = 0
-    for q in range(s.queue_i.shape[0]):
-        s.queue_i[q, st.TOUCHED] = 0
+    for q in range(s.queue_waiting.shape[0]):
+        s.queue_touched[q] = 0
     s.clock[st.CHANGE_LOAD] = 0.0
 
 
@@ -471,31 +472,31 @@ def count_waiting(m, s, by_service, by_kind):
     """Waiting requests of each service (Z,) and of each kind (K,), counted now."""
     by_service[:] = 0
     by_kind[:] = 0
-    n_lanes = s.lane_i.shape[0] // s.queue_i.shape[0]
-    for q in range(s.queue_i.shape[0]):
-        if s.queue_i[q, st.WAITING] == 0:
+    n_lanes = s.lane_head.shape[0] // s.queue_waiting.shape[0]
+    for q in range(s.queue_waiting.shape[0]):
+        if s.queue_waiting[q] == 0:
             continue
-        by_kind[s.replica_i[q, st.KIND] if EARLY else q] += s.queue_i[q, st.WAITING]
+        by_kind[s.replica_kind[q] if EARLY else q] += s.queue_waiting[q]
         for lane in range(q * n_lanes, (q + 1) * n_lanes):
-            r = s.lane_i[lane, st.HEAD]
-            for _ in range(s.lane_i[lane, st.COUNT]):
-                by_service[m.chain[s.request_i[r, st.APP], s.request_i[r, st.STAGE]]] += 1
-                r = s.request_i[r, st.NEXT]
+            r = s.lane_head[lane]
+            for _ in range(s.lane_count[lane]):
+                by_service[m.chain[s.request_app[r], s.request_stage[r]]] += 1
+                r = s.request_next[r]
 
 
 @njit(cache=True, _nrt=False)
 def give_up(m, s, t):
     """Everything still in the system fails, at the end of an episode."""
-    for q in range(s.queue_i.shape[0]):
+    for q in range(s.queue_waiting.shape[0]):
         r = take_queue(m, s, q)
         while r >= 0:
-            following = s.request_i[r, st.NEXT]
+            following = s.request_next[r]
             settle_unanswered(s, r, t, st.FAILED)
             r = following
-    for line in range(s.server_i.shape[0]):
-        r = s.server_i[line, st.FIRST]
+    for line in range(s.server_first.shape[0]):
+        r = s.server_first[line]
         while r >= 0:
-            following = s.request_i[r, st.NEXT]
+            following = s.request_next[r]
             settle_unanswered(s, r, t, st.FAILED)
             r = following
-        s.server_i[line, st.FIRST] = -1
+        s.server_first[line] = -1

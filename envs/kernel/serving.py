@@ -7,7 +7,7 @@ from numba import njit
 from envs import state as st
 from envs.kernel.clocks import set_clock
 from envs.randomness import draw, factor, uniform
-from envs.rules import batch_ready, expired, nanoseconds
+from envs.rules import batch_ready, billionths, expired, nanoseconds
 
 EARLY: bool
 LANES: bool
@@ -22,20 +22,20 @@ DROPS: bool
 @njit(cache=True, inline="always", _nrt=False)
 def timer_leaf(s, q):
     """Leaf of a queue's batch timer."""
-    return s.server_i.shape[0] + q
+    return s.server_first.shape[0] + q
 
 
 @njit(cache=True, inline="always", _nrt=False)
 def idle_slot(m, s, q):
     """The slot whose idle server takes the queue's next batch, -1 where there is none."""
     if EARLY:
-        if s.replica_i[q, st.STATUS] >= st.READY and s.replica_i[q, st.IDLE] > 0 and s.replica_i[q, st.BROKEN] == 0:
+        if s.replica_status[q] >= st.READY and s.replica_idle[q] > 0 and s.replica_broken[q] == 0:
             return q
         return -1
-    if s.queue_i[q, st.IDLE_SERVERS] > 0:
+    if s.queue_idle[q] > 0:
         for slot in range(s.whole[st.HIGH]):
-            if (s.replica_i[slot, st.STATUS] == st.READY and s.replica_i[slot, st.IDLE] > 0
-                    and s.replica_i[slot, st.KIND] == q and s.replica_i[slot, st.BROKEN] == 0):
+            if (s.replica_status[slot] == st.READY and s.replica_idle[slot] > 0
+                    and s.replica_kind[slot] == q and s.replica_broken[slot] == 0):
                 return slot
     return -1
 
@@ -43,10 +43,10 @@ def idle_slot(m, s, q):
 @njit(cache=True, inline="always", _nrt=False)
 def pop(s, q, lane):
     """Takes the first request of a lane."""
-    r = s.lane_i[lane, st.HEAD]
-    s.lane_i[lane, st.HEAD] = s.request_i[r, st.NEXT]
-    s.lane_i[lane, st.COUNT] -= 1
-    s.queue_i[q, st.WAITING] -= 1
+    r = s.lane_head[lane]
+    s.lane_head[lane] = s.request_next[r]
+    s.lane_count[lane] -= 1
+    s.queue_waiting[q] -= 1
     return r
 
 
@@ -54,16 +54,16 @@ def pop(s, q, lane):
 def drop(s, q, r, t):
     """Gives up a request that has just been taken from a queue."""
     if EARLY:
-        s.replica_i[q, st.OUTSTANDING] -= 1
+        s.replica_outstanding[q] -= 1
     settle_unanswered(s, r, t, st.DROPPED)
 
 
 @njit(cache=True, inline="always", _nrt=False)
 def drop_expired(m, s, q, lane, t):
     """Drops the requests at the front of a lane that are too old."""
-    while s.lane_i[lane, st.COUNT] > 0:
-        r = s.lane_i[lane, st.HEAD]
-        if not expired(t, s.request_f[r, st.ARRIVAL], m.constants[st.DROP_AFTER]):
+    while s.lane_count[lane] > 0:
+        r = s.lane_head[lane]
+        if not expired(t, s.request_arrival[r], m.constants[st.DROP_AFTER]):
             break
         drop(s, q, pop(s, q, lane), t)
 
@@ -77,10 +77,10 @@ def group_state(m, s, q, v):
     oldest = -1
     for tenant in range(n_tenants):
         lane = (q * n_tenants + tenant) * n_variants + v
-        if s.lane_i[lane, st.COUNT] > 0:
-            size += s.lane_i[lane, st.COUNT]
-            r = s.lane_i[lane, st.HEAD]
-            if oldest < 0 or s.request_i[r, st.SEQUENCE] < s.request_i[oldest, st.SEQUENCE]:
+        if s.lane_count[lane] > 0:
+            size += s.lane_count[lane]
+            r = s.lane_head[lane]
+            if oldest < 0 or s.request_sequence[r] < s.request_sequence[oldest]:
                 oldest = r
     return size, oldest
 
@@ -98,27 +98,27 @@ def choose_group(m, s, q, k, t):
         size, oldest = group_state(m, s, q, v)
         if size == 0:
             continue
-        joined = s.request_f[oldest, st.JOINED]
-        if not batch_ready(size, m.kind_i[k, st.BATCH], t, joined, m.kind_f[k, st.MAX_WAIT]):
-            again = min(again, joined + m.kind_f[k, st.MAX_WAIT])
+        joined = s.request_joined[oldest]
+        if not batch_ready(size, m.kind_batch[k], t, joined, m.kind_max_wait[k]):
+            again = min(again, joined + m.kind_max_wait[k])
             continue
         if n_tenants == 1:
-            if best_r < 0 or s.request_i[oldest, st.SEQUENCE] < s.request_i[best_r, st.SEQUENCE]:
+            if best_r < 0 or s.request_sequence[oldest] < s.request_sequence[best_r]:
                 best_v = v
                 best_r = oldest
             continue
         for tenant in range(n_tenants):
             lane = (q * n_tenants + tenant) * n_variants + v
-            if s.lane_i[lane, st.COUNT] == 0:
+            if s.lane_count[lane] == 0:
                 continue
-            r = s.lane_i[lane, st.HEAD]
+            r = s.lane_head[lane]
             vt = s.virtual_time[q, tenant]
             # smallest virtual time, then lowest tenant, then oldest request
             better = best_r < 0 or vt < best_time
             if not better and vt == best_time:
-                best_tenant = m.service_tenant[m.chain[s.request_i[best_r, st.APP], s.request_i[best_r, st.STAGE]]]
+                best_tenant = m.service_tenant[m.chain[s.request_app[best_r], s.request_stage[best_r]]]
                 better = tenant < best_tenant or (
-                    tenant == best_tenant and s.request_i[r, st.SEQUENCE] < s.request_i[best_r, st.SEQUENCE])
+                    tenant == best_tenant and s.request_sequence[r] < s.request_sequence[best_r])
             if better:
                 best_v = v
                 best_r = r
@@ -137,17 +137,17 @@ def next_of_group(m, s, q, k, v, head, size):
     n_tenants = s.virtual_time.shape[1]
     if n_tenants == 1:
         lane = q * n_variants + v
-        return lane if s.lane_i[lane, st.COUNT] > 0 else -1
+        return lane if s.lane_count[lane] > 0 else -1
     best = -1
     best_time = np.inf
-    unit = m.latency[k, v, m.kind_i[k, st.BATCH], 0] / m.kind_i[k, st.BATCH]
+    unit = m.latency[k, v, m.kind_batch[k], 0] / m.kind_batch[k]
     for tenant in range(n_tenants):
         lane = (q * n_tenants + tenant) * n_variants + v
-        if s.lane_i[lane, st.COUNT] == 0:
+        if s.lane_count[lane] == 0:
             continue
-        if size == 0 and s.lane_i[lane, st.HEAD] == head:
+        if size == 0 and s.lane_head[lane] == head:
             return lane
-        vt = s.virtual_time[q, tenant] + s.taken[tenant] * unit / m.tenant_f[tenant, st.SHARE]
+        vt = s.virtual_time[q, tenant] + s.taken[tenant] * unit / m.tenant_share[tenant]
         if best < 0 or vt < best_time:
             best = lane
             best_time = vt
@@ -159,9 +159,9 @@ def charge(m, s, q, k, v, n, first):
     """Each request of a batch adds its part of the time to its tenant's virtual time."""
     r = first
     for _ in range(n):
-        tenant = m.service_tenant[m.chain[s.request_i[r, st.APP], s.request_i[r, st.STAGE]]]
-        s.virtual_time[q, tenant] += m.latency[k, v, n, 0] / n / m.tenant_f[tenant, st.SHARE]
-        r = s.request_i[r, st.NEXT]
+        tenant = m.service_tenant[m.chain[s.request_app[r], s.request_stage[r]]]
+        s.virtual_time[q, tenant] += m.latency[k, v, n, 0] / n / m.tenant_share[tenant]
+        r = s.request_next[r]
 
 
 @njit(cache=True, _nrt=False)
@@ -172,11 +172,11 @@ def form_batch_from_lanes(m, s, q, k, t):
         (first request, last request, size, time to look again); size 0 where nothing starts now.
     """
     n_lanes = s.virtual_time.shape[1] * m.accuracy.shape[0]
-    while s.queue_i[q, st.WAITING] > 0:
+    while s.queue_waiting[q] > 0:
         if DROPS:
             for i in range(n_lanes):
                 drop_expired(m, s, q, q * n_lanes + i, t)
-            if s.queue_i[q, st.WAITING] == 0:
+            if s.queue_waiting[q] == 0:
                 break
         v, head, again = choose_group(m, s, q, k, t)
         if v < 0:
@@ -185,20 +185,20 @@ def form_batch_from_lanes(m, s, q, k, t):
         first = -1
         last = -1
         size = 0
-        while size < m.kind_i[k, st.BATCH]:
+        while size < m.kind_batch[k]:
             lane = next_of_group(m, s, q, k, v, head, size)
             if lane < 0:
                 break
             r = pop(s, q, lane)
-            if DROPS and expired(t, s.request_f[r, st.ARRIVAL], m.constants[st.DROP_AFTER]):
+            if DROPS and expired(t, s.request_arrival[r], m.constants[st.DROP_AFTER]):
                 drop(s, q, r, t)
                 continue
-            s.taken[m.service_tenant[m.chain[s.request_i[r, st.APP], s.request_i[r, st.STAGE]]]] += 1
-            s.request_i[r, st.NEXT] = -1
+            s.taken[m.service_tenant[m.chain[s.request_app[r], s.request_stage[r]]]] += 1
+            s.request_next[r] = -1
             if size == 0:
                 first = r
             else:
-                s.request_i[last, st.NEXT] = r
+                s.request_next[last] = r
             last = r
             size += 1
         if size > 0:
@@ -217,76 +217,76 @@ def form_batch(m, s, q, k, t):
     again = np.inf
     if DROPS:
         drop_expired(m, s, q, q, t)
-    waiting = s.lane_i[q, st.COUNT]
+    waiting = s.lane_count[q]
     if waiting > 0:
         if WAIT:
-            joined = s.request_f[s.lane_i[q, st.HEAD], st.JOINED]
-            if not batch_ready(waiting, m.kind_i[k, st.BATCH], t, joined, m.kind_f[k, st.MAX_WAIT]):
-                again = joined + m.kind_f[k, st.MAX_WAIT]
+            joined = s.request_joined[s.lane_head[q]]
+            if not batch_ready(waiting, m.kind_batch[k], t, joined, m.kind_max_wait[k]):
+                again = joined + m.kind_max_wait[k]
         if not (again < np.inf):
             first = pop(s, q, q)
             last = first
             size = 1
             if BATCHING:
-                batch = m.kind_i[k, st.BATCH]
-                while size < batch and s.lane_i[q, st.COUNT] > 0:
+                batch = m.kind_batch[k]
+                while size < batch and s.lane_count[q] > 0:
                     r = pop(s, q, q)
-                    if DROPS and expired(t, s.request_f[r, st.ARRIVAL], m.constants[st.DROP_AFTER]):
+                    if DROPS and expired(t, s.request_arrival[r], m.constants[st.DROP_AFTER]):
                         drop(s, q, r, t)
                         continue
-                    s.request_i[last, st.NEXT] = r
+                    s.request_next[last] = r
                     last = r
                     size += 1
-            s.request_i[last, st.NEXT] = -1
+            s.request_next[last] = -1
     return first, last, size, again
 
 
 @njit(cache=True, inline="always", _nrt=False)
 def server_due(s, line):
     """When a server's next event is due: its first stage is free, or its oldest batch is answered."""
-    due = s.stage_clock[line, 0] if s.server_i[line, st.OCCUPIED] else np.inf
-    if PIPELINE and s.server_i[line, st.FIRST] >= 0:
-        due = min(due, s.request_f[s.server_i[line, st.FIRST], st.FINISH])
+    due = s.stage_clock[line, 0] if s.server_occupied[line] else np.inf
+    if PIPELINE and s.server_first[line] >= 0:
+        due = min(due, s.request_finish[s.server_first[line]])
     return due
 
 
 @njit(cache=True, inline="always", _nrt=False)
 def start_batch(m, s, slot, first, last, n, t):
     """A server of the replica takes a batch at t."""
-    k = s.replica_i[slot, st.KIND]
-    v = s.request_i[first, st.VARIANT]
-    s.replica_i[slot, st.IDLE] -= 1
-    line = slot * s.idle.shape[1] + s.idle[slot, s.replica_i[slot, st.IDLE]]
+    k = s.replica_kind[slot]
+    v = s.request_variant[first]
+    s.replica_idle[slot] -= 1
+    line = slot * s.idle.shape[1] + s.idle[slot, s.replica_idle[slot]]
     noise = 1.0
     if NOISE:
-        word = draw(s.app_key[s.request_i[first, st.APP], 0], s.request_i[first, st.NUMBER], s.request_i[first, st.STAGE])
+        word = draw(s.app_key[s.request_app[first], 0], s.request_number[first], s.request_stage[first])
         noise = factor(m.service_table, word)
     x = t
     busy = 0.0
-    n_stages = m.kind_i[k, st.STAGES] if PIPELINE else 1
+    n_stages = m.kind_stages[k] if PIPELINE else 1
     for stage in range(n_stages):
         d = m.latency[k, v, n, stage] * noise
         x = max(x, s.stage_clock[line, stage]) + d
         s.stage_clock[line, stage] = x
         busy += d
-    s.server_i[line, st.OCCUPIED] = 1
-    s.kind_ns[k, st.BUSY] += nanoseconds(busy / n_stages)
+    s.server_occupied[line] = 1
+    s.kind_ns[k, st.BUSY] += nanoseconds(busy / n_stages if PIPELINE else busy)
     if not EARLY:
-        s.queue_i[k, st.IDLE_SERVERS] -= 1
-        s.replica_i[slot, st.OUTSTANDING] += n
+        s.queue_idle[k] -= 1
+        s.replica_outstanding[slot] += n
     if PIPELINE:
         finish = x + m.constants[st.OVERHEAD]
         r = first
         for _ in range(n):
-            s.request_f[r, st.FINISH] = finish
-            r = s.request_i[r, st.NEXT]
-        if s.server_i[line, st.FIRST] >= 0:
-            s.request_i[s.server_i[line, st.LAST], st.NEXT] = first
+            s.request_finish[r] = finish
+            r = s.request_next[r]
+        if s.server_first[line] >= 0:
+            s.request_next[s.server_last[line]] = first
         else:
-            s.server_i[line, st.FIRST] = first
-        s.server_i[line, st.LAST] = last
+            s.server_first[line] = first
+        s.server_last[line] = last
     else:
-        s.server_i[line, st.FIRST] = first
+        s.server_first[line] = first
     set_clock(s.tree_time, s.tree_node, line, server_due(s, line))
 
 
@@ -294,11 +294,11 @@ def start_batch(m, s, slot, first, last, n, t):
 def try_queue(m, s, q, t):
     """Starts as many batches of a queue as there are servers for, and sets its timer where one must wait."""
     timer = np.inf
-    while s.queue_i[q, st.WAITING] > 0:
+    while s.queue_waiting[q] > 0:
         slot = idle_slot(m, s, q)
         if slot < 0:
             break
-        k = s.replica_i[slot, st.KIND]
+        k = s.replica_kind[slot]
         if LANES:
             first, last, size, timer = form_batch_from_lanes(m, s, q, k, t)
         else:
@@ -316,7 +316,7 @@ def try_touched(m, s, t):
     i = 0
     while i < s.whole[st.TOUCHED_COUNT]:
         q = s.touched[i]
-        s.queue_i[q, st.TOUCHED] = 0
+        s.queue_touched[q] = 0
         try_queue(m, s, q, t)
         i += 1
     s.whole[st.TOUCHED_COUNT] = 0
@@ -325,25 +325,25 @@ def try_touched(m, s, t):
 @njit(cache=True, inline="always", _nrt=False)
 def answered(m, s, r, t):
     """A stage has answered: the request settles, or is handed over to the next one."""
-    v = s.request_i[r, st.VARIANT]
+    v = s.request_variant[r]
     if not CHAINS:
-        settle_answered(m, s, r, t, v, m.accuracy[v])
+        settle_answered(m, s, r, t, v, m.accuracy_ppb[v])
     else:
-        a = s.request_i[r, st.APP]
-        stage = s.request_i[r, st.STAGE]
+        a = s.request_app[r]
+        stage = s.request_stage[r]
         accuracy = m.accuracy[v]
-        last = stage == m.app_i[a, st.LENGTH] - 1
-        if m.app_i[a, st.CASCADE]:
+        last = stage == m.app_length[a] - 1
+        if m.app_cascade[a]:
             if not last:
-                last = uniform(draw(s.app_key[a, 1], s.request_i[r, st.NUMBER], stage)) < s.leave[0, a, stage, v, 0]
+                last = uniform(draw(s.app_key[a, 1], s.request_number[r], stage)) < s.leave[0, a, stage, v, 0]
                 accuracy = s.leave[0, a, stage, v, 1]
         else:
-            accuracy = s.request_f[r, st.ACCURACY] * accuracy
-            s.request_f[r, st.ACCURACY] = accuracy
+            accuracy = s.request_accuracy[r] * accuracy
+            s.request_accuracy[r] = accuracy
         if last:
-            settle_answered(m, s, r, t, v, accuracy)
+            settle_answered(m, s, r, t, v, billionths(accuracy))
         else:
-            s.request_i[r, st.STAGE] = stage + 1
+            s.request_stage[r] = stage + 1
             s.service_offered[m.chain[a, stage + 1]] += 1
             place(m, s, r, t, HANDED_OVER)
 
@@ -351,13 +351,15 @@ def answered(m, s, r, t):
 @njit(cache=True, inline="always", _nrt=False)
 def take_out_answers(m, s, line, slot, t):
     """Takes out every batch of a server that is answered by t; its requests settle or move on."""
-    r = s.server_i[line, st.FIRST]
-    while r >= 0 and (not PIPELINE or s.request_f[r, st.FINISH] <= t):
-        s.replica_i[slot, st.OUTSTANDING] -= 1
-        r = s.request_i[r, st.NEXT]
-    r = s.server_i[line, st.FIRST]
-    while r >= 0 and (not PIPELINE or s.request_f[r, st.FINISH] <= t):
-        following = s.request_i[r, st.NEXT]
+    r = s.server_first[line]
+    while CHAINS and r >= 0 and (not PIPELINE or s.request_finish[r] <= t):  # the batch has left before it is handed over
+        s.replica_outstanding[slot] -= 1
+        r = s.request_next[r]
+    r = s.server_first[line]
+    while r >= 0 and (not PIPELINE or s.request_finish[r] <= t):
+        following = s.request_next[r]
+        if not CHAINS:
+            s.replica_outstanding[slot] -= 1
         answered(m, s, r, t)
         r = following
-    s.server_i[line, st.FIRST] = r
+    s.server_first[line] = r

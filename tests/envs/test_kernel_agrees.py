@@ -35,8 +35,8 @@ class Played(SimulatedCluster):
 
     def gauges(self):
         sample = self._sample(self.t_s)
-        kinds = {kind: {"ready": int(sample.kind_count[k, st.READY]), "pending": int(sample.kind_count[k, st.PENDING]),
-                        "draining": int(sample.kind_count[k, st.DRAINING]), "queue": int(sample.kind_waiting[k])}
+        kinds = {kind: {"ready": int(sample.ready[k]), "pending": int(sample.pending[k]),
+                        "draining": int(sample.draining[k]), "queue": int(sample.kind_waiting[k])}
                  for k, kind in enumerate(self.kinds)}
         return {"kinds": kinds, "services": {z: {"queue": int(n)} for z, n in zip(self.scenario.services, sample.service_waiting)}}
 
