@@ -155,7 +155,7 @@ def new_state(model: Model, flags: Flags, seed: int, size: Size) -> State:
         replica_status=zeros(size.slots), replica_kind=zeros(size.slots), replica_id=zeros(size.slots),
         replica_outstanding=zeros(size.slots), replica_idle=zeros(size.slots), replica_active=zeros(size.slots),
         replica_broken=zeros(size.slots), replica_born=seconds(size.slots), replica_held_from=seconds(size.slots),
-        replica_ready_from=seconds(size.slots), replica_fails_at=seconds(size.slots), replica_resized_at=seconds(size.slots),
+        replica_ready_from=seconds(size.slots), replica_turns_at=seconds(size.slots), replica_resized_at=seconds(size.slots),
         idle=zeros(size.slots, servers),
         server_slot=np.arange(lines) // servers, server_occupied=zeros(lines), server_first=np.full(lines, -1), server_last=zeros(lines),
         stage_clock=seconds(lines, n_stages), expected=seconds(lines, n_stages),

@@ -78,7 +78,7 @@ class State(NamedTuple):
     replica_born: np.ndarray  # (R,) times in seconds: of creation,
     replica_held_from: np.ndarray  # (R,) up to which its holding time is counted,
     replica_ready_from: np.ndarray  # (R,) and its ready time,
-    replica_fails_at: np.ndarray  # (R,) of its failure,
+    replica_turns_at: np.ndarray  # (R,) of the next turn of its life: ready, failed, failure noticed,
     replica_resized_at: np.ndarray  # (R,) and of the end of a resize in place
     idle: np.ndarray  # (R, C) stack of idle servers
     server_slot: np.ndarray  # (L,) whose it is

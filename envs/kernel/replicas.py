@@ -27,9 +27,9 @@ def deployment_leaf(s):
 
 
 @njit(cache=True, inline="always", _nrt=False)
-def set_due(s, slot, t):
-    """Sets the time of a replica's next own event."""
-    set_clock(s.tree_time, s.tree_node, replica_leaf(s, slot), t)
+def set_due(s, slot):
+    """Sets the clock of a replica's next own event: the end of a resize, or what comes next in its life."""
+    set_clock(s.tree_time, s.tree_node, replica_leaf(s, slot), min(s.replica_turns_at[slot], s.replica_resized_at[slot]))
 
 
 @njit(cache=True, inline="always", _nrt=False)
@@ -80,7 +80,9 @@ def create(m, s, k, t):
     s.kind_pending[k] += 1
     load_s = m.kind_load_s[k]
     s.clock[st.CHANGE_LOAD] = max(s.clock[st.CHANGE_LOAD], load_s)
-    set_due(s, slot, t + load_s * factor(m.load_table, draw(s.replica_key[0], number, 0)))
+    s.replica_turns_at[slot] = t + load_s * factor(m.load_table, draw(s.replica_key[0], number, 0))
+    s.replica_resized_at[slot] = np.inf
+    set_due(s, slot)
 
 
 @njit(cache=True, _nrt=False)
@@ -110,12 +112,11 @@ def become_ready(m, s, slot, t):
     elif LANES:
         s.virtual_time[slot, :] = 0.0
     s.replica_active[slot] = servers
-    s.replica_resized_at[slot] = np.inf
-    s.replica_fails_at[slot] = np.inf
+    s.replica_turns_at[slot] = np.inf
     if m.constants[st.MEAN_TIME] < np.inf:
         life = m.constants[st.MEAN_TIME] * factor(m.failure_table, draw(s.replica_key[2], s.replica_id[slot], 0))
-        s.replica_fails_at[slot] = t + life
-    set_due(s, slot, s.replica_fails_at[slot])
+        s.replica_turns_at[slot] = t + life
+    set_due(s, slot)
     touch(s, q)
 
 
@@ -141,7 +142,7 @@ def gone(m, s, slot, t):
     else:
         s.kind_draining[k] -= 1
     s.replica_status[slot] = st.FREE
-    set_due(s, slot, np.inf)
+    set_clock(s.tree_time, s.tree_node, replica_leaf(s, slot), np.inf)
     silence(s, slot)
     while s.whole[st.HIGH] > 0 and s.replica_status[s.whole[st.HIGH] - 1] == st.FREE:
         s.whole[st.HIGH] -= 1
@@ -325,15 +326,16 @@ def start_resize(m, s, slot, j, k, t):
     account(m, s, slot, t)
     count_ready(m, s, j, -1)
     count_ready(m, s, k, 1)
-    broken = s.replica_broken[slot] != 0
-    if not EARLY and not broken:
-        s.queue_idle[j] -= s.replica_idle[slot]
-        s.queue_idle[k] += s.replica_idle[slot]
+    if not EARLY:
+        if s.replica_broken[slot] == 0:
+            s.queue_idle[j] -= s.replica_idle[slot]
+            s.queue_idle[k] += s.replica_idle[slot]
         touch(s, k)
+    else:
+        touch(s, slot)
     s.replica_kind[slot] = k
-    if not broken:
-        s.replica_resized_at[slot] = t + m.constants[st.RESIZE_S]
-        set_due(s, slot, min(s.replica_fails_at[slot], s.replica_resized_at[slot]))
+    s.replica_resized_at[slot] = t + m.constants[st.RESIZE_S]
+    set_due(s, slot)
     s.clock[st.CHANGE_LOAD] = max(s.clock[st.CHANGE_LOAD], m.constants[st.RESIZE_S])
 
 
@@ -362,9 +364,9 @@ def resized(m, s, slot, t):
     q = slot
     if not EARLY:
         q = k
-        if s.replica_status[slot] == st.READY:
+        if s.replica_status[slot] == st.READY and s.replica_broken[slot] == 0:
             s.queue_idle[k] += kept - idle
-    set_due(s, slot, s.replica_fails_at[slot])
+    set_due(s, slot)
     touch(s, q)
 
 
@@ -386,7 +388,8 @@ def breaks(m, s, slot, t):
         s.queue_idle[s.replica_kind[slot]] -= s.replica_idle[slot]
     s.replica_broken[slot] = 1
     silence(s, slot)
-    set_due(s, slot, t + m.constants[st.DETECTION])
+    s.replica_turns_at[slot] = t + m.constants[st.DETECTION]
+    set_due(s, slot)
 
 
 @njit(cache=True, _nrt=False)
@@ -427,10 +430,10 @@ def replica_event(m, s, slot, t):
     """A replica's own event is due."""
     if s.replica_status[slot] == st.PENDING:
         load_done(m, s, slot, t)
-    elif s.replica_broken[slot]:
-        detected(m, s, slot, t)
     elif RESIZE and s.replica_resized_at[slot] <= t:
         resized(m, s, slot, t)
+    elif s.replica_broken[slot]:
+        detected(m, s, slot, t)
     else:
         breaks(m, s, slot, t)
 
