@@ -15,11 +15,19 @@ class Static(Policy):
     """Keeps one deployment, whatever it sees.
 
     Args:
-        deployment: what to keep; None: the scenario's initial deployment.
+        deployment: what to keep.
+        levels: the same as a level for each candidate of the scenario (its count, or its size's index + 1; 0: none).
+
+    Without either it keeps the scenario's initial deployment.
+
+    Raises:
+        ValueError: both are given; on reset, where there are not as many levels as candidates.
     """
 
-    def __init__(self, deployment: Deployment | None = None) -> None:
-        self.deployment = deployment
+    def __init__(self, deployment: Deployment | None = None, levels: Sequence[int] | None = None) -> None:
+        if deployment is not None and levels is not None:
+            raise ValueError("give a deployment or its levels, not both")
+        self.deployment, self.levels = deployment, levels
 
     @classmethod
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
@@ -33,11 +41,16 @@ class Static(Policy):
             wider = [(*row[:i], max(row[i], level), *row[i + 1:])
                      for row in rows for i, c in hosts for level in range(1, c.levels)]
             rows = _thinned([row for row in dict.fromkeys(wider) if _affordable(scenario, row)])
-        return {"deployment": [scenario.deployment(row) for row in rows]}
+        return {"levels": [list(row) for row in rows]}
 
     def reset(self, scenario: Scenario) -> None:
         """Starts afresh on a scenario."""
-        self._kept = self.deployment if self.deployment is not None else scenario.initial_deployment
+        if self.levels is not None:
+            if len(self.levels) != len(scenario.candidates):
+                raise ValueError(f"{len(self.levels)} levels for the {len(scenario.candidates)} candidates of {scenario.name}")
+            self._kept = scenario.deployment(self.levels)
+        else:
+            self._kept = self.deployment if self.deployment is not None else scenario.initial_deployment
 
     def decide(self, observation: Observation) -> Decision:
         """The constant deployment."""

@@ -10,9 +10,9 @@ Missing is never zero: use `math.isnan` before deciding on a number.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from frozendict import frozendict
 
@@ -196,7 +196,7 @@ class Observation:
         t_s: time of the decision, seconds since the start.
         interval_s: length of the interval that it tells of.
         age_s: age of the newest sample (nan: there was none). More than the interval: stale.
-        deployment: the desired deployment now in force.
+        deployment: the desired deployment last applied; it may not have taken effect yet.
         applications, services, kinds, devices: tables by name; kinds include all candidates of the scenario.
         load_s: measured cold start of each variant, seconds (the scenario's own until one was measured).
     """
@@ -220,6 +220,14 @@ class Policy(ABC):
     """
 
     memory_intervals: int = 0
+
+    @classmethod
+    def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
+        """What calibration may set: for arguments of the constructor, the values to choose from; none here.
+
+        Values are plain (numbers, words, truth values, lists of them), so that settings can be kept in a file.
+        """
+        return {}
 
     @abstractmethod
     def reset(self, scenario: Scenario) -> None:

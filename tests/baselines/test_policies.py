@@ -10,7 +10,7 @@ from baselines.hpa import HPA
 from baselines.infadapter import InfAdapter
 from baselines.static import Static
 from baselines.two_time_scales import TwoTimeScales
-from envs.contract import Deployment
+from envs.contract import Deployment, Policy
 
 POLICIES = [Static, HPA, InfAdapter, TwoTimeScales]
 
@@ -74,14 +74,28 @@ def test_static_keeps_what_it_is_given(resnet):
     assert {d.deployment for d in play(Static(kept), resnet, LOADS)} == {kept}
 
 
+def test_static_keeps_the_levels_it_is_given(resnet):
+    levels = resnet.levels(Deployment({pod("resnet34", 7): 1}))
+    assert {d.deployment for d in play(Static(levels=levels), resnet, LOADS)} == {Deployment({pod("resnet34", 7): 1})}
+    with pytest.raises(ValueError, match="not both"):
+        Static(Deployment(), levels)
+    with pytest.raises(ValueError, match="levels"):
+        Static(levels=levels[1:]).reset(resnet)
+
+
+def test_a_policy_has_nothing_to_calibrate_unless_it_says_so(resnet):
+    assert Policy.space(resnet) == {} and all(make.space(resnet) for make in POLICIES)
+
+
 def test_static_space_is_every_single_pod_that_fits(resnet):
-    constants = Static.space(resnet)["deployment"]
+    constants = [resnet.deployment(levels) for levels in Static.space(resnet)["levels"]]
     assert len(constants) == len(set(constants)) == 5 * 19
     assert all(d.units("cpu") <= 20 for d in constants)
 
 
 def test_static_space_of_two_services_covers_both_within_the_budget():
-    constants = Static.space(counted(services=("see", "hear")))["deployment"]
+    two = counted(services=("see", "hear"))
+    constants = [two.deployment(levels) for levels in Static.space(two)["levels"]]
     hosted = [{v for kind in d.replicas for v in kind.variants} for d in constants]
     assert all("hum" in h and h & {"light", "heavy"} for h in hosted)
     assert all(d.units("cpu") <= 12 for d in constants)
