@@ -254,12 +254,15 @@ class Scenario(Part):
         return tuple(row)
 
     def capacity_rps(self, kind: ReplicaKind, variant: str) -> float:
-        """Load that one replica carries within the SLO: as measured where the profile says, else 0.8 x its throughput."""
+        """What a replica carries at most, req/s: as measured within the SLO, where the profile says, else its throughput.
+
+        Throughput is servers x batch / latency of the slowest stage. Planners apply their own coefficient.
+        """
         measured = self.profile.measured_capacity_rps(variant, kind.shape, kind.batch)
         if measured is not None:
             return measured
         latency_s = self.profile.latency_s(variant, kind.shape, kind.batch)
-        return 0.8 * kind.shape.servers * kind.batch / max(latency_s)
+        return kind.shape.servers * kind.batch / max(latency_s)
 
     def load_s(self, kind: ReplicaKind) -> float:
         """Mean time from start to ready of a replica: its variants load one after another."""

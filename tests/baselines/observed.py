@@ -58,8 +58,8 @@ def card(variant):
 
 def counted(mean_rps=None, services=("see",), load_s=20.0):
     """`see`: light (40 req/s a core) or heavy (8 req/s a card), counts of up to 10 and 4; `hear`: hum (16 req/s a core)."""
-    rows = [("light", "cpu", None, 1, 1, 1, 0, 0.02), ("heavy", "gpu", 0, 1, 1, 1, 0, 0.1),
-            ("hum", "cpu", None, 1, 1, 1, 0, 0.05)]
+    rows = [("light", "cpu", None, 1, 1, 1, 0, 1 / 40), ("heavy", "gpu", 0, 1, 1, 1, 0, 1 / 8),
+            ("hum", "cpu", None, 1, 1, 1, 0, 1 / 16)]
     hosted = {"see": ("heavy", "light"), "hear": ("hum",)}
     candidates = [Candidate(variants=("light",), cores=(1,), max_count=10),
                   Candidate(variants=("heavy",), device="gpu", max_count=4),

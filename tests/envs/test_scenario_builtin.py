@@ -96,3 +96,10 @@ def test_a_changed_copy_moves_the_slo_of_a_lone_service():
     scenario = scenario_file.load("resnet-variants")
     service = scenario.services["classify"].model_copy(update={"slo_s": 0.5})
     assert scenario.with_(services={"classify": service}).applications["classify"].slo_s == 0.5
+
+
+def test_without_a_measurement_a_replica_carries_its_throughput_at_most():
+    scenario = scenario_file.load("tenants")
+    kind = scenario.kinds[0]
+    latency_s = scenario.profile.latency_s("light", kind.shape, kind.batch)
+    assert scenario.capacity_rps(kind, "light") == pytest.approx(kind.batch / max(latency_s))
