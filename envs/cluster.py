@@ -127,7 +127,7 @@ class SimulatedCluster(Cluster):
         """Plays one interval and returns what a policy sees of it."""
         scenario = self.scenario
         t_end = (self._intervals + 1) * scenario.interval_s
-        t_sample = _sample_time(scenario.scrape.interval_s, scenario.scrape.delay_s, t_end)
+        t_sample = sample_time(scenario.scrape.interval_s, scenario.scrape.delay_s, t_end)
         self.state.clock[st.CHANGE_LOAD] = 0.0
         counts = self._arrivals(t_end)
         heads = np.zeros_like(counts)
@@ -247,9 +247,9 @@ class SimulatedCluster(Cluster):
     def _observation(self, newer: bool) -> Observation:
         scrape = self.scenario.scrape
         word = key(self.seed, SCRAPE, 0)
-        if scrape.missing_ratio and uniform(draw(np.uint64(word), self._intervals, 0)) < scrape.missing_ratio:
+        if scrape.missing_ratio and uniform(np.uint64(draw(np.uint64(word), self._intervals, 0))) < scrape.missing_ratio:
             return missing_observation(self.scenario, self.kinds, self.deployment, self.t_s)
-        if not newer or (scrape.stale_ratio and uniform(draw(np.uint64(word), self._intervals, 1)) < scrape.stale_ratio):
+        if not newer or (scrape.stale_ratio and uniform(np.uint64(draw(np.uint64(word), self._intervals, 1))) < scrape.stale_ratio):
             return stale_observation(self._last, self.deployment, self.t_s)
         new, old = self._samples[-1], self._samples[0]
         born = {k: tuple(float(self.t_s - self.state.replica_born[i]) for i in np.flatnonzero(
@@ -338,7 +338,7 @@ class SimulatedCluster(Cluster):
             self.state.whole[st.RECORDED] = 0
 
 
-def _sample_time(interval_s: float, delay_s: float, t_s: float) -> float:
+def sample_time(interval_s: float, delay_s: float, t_s: float) -> float:
     """Time of the newest sample that can be read at t."""
     return t_s if interval_s == 0 else max(0.0, float(np.floor((t_s - delay_s) / interval_s)) * interval_s)
 

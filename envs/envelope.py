@@ -115,7 +115,7 @@ def _least_loss(moves: Moves, device: str, scenario: Scenario) -> tuple[ReplicaK
         smaller = _smaller(given, scenario)
         last = smaller is None and any(hosts[name] == 1 and _hosts(given, name, scenario) for name in hosts)
         freed = given.shape.units - (smaller.shape.units if smaller else 0)
-        lost = _worth(given, scenario) - (_worth(smaller, scenario) if smaller else 0.0)
+        lost = worth(given, scenario) - (worth(smaller, scenario) if smaller else 0.0)
         return last, lost / freed if freed else -math.inf, -given.shape.units, given, wanted
 
     return min((move for move in moves if move[1].shape.device == device), key=rank)
@@ -125,7 +125,7 @@ def _hosts(kind: ReplicaKind, service: str, scenario: Scenario) -> bool:
     return any(v in scenario.services[service].variants for v in kind.variants)
 
 
-def _worth(kind: ReplicaKind, scenario: Scenario) -> float:
+def worth(kind: ReplicaKind, scenario: Scenario) -> float:
     """Capacity x accuracy of one replica, with its best variant; 0 where the scenario has no profile of it."""
     try:
         return max(scenario.capacity_rps(kind, v) * scenario.variants[v].accuracy for v in kind.variants)

@@ -44,7 +44,7 @@ def terms(pricing: Pricing, scrape: Scrape, change_load_s: np.ndarray, seconds: 
     longest = pricing.longest_load_s
     return Terms(
         accuracy=(np.nan_to_num(scrape.accuracy) * weight).sum(-1),
-        cost=scrape.held_s @ pricing.price_units / (pricing.budget * seconds),
+        cost=(scrape.held_s * pricing.price_units).sum(-1) / (pricing.budget * seconds),  # no product of matrices: its rounding depends on their size
         violation=((1 - good) * weight).sum(-1),
         change=np.minimum(change_load_s / longest, 1.0) if longest > 0 else np.zeros_like(np.asarray(change_load_s, float)),
     )

@@ -1,6 +1,6 @@
 """The event kernel: one source, compiled for the features that a scenario uses.
 
-The parts of the kernel (`fates`, `dispatch`, `serving`, `replicas`, `loop`) name flags that they do not define. `specialise`
+The parts of the kernel (`fates`, `dispatch`, `serving`, `replicas`, `loop`, `many`) name flags that they do not define. `specialise`
 puts them together into one module with the flags as constants on top, so that numba leaves out what a scenario does
 not need. A part sees the names of the parts before it. The module is a file, named by a digest of its text and of what it imports, because
 numba keeps compiled code beside the file.
@@ -18,8 +18,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-PARTS = ("fates", "dispatch", "serving", "replicas", "loop")
-_BESIDE = ("clocks.py", "../rules.py", "../state.py", "../randomness.py")
+from envs.state import State
+
+PARTS = ("fates", "dispatch", "serving", "replicas", "loop", "many")
+_BESIDE = ("clocks.py", "../rules.py", "../state.py", "../randomness.py", "../../traces/samplers.py", "../../traces/draws.py")
+_CLUSTER_OF = """
+from numba import njit
+from envs.state import State
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def cluster_of(s, e):
+    return State({})
+
+
+"""  # one cluster of many, as views; written out because compiled code cannot go through the fields of a tuple
 
 
 class Flags(NamedTuple):
@@ -65,6 +78,7 @@ def specialise(flags: Flags) -> ModuleType:
     """The kernel compiled for these flags; its `run` and other functions are attributes."""
     sources = _sources()
     text = "".join(f"{name} = {value!r}\n" for name, value in flags._asdict().items())
+    text += _CLUSTER_OF.format(", ".join(f"s.{name}[e]" for name in State._fields))
     text += "".join(sources[f"{part}.py"] for part in PARTS)
     digest = hashlib.sha256((text + "".join(sources[name] for name in _BESIDE)).encode()).hexdigest()[:16]
     path = _folder(digest) / "kernel.py"
