@@ -120,7 +120,7 @@ class SimulatedCluster(Cluster):
         self._reserve(slots=occupied + sum(deployment.replicas.values()))
         self._write_next(deployment)
         self.deployment = deployment
-        leaf = len(self.state.server_first) + len(self.state.queue_waiting) + len(self.state.replica_kind)
+        leaf = 2 * len(self.state.replica_kind) + len(self.state.queue_waiting)
         set_clock(self.state.tree_time, self.state.tree_node, leaf, self.t_s + self.scenario.decision_delay_s)
 
     def advance(self) -> Observation:
@@ -252,8 +252,10 @@ class SimulatedCluster(Cluster):
         if not newer or (scrape.stale_ratio and uniform(np.uint64(draw(np.uint64(word), self._intervals, 1))) < scrape.stale_ratio):
             return stale_observation(self._last, self.deployment, self.t_s)
         new, old = self._samples[-1], self._samples[0]
-        born = {k: tuple(float(self.t_s - self.state.replica_born[i]) for i in np.flatnonzero(
-            (self.state.replica_status[:] == st.PENDING) & (self.state.replica_kind[:] == k))) for k in range(len(self.kinds))}
+        born: dict[int, tuple[float, ...]] = {}
+        for slot in np.flatnonzero(self.state.replica_status == st.PENDING):
+            k = int(self.state.replica_kind[slot])
+            born[k] = (*born.get(k, ()), float(self.t_s - self.state.replica_born[slot]))
         return observe(self.scenario, self.kinds, between(new, old, self._slo_s), t_s=self.t_s, sampled_s=float(new.t_s),
                        window_s=float(new.t_s - old.t_s), deployment=self.deployment, pending_s=born, load_seen_s=self.state.load_seen)
 

@@ -143,7 +143,7 @@ def new_state(model: Model, flags: Flags, seed: int, size: Size) -> State:
     queues = size.slots if flags.EARLY else n_kinds
     lanes = queues * n_tenants * n_variants if flags.LANES else queues
     entries = n_kinds * n_variants
-    n_leaves = st.leaves(size.slots, servers, queues)
+    n_leaves = st.leaves(size.slots, queues)
     def zeros(*shape: int) -> np.ndarray:
         return np.zeros(shape, np.int64)
 
@@ -157,7 +157,9 @@ def new_state(model: Model, flags: Flags, seed: int, size: Size) -> State:
         replica_broken=zeros(size.slots), replica_born=seconds(size.slots), replica_held_from=seconds(size.slots),
         replica_ready_from=seconds(size.slots), replica_turns_at=seconds(size.slots), replica_resized_at=seconds(size.slots),
         idle=zeros(size.slots, servers),
-        server_slot=np.arange(lines) // servers, server_occupied=zeros(lines), server_first=np.full(lines, -1), server_last=zeros(lines),
+        server_occupied=zeros(lines), server_first=np.full(lines, -1), server_last=zeros(lines),
+        server_due=seconds(lines), server_booked=zeros(lines), server_before=zeros(lines), server_after=zeros(lines),
+        booked_first=np.full(size.slots, -1), booked_last=np.full(size.slots, -1),
         stage_clock=seconds(lines, n_stages), expected=seconds(lines, n_stages),
         lane_head=zeros(lanes), lane_tail=zeros(lanes), lane_count=zeros(lanes),
         queue_waiting=zeros(queues), queue_idle=zeros(queues), queue_touched=zeros(queues),
@@ -196,7 +198,7 @@ def grown(model: Model, flags: Flags, old: State, size: Size) -> State:
         return field.reshape(len(s.queue_waiting), -1) if name.startswith("lane_") else field
 
     for name in State._fields:
-        if name not in ("tree_time", "tree_node", "server_slot"):
+        if name not in ("tree_time", "tree_node"):
             source = blocks(old, name)
             blocks(new, name)[tuple(slice(0, n) for n in source.shape)] = source
     n_old, n_new = len(old.request_next), len(new.request_next)
@@ -209,12 +211,10 @@ def grown(model: Model, flags: Flags, old: State, size: Size) -> State:
 
 def _copy_clocks(new: State, old: State) -> None:
     """Lays the old clocks out on the new tree: servers, timers, replicas, deployment."""
-    def parts(s: State) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        lines, queues, slots = len(s.server_first), len(s.queue_waiting), len(s.replica_kind)
-        at = np.cumsum([0, lines, queues, slots, 1])
-        servers, timers, replicas, deployment = (s.tree_time[i:j] for i, j in zip(at[:-1], at[1:]))
-        return servers.reshape(s.idle.shape), timers, replicas, deployment
+    def parts(s: State) -> list[np.ndarray]:
+        slots, queues = len(s.replica_kind), len(s.queue_waiting)
+        return np.split(s.tree_time, np.cumsum([slots, queues, slots, 1]))[:4]
 
     for target, source in zip(parts(new), parts(old)):
-        target[tuple(slice(0, n) for n in source.shape)] = source
+        target[: len(source)] = source
     build_tree(new.tree_time, new.tree_node)

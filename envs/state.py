@@ -81,10 +81,15 @@ class State(NamedTuple):
     replica_turns_at: np.ndarray  # (R,) of the next turn of its life: ready, failed, failure noticed,
     replica_resized_at: np.ndarray  # (R,) and of the end of a resize in place
     idle: np.ndarray  # (R, C) stack of idle servers
-    server_slot: np.ndarray  # (L,) whose it is
     server_occupied: np.ndarray  # (L,) its first stage is not free
     server_first: np.ndarray  # (L,) oldest request in flight, -1: none
     server_last: np.ndarray  # (L,) newest one
+    server_due: np.ndarray  # (L,) time of its next event
+    server_booked: np.ndarray  # (L,) whether it is in its replica's calendar
+    server_before: np.ndarray  # (L,) neighbours in the calendar, as numbers of servers of the replica; -1: none
+    server_after: np.ndarray  # (L,)
+    booked_first: np.ndarray  # (R,) server with the next event, -1: none
+    booked_last: np.ndarray  # (R,)
     stage_clock: np.ndarray  # (L, S)
     expected: np.ndarray  # (L, S)
     lane_head: np.ndarray  # (Q*T*V or Q,) first request of each lane
@@ -141,6 +146,6 @@ class Size(NamedTuple):
     records: int
 
 
-def leaves(slots: int, servers: int, queues: int) -> int:
-    """Leaves of the clock tree: servers, queue timers, replicas' own events, the deployment; a power of two."""
-    return 1 << max(1, (slots * servers + queues + slots + 1 - 1).bit_length())
+def leaves(slots: int, queues: int) -> int:
+    """Leaves of the clock tree: servers by slot, queue timers, replicas' own events, the deployment; a power of two."""
+    return 1 << (2 * slots + queues).bit_length()

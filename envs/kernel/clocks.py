@@ -1,6 +1,6 @@
 """The clock tree: the next event of a cluster, found by a tournament among all its clocks.
 
-Leaves in order of precedence at equal times: servers (slot by slot), batch timers (queue by queue), replicas' own
+Leaves in order of precedence at equal times: the servers of each slot (its earliest one; see `envs.kernel.serving`), batch timers (queue by queue), replicas' own
 events (slot by slot), the deployment. The winner of a pair is the earlier one, the left one on ties, so the order of
 leaves is the order of events at equal times.
 """
@@ -24,7 +24,7 @@ def set_clock(time, node, leaf, t_s):
     while i >= 1:
         a = node[2 * i]
         b = node[2 * i + 1]
-        winner = a + (b - a) * (time[b] < time[a])  # without a branch: nobody could predict it
+        winner = b if time[b] < time[a] else a
         if winner == node[i] and winner != leaf:
             return
         node[i] = winner

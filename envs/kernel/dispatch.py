@@ -31,7 +31,7 @@ def is_open(s, k, fallback):
     return (s.kind_pending[k] if fallback else s.kind_ready[k]) > 0
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, inline="always", _nrt=False)
 def take_route(s, z, fallback):
     """Smooth weighted round robin over the open routes of a service in force.
 
@@ -115,7 +115,7 @@ def pick_replica(m, s, z, routed_kind, routed_variant, t):
     return best
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, inline="always", _nrt=False)
 def pick_kind(m, s, z, fallback):
     """Late binding without a route: the open host kind with the fewest waiting requests per server, lowest on ties."""
     best = -1

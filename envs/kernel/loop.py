@@ -51,6 +51,7 @@ def arrive(m, s, a, t):
 @njit(cache=True, inline="always", _nrt=False)
 def server_event(m, s, line, slot, t):
     """A server's clock has run out: answers leave, and it is idle where its first stage is free."""
+    strike(s, slot, line)
     take_out_answers(m, s, line, slot, t)
     server = line - slot * s.idle.shape[1]
     if s.server_occupied[line] and s.stage_clock[line, 0] <= t:
@@ -64,14 +65,6 @@ def server_event(m, s, line, slot, t):
         touch(s, slot)
     elif s.replica_status[slot] == st.READY:
         touch(s, s.replica_kind[slot])
-
-
-@njit(cache=True, inline="always", _nrt=False)
-def set_server_clock(s, line):
-    """Sets a server's clock anew where no batch has done so."""
-    due = server_due(s, line)
-    if s.tree_time[line] != due:
-        set_clock(s.tree_time, s.tree_node, line, due)
 
 
 @njit(cache=True, inline="always", _nrt=False)
@@ -97,7 +90,6 @@ def run(m, s, times, counts, heads, t_end):
         heads: (A,) int64, index of the next arrival; moves on.
         t_end: seconds.
     """
-    n_lines = s.server_first.shape[0]
     n_queues = s.queue_waiting.shape[0]
     n_slots = s.replica_kind.shape[0]
     a, t_arrival = earliest_arrival(times, counts, heads)
@@ -105,6 +97,7 @@ def run(m, s, times, counts, heads, t_end):
         leaf = next_clock(s.tree_node)
         t = s.tree_time[leaf]
         slot = -1
+        line = -1
         if min(t, t_arrival) >= t_end:
             break
         if t_arrival < t:
@@ -112,22 +105,24 @@ def run(m, s, times, counts, heads, t_end):
             arrive(m, s, a, t)
             heads[a] += 1
             a, t_arrival = earliest_arrival(times, counts, heads)
-        elif leaf < n_lines:
-            slot = s.server_slot[leaf]
-            server_event(m, s, leaf, slot, t)
-        elif leaf < n_lines + n_queues:
+        elif leaf < n_slots:
+            slot = leaf
+            line = slot * s.idle.shape[1] + s.booked_first[slot]
+            server_event(m, s, line, slot, t)
+        elif leaf < n_slots + n_queues:
             if EARLY:
-                slot = leaf - n_lines
+                slot = leaf - n_slots
             set_clock(s.tree_time, s.tree_node, leaf, np.inf)
-            touch(s, leaf - n_lines)
-        elif leaf < n_lines + n_queues + n_slots:
-            replica_event(m, s, leaf - n_lines - n_queues, t)
+            touch(s, leaf - n_slots)
+        elif leaf < 2 * n_slots + n_queues:
+            replica_event(m, s, leaf - n_slots - n_queues, t)
         else:
             take_effect(m, s, t)
         try_touched(m, s, t)
         if slot >= 0:
-            if leaf < n_lines:
-                set_server_clock(s, leaf)
+            if line >= 0:
+                book(s, slot, line)
+                set_slot_clock(s, slot)
             if s.replica_status[slot] == st.DRAINING:
                 gone_if_done(m, s, slot, t)
     if t_end < np.inf:

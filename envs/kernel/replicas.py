@@ -17,13 +17,13 @@ RESIZE: bool
 @njit(cache=True, inline="always", _nrt=False)
 def replica_leaf(s, slot):
     """Leaf of a replica's own events: load done, failure, detection."""
-    return s.server_first.shape[0] + s.queue_waiting.shape[0] + slot
+    return s.replica_kind.shape[0] + s.queue_waiting.shape[0] + slot
 
 
 @njit(cache=True, inline="always", _nrt=False)
 def deployment_leaf(s):
     """Leaf of the deployment that waits to take effect."""
-    return s.server_first.shape[0] + s.queue_waiting.shape[0] + s.replica_kind.shape[0]
+    return 2 * s.replica_kind.shape[0] + s.queue_waiting.shape[0]
 
 
 @njit(cache=True, inline="always", _nrt=False)
@@ -153,8 +153,10 @@ def silence(s, slot):
     """No more events of a replica's servers and its own queue."""
     width = s.idle.shape[1]
     for line in range(slot * width, (slot + 1) * width):
-        if s.tree_time[line] < np.inf:
-            set_clock(s.tree_time, s.tree_node, line, np.inf)
+        s.server_booked[line] = 0
+    s.booked_first[slot] = -1
+    s.booked_last[slot] = -1
+    set_slot_clock(s, slot)
     if EARLY and s.tree_time[timer_leaf(s, slot)] < np.inf:
         set_clock(s.tree_time, s.tree_node, timer_leaf(s, slot), np.inf)
 

@@ -22,7 +22,7 @@ DROPS: bool
 @njit(cache=True, inline="always", _nrt=False)
 def timer_leaf(s, q):
     """Leaf of a queue's batch timer."""
-    return s.server_first.shape[0] + q
+    return s.replica_kind.shape[0] + q
 
 
 @njit(cache=True, inline="always", _nrt=False)
@@ -242,12 +242,73 @@ def form_batch(m, s, q, k, t):
 
 
 @njit(cache=True, inline="always", _nrt=False)
-def server_due(s, line):
+def next_due(s, line):
     """When a server's next event is due: its first stage is free, or its oldest batch is answered."""
     due = s.stage_clock[line, 0] if s.server_occupied[line] else np.inf
     if PIPELINE and s.server_first[line] >= 0:
         due = min(due, s.request_finish[s.server_first[line]])
     return due
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def strike(s, slot, line):
+    """Takes a server out of its replica's calendar."""
+    base = slot * s.idle.shape[1]
+    before = s.server_before[line]
+    after = s.server_after[line]
+    if before >= 0:
+        s.server_after[base + before] = after
+    else:
+        s.booked_first[slot] = after
+    if after >= 0:
+        s.server_before[base + after] = before
+    else:
+        s.booked_last[slot] = before
+    s.server_booked[line] = 0
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def book(s, slot, line):
+    """Puts a server where it belongs in its replica's calendar, a list ordered by time, then server.
+
+    A new batch mostly ends after those already on the way, so the list is searched from its end.
+    """
+    due = next_due(s, line)
+    if s.server_booked[line]:
+        if s.server_due[line] == due:
+            return
+        strike(s, slot, line)
+    if due == np.inf:
+        return
+    base = slot * s.idle.shape[1]
+    server = line - base
+    before = s.booked_last[slot]
+    while before >= 0 and (s.server_due[base + before] > due or (s.server_due[base + before] == due and before > server)):
+        before = s.server_before[base + before]
+    after = s.booked_first[slot] if before < 0 else s.server_after[base + before]
+    s.server_before[line] = before
+    s.server_after[line] = after
+    if before >= 0:
+        s.server_after[base + before] = server
+    else:
+        s.booked_first[slot] = server
+        set_clock(s.tree_time, s.tree_node, slot, due)
+    if after >= 0:
+        s.server_before[base + after] = server
+    else:
+        s.booked_last[slot] = server
+    s.server_due[line] = due
+    s.server_booked[line] = 1
+
+
+@njit(cache=True, inline="always", _nrt=False)
+def set_slot_clock(s, slot):
+    """Sets the clock of a replica's servers to the first in its calendar."""
+    due = np.inf
+    if s.booked_first[slot] >= 0:
+        due = s.server_due[slot * s.idle.shape[1] + s.booked_first[slot]]
+    if s.tree_time[slot] != due:
+        set_clock(s.tree_time, s.tree_node, slot, due)
 
 
 @njit(cache=True, inline="always", _nrt=False)
@@ -287,7 +348,7 @@ def start_batch(m, s, slot, first, last, n, t):
         s.server_last[line] = last
     else:
         s.server_first[line] = first
-    set_clock(s.tree_time, s.tree_node, line, server_due(s, line))
+    book(s, slot, line)
 
 
 @njit(cache=True, inline="always", _nrt=False)
