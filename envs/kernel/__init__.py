@@ -21,7 +21,7 @@ from typing import NamedTuple
 from envs.state import State
 
 PARTS = ("fates", "dispatch", "serving", "replicas", "loop", "many")
-_BESIDE = ("clocks.py", "../rules.py", "../state.py", "../randomness.py", "../../traces/samplers.py", "../../traces/draws.py")
+_BESIDE = ("clocks.py", "compiled.py", "../rules.py", "../state.py", "../randomness.py", "../../traces/samplers.py", "../../traces/draws.py")
 _CLUSTER_OF = """
 from numba import njit
 from envs.state import State

@@ -7,16 +7,16 @@ leaves is the order of events at equal times.
 
 from __future__ import annotations
 
-from numba import njit
+from envs.kernel.compiled import entry, inlined
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def next_clock(node):
     """Index of the earliest clock."""
     return node[1]
 
 
-@njit(cache=True, _nrt=False)
+@entry
 def set_clock(time, node, leaf, t_s):
     """Sets one clock and lets it play its matches up to the root; stops where it changes nothing above."""
     time[leaf] = t_s
@@ -31,7 +31,7 @@ def set_clock(time, node, leaf, t_s):
         i >>= 1
 
 
-@njit(cache=True, _nrt=False)
+@entry
 def build_tree(time, node):
     """Plays all matches afresh."""
     n = len(time)

@@ -2,9 +2,9 @@
 # ruff: noqa: F821  (flags and names of earlier parts are given by `envs.kernel.specialise`)
 
 import numpy as np
-from numba import njit
 
 from envs import state as st
+from envs.kernel.compiled import inlined
 from envs.rules import fewer_per_server, in_time
 
 EARLY: bool
@@ -16,7 +16,7 @@ SHORTEST_QUEUE, LEAST_EXPECTED_FINISH, LAST_STAGE_CLOCK = range(3)
 ARRIVES, HANDED_OVER, AGAIN = st.REJECTED, st.DROPPED, st.FAILED  # how a request comes = its fate where it finds no place
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def touch(s, q):
     """Notes that a queue is to be tried."""
     if s.queue_touched[q] == 0:
@@ -25,13 +25,13 @@ def touch(s, q):
         s.whole[st.TOUCHED_COUNT] += 1
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def is_open(s, k, fallback):
     """Whether a kind may get requests: a ready replica, or with late binding a pending one where no host is ready."""
     return (s.kind_pending[k] if fallback else s.kind_ready[k]) > 0
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def take_route(s, z, fallback):
     """Smooth weighted round robin over the open routes of a service in force.
 
@@ -54,7 +54,7 @@ def take_route(s, z, fallback):
     return best
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def earliest_server(s, slot):
     """The server of a replica whose first stage is expected to be free first."""
     base = slot * s.idle.shape[1]
@@ -65,7 +65,7 @@ def earliest_server(s, slot):
     return best
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def expected_finish(m, s, line, k, v, t, commit):
     """When a request would be answered by this server, in the expected clocks; with commit they move on."""
     x = t
@@ -76,7 +76,7 @@ def expected_finish(m, s, line, k, v, t, commit):
     return x + m.constants[st.OVERHEAD]
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def pick_replica(m, s, z, routed_kind, routed_variant, t):
     """The slot that the dispatch rule chooses among the ready hosts of a service (or of one kind), lowest on ties."""
     best = -1
@@ -115,7 +115,7 @@ def pick_replica(m, s, z, routed_kind, routed_variant, t):
     return best
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def pick_kind(m, s, z, fallback):
     """Late binding without a route: the open host kind with the fewest waiting requests per server, lowest on ties."""
     best = -1
@@ -129,7 +129,7 @@ def pick_kind(m, s, z, fallback):
     return best
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def joins_idle_tenant(m, s, q, tenant):
     """A tenant that had nothing waiting in a queue does not keep credit from its idle time."""
     n_variants = m.accuracy.shape[0]
@@ -146,7 +146,7 @@ def joins_idle_tenant(m, s, q, tenant):
         s.virtual_time[q, tenant] = max(s.virtual_time[q, tenant], lowest)
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def join(m, s, q, r, z, v, t):
     """Puts a request at the end of its lane."""
     s.request_joined[r] = t
@@ -169,7 +169,7 @@ def join(m, s, q, r, z, v, t):
     touch(s, q)
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def choose(m, s, r, z, t):
     """Queue and variant for a request of a service.
 
@@ -207,7 +207,7 @@ def choose(m, s, r, z, t):
     return q, k, v
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def has_room(m, s, q, k):
     """Whether a queue is below its limit."""
     limit = m.kind_limit[k]
@@ -216,7 +216,7 @@ def has_room(m, s, q, k):
     return limit == 0 or s.queue_waiting[q] < limit
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def place(m, s, r, t, how):
     """Dispatches a request at t: it joins a queue, or settles where there is no place for it.
 

@@ -1,16 +1,16 @@
 """Settling: the fate of each request, counted once, in whole numbers."""
 # ruff: noqa: F821  (flags and names of earlier parts are given by `envs.kernel.specialise`)
 
-from numba import njit
 
 from envs import state as st
+from envs.kernel.compiled import inlined
 from envs.rules import in_time
 
 RECORD: bool
 CHAINS: bool
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def free_request(s, r):
     """Gives a request's place back."""
     s.request_next[r] = s.whole[st.FREE_REQUEST]
@@ -18,7 +18,7 @@ def free_request(s, r):
     s.whole[st.IN_SYSTEM] -= 1
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def record(s, r, a, t, fate, variant):
     """Writes down one fate (only where records are kept)."""
     n = s.whole[st.RECORDED]
@@ -30,7 +30,7 @@ def record(s, r, a, t, fate, variant):
     s.whole[st.RECORDED] = n + 1
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def settle_unanswered(s, r, t, fate):
     """A request that gets no answer: rejected, dropped or failed."""
     a = s.request_app[r]
@@ -40,7 +40,7 @@ def settle_unanswered(s, r, t, fate):
     free_request(s, r)
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def settle_answered(m, s, r, t, variant, accuracy_ppb):
     """A final answer at t: good or late, with its accuracy (in billionths) and latency."""
     a = s.request_app[r]

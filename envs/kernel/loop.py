@@ -2,10 +2,10 @@
 # ruff: noqa: F821  (flags and names of earlier parts are given by `envs.kernel.specialise`)
 
 import numpy as np
-from numba import njit
 
 from envs import state as st
 from envs.kernel.clocks import next_clock, set_clock
+from envs.kernel.compiled import entry, inlined
 from envs.rules import refill
 
 EARLY: bool
@@ -15,7 +15,7 @@ QUOTAS: bool
 ONE_QUEUE: bool
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def has_token(m, s, tenant, t):
     """Takes a token of the tenant's admission quota."""
     if m.tenant_quota[tenant] == 0.0:
@@ -27,7 +27,7 @@ def has_token(m, s, tenant, t):
     return taken
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def arrive(m, s, a, t):
     """A request arrives at an application."""
     r = s.whole[st.FREE_REQUEST]
@@ -48,7 +48,7 @@ def arrive(m, s, a, t):
         place(m, s, r, t, ARRIVES)
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def server_event(m, s, line, slot, t):
     """A server's clock has run out: answers leave, and it is idle where its first stage is free."""
     strike(s, slot, line)
@@ -67,7 +67,7 @@ def server_event(m, s, line, slot, t):
         touch(s, s.replica_kind[slot])
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def earliest_arrival(times, counts, heads):
     """The application with the next arrival, lowest on ties, and its time."""
     best = 0
@@ -79,7 +79,7 @@ def earliest_arrival(times, counts, heads):
     return best, best_t
 
 
-@njit(cache=True, _nrt=False)
+@entry
 def run(m, s, times, counts, heads, t_end):
     """Plays all events with t < t_end.
 

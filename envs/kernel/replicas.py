@@ -2,10 +2,10 @@
 # ruff: noqa: F821  (flags and names of earlier parts are given by `envs.kernel.specialise`)
 
 import numpy as np
-from numba import njit
 
 from envs import state as st
 from envs.kernel.clocks import set_clock
+from envs.kernel.compiled import entry, inlined, internal
 from envs.randomness import draw, factor, uniform
 from envs.rules import nanoseconds
 
@@ -14,25 +14,25 @@ LANES: bool
 RESIZE: bool
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def replica_leaf(s, slot):
     """Leaf of a replica's own events: load done, failure, detection."""
     return s.replica_kind.shape[0] + s.queue_waiting.shape[0] + slot
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def deployment_leaf(s):
     """Leaf of the deployment that waits to take effect."""
     return 2 * s.replica_kind.shape[0] + s.queue_waiting.shape[0]
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def set_due(s, slot):
     """Sets the clock of a replica's next own event: the end of a resize, or what comes next in its life."""
     set_clock(s.tree_time, s.tree_node, replica_leaf(s, slot), min(s.replica_turns_at[slot], s.replica_resized_at[slot]))
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def count_ready(m, s, k, change):
     """A kind's ready replicas became more or fewer."""
     s.kind_ready[k] += change
@@ -41,7 +41,7 @@ def count_ready(m, s, k, change):
             s.service_ready[z] += change
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def account_ready(m, s, slot, t):
     """Adds a replica's ready server time up to t."""
     if s.replica_status[slot] == st.READY:
@@ -50,7 +50,7 @@ def account_ready(m, s, slot, t):
         s.replica_ready_from[slot] = t
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def account(m, s, slot, t):
     """Adds a replica's time up to t to what its kind held, and to its ready server time."""
     s.kind_ns[s.replica_kind[slot], st.HELD] += nanoseconds(t - s.replica_held_from[slot])
@@ -58,7 +58,7 @@ def account(m, s, slot, t):
     account_ready(m, s, slot, t)
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def create(m, s, k, t):
     """A new pending replica in the lowest free slot. Where no slot is free, the next reconciling tries again."""
     slot = 0
@@ -85,7 +85,7 @@ def create(m, s, k, t):
     set_due(s, slot)
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def become_ready(m, s, slot, t):
     """A pending replica is ready: its clocks start, its servers are idle."""
     k = s.replica_kind[slot]
@@ -120,7 +120,7 @@ def become_ready(m, s, slot, t):
     touch(s, q)
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def leave_ready(m, s, slot, t):
     """A ready replica gets no more requests."""
     k = s.replica_kind[slot]
@@ -129,7 +129,7 @@ def leave_ready(m, s, slot, t):
         s.queue_idle[k] -= s.replica_idle[slot]
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def gone(m, s, slot, t):
     """A replica gives its resources back; its slot is free."""
     account(m, s, slot, t)
@@ -148,7 +148,7 @@ def gone(m, s, slot, t):
         s.whole[st.HIGH] -= 1
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def silence(s, slot):
     """No more events of a replica's servers and its own queue."""
     width = s.idle.shape[1]
@@ -161,7 +161,7 @@ def silence(s, slot):
         set_clock(s.tree_time, s.tree_node, timer_leaf(s, slot), np.inf)
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def drain(m, s, slot, t):
     """A ready replica takes no new requests; it is gone when it has none left."""
     account_ready(m, s, slot, t)
@@ -170,14 +170,14 @@ def drain(m, s, slot, t):
     s.kind_draining[s.replica_kind[slot]] += 1
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def gone_if_done(m, s, slot, t):
     """A draining replica without requests is gone."""
     if s.replica_status[slot] == st.DRAINING and s.replica_outstanding[slot] == 0:
         gone(m, s, slot, t)
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def newest(s, k, status):
     """The slot of the kind's replica with the highest id in a state."""
     best = -1
@@ -188,7 +188,7 @@ def newest(s, k, status):
     return best
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def least_loaded(s, k):
     """The ready slot of a kind with the fewest outstanding requests, then the highest id."""
     best = -1
@@ -202,7 +202,7 @@ def least_loaded(s, k):
     return best
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def successor_pending(m, s, k):
     """Whether a pending replica shares a service with the kind."""
     for j in range(m.successor.shape[0]):
@@ -211,7 +211,7 @@ def successor_pending(m, s, k):
     return False
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def routes_in_force(s, z):
     """The next routes of a service come into force once every kind with a positive share has a ready replica."""
     if s.route_count[z, st.ROUTES_WAIT] == 0:
@@ -230,7 +230,7 @@ def routes_in_force(s, z):
     s.route_count[z, st.ROUTES_WAIT] = 0
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def copy_routes(s, z, source, target):
     """Copies a service's routes, with no credit."""
     s.route_count[z, target] = s.route_count[z, source]
@@ -241,7 +241,7 @@ def copy_routes(s, z, source, target):
         s.route_f[z, target, e, 1] = 0.0
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def take_queue(m, s, q):
     """Takes all requests out of a queue, in the order in which they joined.
 
@@ -269,7 +269,7 @@ def take_queue(m, s, q):
     return first
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def place_again(m, s, r, t):
     """Dispatches a list of requests again, in order."""
     while r >= 0:
@@ -278,7 +278,7 @@ def place_again(m, s, r, t):
         r = following
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def reconcile(m, s, t):
     """Works towards the wanted counts (`docs/simulator.md`, Reconciling, steps 1 to 5)."""
     n_kinds = m.kind_servers.shape[0]
@@ -308,7 +308,7 @@ def reconcile(m, s, t):
         gone_if_done(m, s, slot, t)
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def resize_in_place(m, s, t):
     """Ready surplus replicas become replicas of a wanted kind that differs only in cores; they serve as such after the delay."""
     n_kinds = m.kind_servers.shape[0]
@@ -322,7 +322,7 @@ def resize_in_place(m, s, t):
                 start_resize(m, s, slot, j, k, t)
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def start_resize(m, s, slot, j, k, t):
     """A replica of kind j counts as one of kind k at once, and has k's servers after the delay."""
     account(m, s, slot, t)
@@ -341,7 +341,7 @@ def start_resize(m, s, slot, j, k, t):
     s.clock[st.CHANGE_LOAD] = max(s.clock[st.CHANGE_LOAD], m.constants[st.RESIZE_S])
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def resized(m, s, slot, t):
     """The end of a resize in place: new servers are idle, cut ones take no more batches."""
     k = s.replica_kind[slot]
@@ -372,7 +372,7 @@ def resized(m, s, slot, t):
     touch(s, q)
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def load_done(m, s, slot, t):
     """The end of a load: ready, or failed."""
     u = uniform(draw(s.replica_key[1], s.replica_id[slot], 0))
@@ -383,7 +383,7 @@ def load_done(m, s, slot, t):
     reconcile(m, s, t)
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def breaks(m, s, slot, t):
     """A replica fails: its servers do nothing from now on; nobody knows yet."""
     if not EARLY and s.replica_status[slot] == st.READY:
@@ -394,7 +394,7 @@ def breaks(m, s, slot, t):
     set_due(s, slot)
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def detected(m, s, slot, t):
     """A failure is noticed: the replica is gone, its requests fail or are placed again."""
     width = s.idle.shape[1]
@@ -427,7 +427,7 @@ def detected(m, s, slot, t):
             first = following
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def replica_event(m, s, slot, t):
     """A replica's own event is due."""
     if s.replica_status[slot] == st.PENDING:
@@ -440,7 +440,7 @@ def replica_event(m, s, slot, t):
         breaks(m, s, slot, t)
 
 
-@njit(cache=True, _nrt=False)
+@entry
 def take_effect(m, s, t):
     """The next deployment is in force."""
     set_clock(s.tree_time, s.tree_node, deployment_leaf(s), np.inf)
@@ -456,7 +456,7 @@ def take_effect(m, s, t):
     reconcile(m, s, t)
 
 
-@njit(cache=True, _nrt=False)
+@entry
 def start_ready(m, s, k, t):
     """A replica that is ready at t without having loaded, as at the start of an episode."""
     load_seen = s.load_seen[k]
@@ -472,7 +472,7 @@ def start_ready(m, s, k, t):
     s.clock[st.CHANGE_LOAD] = 0.0
 
 
-@njit(cache=True, _nrt=False)
+@entry
 def count_waiting(m, s, by_service, by_kind):
     """Waiting requests of each service (Z,) and of each kind (K,), counted now."""
     by_service[:] = 0
@@ -489,7 +489,7 @@ def count_waiting(m, s, by_service, by_kind):
                 r = s.request_next[r]
 
 
-@njit(cache=True, _nrt=False)
+@entry
 def give_up(m, s, t):
     """Everything still in the system fails, at the end of an episode."""
     for q in range(s.queue_waiting.shape[0]):

@@ -2,10 +2,10 @@
 # ruff: noqa: F821  (flags and names of earlier parts are given by `envs.kernel.specialise`)
 
 import numpy as np
-from numba import njit
 
 from envs import state as st
 from envs.kernel.clocks import set_clock
+from envs.kernel.compiled import inlined, internal
 from envs.randomness import draw, factor, uniform
 from envs.rules import batch_ready, billionths, expired, nanoseconds
 
@@ -19,13 +19,13 @@ WAIT: bool
 DROPS: bool
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def timer_leaf(s, q):
     """Leaf of a queue's batch timer."""
     return s.replica_kind.shape[0] + q
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def idle_slot(m, s, q):
     """The slot whose idle server takes the queue's next batch, -1 where there is none."""
     if EARLY:
@@ -40,7 +40,7 @@ def idle_slot(m, s, q):
     return -1
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def pop(s, q, lane):
     """Takes the first request of a lane."""
     r = s.lane_head[lane]
@@ -50,7 +50,7 @@ def pop(s, q, lane):
     return r
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def drop(s, q, r, t):
     """Gives up a request that has just been taken from a queue."""
     if EARLY:
@@ -58,7 +58,7 @@ def drop(s, q, r, t):
     settle_unanswered(s, r, t, st.DROPPED)
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def drop_expired(m, s, q, lane, t):
     """Drops the requests at the front of a lane that are too old."""
     while s.lane_count[lane] > 0:
@@ -68,7 +68,7 @@ def drop_expired(m, s, q, lane, t):
         drop(s, q, pop(s, q, lane), t)
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def group_state(m, s, q, v):
     """Size and oldest request of a group (one variant, all tenants): (size, request or -1)."""
     n_variants = m.accuracy.shape[0]
@@ -85,7 +85,7 @@ def group_state(m, s, q, v):
     return size, oldest
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def choose_group(m, s, q, k, t):
     """The variant whose group starts next, -1 where none is ready, and the time to look again."""
     n_variants = m.accuracy.shape[0]
@@ -126,7 +126,7 @@ def choose_group(m, s, q, k, t):
     return best_v, best_r, again
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def next_of_group(m, s, q, k, v, head, size):
     """The lane from which a batch takes its next request, -1 where the group is used up.
 
@@ -154,7 +154,7 @@ def next_of_group(m, s, q, k, v, head, size):
     return best
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def charge(m, s, q, k, v, n, first):
     """Each request of a batch adds its part of the time to its tenant's virtual time."""
     r = first
@@ -164,7 +164,7 @@ def charge(m, s, q, k, v, n, first):
         r = s.request_next[r]
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def form_batch_from_lanes(m, s, q, k, t):
     """Drops, chooses and fills as `docs/simulator.md` says, for queues with several lanes.
 
@@ -208,7 +208,7 @@ def form_batch_from_lanes(m, s, q, k, t):
     return -1, -1, 0, np.inf
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def form_batch(m, s, q, k, t):
     """The same for a queue with one lane."""
     first = -1
@@ -241,7 +241,7 @@ def form_batch(m, s, q, k, t):
     return first, last, size, again
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def next_due(s, line):
     """When a server's next event is due: its first stage is free, or its oldest batch is answered."""
     due = s.stage_clock[line, 0] if s.server_occupied[line] else np.inf
@@ -250,7 +250,7 @@ def next_due(s, line):
     return due
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def strike(s, slot, line):
     """Takes a server out of its replica's calendar."""
     base = slot * s.idle.shape[1]
@@ -267,7 +267,7 @@ def strike(s, slot, line):
     s.server_booked[line] = 0
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def book(s, slot, line):
     """Puts a server where it belongs in its replica's calendar, a list ordered by time, then server.
 
@@ -301,7 +301,7 @@ def book(s, slot, line):
     s.server_booked[line] = 1
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def set_slot_clock(s, slot):
     """Sets the clock of a replica's servers to the first in its calendar."""
     due = np.inf
@@ -311,7 +311,7 @@ def set_slot_clock(s, slot):
         set_clock(s.tree_time, s.tree_node, slot, due)
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def start_batch(m, s, slot, first, last, n, t):
     """A server of the replica takes a batch at t."""
     k = s.replica_kind[slot]
@@ -351,7 +351,7 @@ def start_batch(m, s, slot, first, last, n, t):
     book(s, slot, line)
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def try_queue(m, s, q, t):
     """Starts as many batches of a queue as there are servers for, and sets its timer where one must wait."""
     timer = np.inf
@@ -371,7 +371,7 @@ def try_queue(m, s, q, t):
         set_clock(s.tree_time, s.tree_node, timer_leaf(s, q), timer)
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def try_touched(m, s, t):
     """Tries the queues that requests have joined, in the order in which they were first touched."""
     i = 0
@@ -383,7 +383,7 @@ def try_touched(m, s, t):
     s.whole[st.TOUCHED_COUNT] = 0
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def answered(m, s, r, t):
     """A stage has answered: the request settles, or is handed over to the next one."""
     v = s.request_variant[r]
@@ -409,7 +409,7 @@ def answered(m, s, r, t):
             place(m, s, r, t, HANDED_OVER)
 
 
-@njit(cache=True, inline="always", _nrt=False)
+@inlined
 def take_out_answers(m, s, line, slot, t):
     """Takes out every batch of a server that is answered by t; its requests settle or move on."""
     r = s.server_first[line]
