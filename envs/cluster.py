@@ -14,7 +14,7 @@ from envs.contract import Cluster, Deployment, Observation, ReplicaKind
 from envs.kernel import Flags, specialise
 from envs.kernel.clocks import set_clock
 from envs.model import compile_model, grown, kernel_flags, leave_table, new_state
-from envs.observation import missing_observation, observe, stale_observation
+from envs.observation import kind_constants, missing_observation, observe, stale_observation
 from envs.randomness import ARRIVAL, draw, key, uniform
 from envs.scenario import Scenario
 from envs.scrape import Sample, Scrape, between, take_sample
@@ -84,6 +84,7 @@ class SimulatedCluster(Cluster):
     def _compile(self) -> None:
         self.model = compile_model(self.scenario, self.kinds)
         self.flags = self._features()
+        self._constants = kind_constants(self.scenario, self.kinds)
         self._kernel = specialise(self.flags)
 
     def _features(self) -> Flags:
@@ -256,7 +257,7 @@ class SimulatedCluster(Cluster):
         for slot in np.flatnonzero(self.state.replica_status == st.PENDING):
             k = int(self.state.replica_kind[slot])
             born[k] = (*born.get(k, ()), float(self.t_s - self.state.replica_born[slot]))
-        return observe(self.scenario, self.kinds, between(new, old, self._slo_s), t_s=self.t_s, sampled_s=float(new.t_s),
+        return observe(self.scenario, self._constants, between(new, old, self._slo_s), t_s=self.t_s, sampled_s=float(new.t_s),
                        window_s=float(new.t_s - old.t_s), deployment=self.deployment, pending_s=born, load_seen_s=self.state.load_seen)
 
     def _arrivals(self, t_end: float) -> np.ndarray:

@@ -13,7 +13,7 @@ from envs.cluster import SCRAPE, SimulatedCluster, sample_time
 from envs.contract import Deployment, Observation
 from envs.kernel import specialise
 from envs.model import grown, leave_table, new_state
-from envs.observation import missing_observation, observe, stale_observation
+from envs.observation import kind_constants, missing_observation, observe, stale_observation
 from envs.randomness import ARRIVAL, draw, key, uniform
 from envs.routes import deployment_of
 from envs.scenario import Scenario
@@ -75,6 +75,7 @@ class Clusters:
     def __init__(self, scenario: Scenario, loads: Mapping[str, Load], count: int) -> None:
         first = SimulatedCluster(scenario, loads)  # checks the loads, compiles the scenario
         self.scenario, self.count, self.kinds = scenario, count, scenario.kinds
+ self._constants = kind_constants(scenario, self.kinds)
         self.model, self.flags, self._kernel = first.model, first.flags, specialise(first.flags)
         self._slo_s = np.array([a.slo_s for a in scenario.applications.values()])
         self._loads = tuple(loads.get(name, NO_LOAD) for name in scenario.applications)
@@ -158,7 +159,7 @@ class Clusters:
             else:
                 self._last[e] = observe(
                     self.scenario,
-                    self.kinds,
+                    self._constants,
                     Scrape(*(x[e] for x in shown)),
                     t_s=self.t_s,
                     sampled_s=float(new.t_s),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,11 +25,12 @@ from envs.scrape import Scrape
 _NAN = math.nan
 
 
-def observe(scenario: Scenario, kinds: Sequence[ReplicaKind], scrape: Scrape, *, t_s: float, sampled_s: float, window_s: float,
+def observe(scenario: Scenario, constants: KindConstants, scrape: Scrape, *, t_s: float, sampled_s: float, window_s: float,
             deployment: Deployment, pending_s: Mapping[int, tuple[float, ...]], load_seen_s: np.ndarray) -> Observation:
     """The observation at t_s that a scrape of one cluster gives.
 
     Args:
+        constants: of the kinds that the scrape has.
         sampled_s: time of the newest sample.
         window_s: time that the rates and ratios are over.
         pending_s: by index of kind, seconds since each pending replica was started.
@@ -40,6 +42,8 @@ def observe(scenario: Scenario, kinds: Sequence[ReplicaKind], scrape: Scrape, *,
         p50, p95, p99 = (float(x) for x in scrape.quantiles_s[a])
         applications[name] = ApplicationObservation(float(scrape.offered_rps[a]), 1 - good, late, rejected, dropped, failed,
                                                     float(scrape.accuracy[a]), p50, p95, p99)
+    columns = (scrape.ready, scrape.pending, scrape.draining, scrape.kind_waiting, scrape.busy_ratio)
+    rows = zip(*(column.tolist() for column in columns))
     return Observation(
         t_s=t_s,
         interval_s=window_s,
@@ -48,37 +52,59 @@ def observe(scenario: Scenario, kinds: Sequence[ReplicaKind], scrape: Scrape, *,
         applications=applications,
         services={name: ServiceObservation(float(scrape.service_rps[z]), float(scrape.service_waiting[z]))
                   for z, name in enumerate(scenario.services)},
-        kinds={kind: KindObservation(float(scrape.ready[k]), float(scrape.pending[k]), float(scrape.draining[k]),
-                                     float(scrape.kind_waiting[k]), float(scrape.busy_ratio[k]), pending_s.get(k, ()))
-               for k, kind in enumerate(kinds)},
-        devices=_devices(scenario, kinds, scrape),
-        load_s={v: _cold_start(scenario, kinds, load_seen_s, v) for v in scenario.variants},
+        kinds={kind: KindObservation(*row, pending_s.get(k, ())) for k, (kind, row) in enumerate(zip(constants.kinds, rows))},
+        devices=_devices(scenario, constants, scrape),
+        load_s=_cold_starts(scenario, constants, load_seen_s),
     )
 
 
-def _devices(scenario: Scenario, kinds: Sequence[ReplicaKind], scrape: Scrape) -> dict[str, DeviceObservation]:
+class KindConstants(NamedTuple):
+    """What never changes of the kinds of a scenario."""
+
+    kinds: tuple[ReplicaKind, ...]
+    on_device: dict[str, np.ndarray]  # (K,) whether a kind is on the device type
+    units: np.ndarray  # (K,) cores or devices of a replica
+    memory_bytes: np.ndarray  # (K,) that a replica holds in all
+    load_s: np.ndarray  # (K,) mean load time
+    alone: dict[str, np.ndarray]  # indices of the kinds that host this variant only
+
+
+def kind_constants(scenario: Scenario, kinds: Sequence[ReplicaKind]) -> KindConstants:
+    """Looks the constants of these kinds up."""
+    units = np.array([kind.shape.units for kind in kinds], float)
+    on_cpu = np.array([kind.shape.device == CPU for kind in kinds])
+    return KindConstants(
+        tuple(kinds),
+        {name: np.array([kind.shape.device == name for kind in kinds]) for name in scenario.devices},
+        units,
+        np.array([scenario.memory_bytes(kind) for kind in kinds]) * np.where(on_cpu, 1, units),
+        np.array([scenario.load_s(kind) for kind in kinds]),
+        {v: np.flatnonzero([kind.variants == (v,) for kind in kinds]) for v in scenario.variants},
+    )
+
+
+def _devices(scenario: Scenario, constants: KindConstants, scrape: Scrape) -> dict[str, DeviceObservation]:
+    replicas = scrape.ready + scrape.pending + scrape.draining
+    used = scrape.ready * np.nan_to_num(scrape.busy_ratio) * constants.units
     rows = {}
     for name, device in scenario.devices.items():
-        held = used = memory = 0.0
-        for k, kind in enumerate(kinds):
-            if kind.shape.device != name:
-                continue
-            replicas = float(scrape.ready[k] + scrape.pending[k] + scrape.draining[k])
-            held += replicas * kind.shape.units
-            if scrape.ready[k] > 0 and not math.isnan(scrape.busy_ratio[k]):
-                used += float(scrape.ready[k] * scrape.busy_ratio[k]) * kind.shape.units
-            memory += replicas * scenario.memory_bytes(kind) * (1 if name == CPU else kind.shape.units)
+        here = constants.on_device[name]
+        held = float(replicas[here] @ constants.units[here])
+        memory = float(replicas[here] @ constants.memory_bytes[here])
         total = device.memory_bytes * (max(1, len(device.nodes)) if name == CPU else device.budget)
-        rows[name] = DeviceObservation(held, used, max(0.0, device.budget - held), memory, max(0.0, total - memory))
+        rows[name] = DeviceObservation(held, float(used[here].sum()), max(0.0, device.budget - held), memory, max(0.0, total - memory))
     return rows
 
 
-def _cold_start(scenario: Scenario, kinds: Sequence[ReplicaKind], load_seen_s: np.ndarray, variant: str) -> float:
-    """The last measured load of a kind that hosts only this variant, relative to its mean, in seconds of the variant."""
-    for k, kind in enumerate(kinds):
-        if kind.variants == (variant,) and load_seen_s[k] != scenario.load_s(kind):
-            return float(load_seen_s[k])
-    return scenario.variants[variant].load_s
+def _cold_starts(scenario: Scenario, constants: KindConstants, load_seen_s: np.ndarray) -> dict[str, float]:
+    """The last measured load of a kind that hosts only this variant; the scenario's own where none was measured."""
+    measured = load_seen_s != constants.load_s
+    found = {}
+    for name, variant in scenario.variants.items():
+        alone = constants.alone[name]
+        seen = alone[measured[alone]]
+        found[name] = float(load_seen_s[seen[0]]) if len(seen) else variant.load_s
+    return found
 
 
 def missing_observation(scenario: Scenario, kinds: Sequence[ReplicaKind], deployment: Deployment, t_s: float) -> Observation:
