@@ -75,7 +75,7 @@ class Clusters:
     def __init__(self, scenario: Scenario, loads: Mapping[str, Load], count: int) -> None:
         first = SimulatedCluster(scenario, loads)  # checks the loads, compiles the scenario
         self.scenario, self.count, self.kinds = scenario, count, scenario.kinds
- self._constants = kind_constants(scenario, self.kinds)
+        self._constants = kind_constants(scenario, self.kinds)
         self.model, self.flags, self._kernel = first.model, first.flags, specialise(first.flags)
         self._slo_s = np.array([a.slo_s for a in scenario.applications.values()])
         self._loads = tuple(loads.get(name, NO_LOAD) for name in scenario.applications)
