@@ -3,9 +3,13 @@
     python evaluate.py --demo
     python evaluate.py --scenario resnet-variants --policies infadapter,hpa,ppo --seeds 3
     python evaluate.py --policies infadapter,ppo --trace twitter_2021 --windows 24 --json out/twitter.json
+    python evaluate.py --calibrate 300 --trace twitter_2021
 
 Windows are spread evenly over the validation part of the load; every policy meets the same requests in each. The table and the
 verdict go to the terminal, every number to --json, one row per episode to --csv, and a page that needs no network to --report.
+
+With --calibrate N nothing is compared: the settings of each policy are tuned in N calls of the simulator on the training part,
+and kept for all later uses (baselines/calibrated/).
 
 Exit codes: 0 all was played, 1 interrupted (what is complete is written), 2 called wrongly.
 """
@@ -28,6 +32,7 @@ from tqdm import tqdm
 from envs.episode import Episode
 from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
+from reports import calibrate_command
 from reports.comparison import Comparison, compare
 from reports.courses import courses
 from reports.html import page
@@ -42,6 +47,7 @@ INTERRUPTED, WRONG = 1, 2
 RESAMPLES, BOOTSTRAP_SEED = 2000, 0
 SHARED_TWITTER = "twitter_2021"
 DEMO_POLICIES = "infadapter,hpa,static,ppo"
+WINDOWS = 12
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,25 +60,30 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--scenario", default="resnet-variants", help="a built-in scenario, or a YAML file (%(default)s)")
     what.add_argument(
         "--policies",
-        default=DEMO_POLICIES,
         metavar="NAME,...",
-        help="names, exported agents' folders, package.module:Class, or .zip files of SB3 (%(default)s)",
+        help=f"names, exported agents' folders, package.module:Class, or .zip files of SB3 ({DEMO_POLICIES})",
     )
     what.add_argument("--reference", metavar="NAME", help="hold the others against this one (the first)")
     on = top.add_argument_group("on what")
     on.add_argument("--trace", metavar="NAME_OR_PATH", help="in place of the scenario's trace, at the scenario's mean load")
-    on.add_argument("--split", choices=("train", "val"), default="val", help="part of the load (%(default)s)")
-    on.add_argument(
-        "--windows", type=_positive, default=12, metavar="N", help="stretches of load, spread evenly (%(default)s)"
-    )
+    on.add_argument("--split", choices=("train", "val"), help="part of the load (val)")
+    on.add_argument("--windows", type=_positive, metavar="N", help=f"stretches of load, spread evenly ({WINDOWS})")
     length = on.add_mutually_exclusive_group()
     length.add_argument("--hours", type=float, metavar="H", help="length of a window (the scenario's episode)")
     length.add_argument("--intervals", type=_positive, metavar="N", help="length of a window in intervals")
-    on.add_argument("--seeds", type=_positive, default=1, metavar="N", help="seeds per window, from 0 (%(default)s)")
+    on.add_argument("--seeds", type=_positive, metavar="N", help="seeds per window, from 0 (1)")
+    tune = top.add_argument_group("calibration, in place of a comparison")
+    tune.add_argument(
+        "--calibrate",
+        type=_positive,
+        metavar="N",
+        help=f"tune each policy's settings in N calls of the simulator, on training load ({calibrate_command.POLICIES})",
+    )
+    tune.add_argument("--save", type=Path, metavar="FILE", help="the settings (baselines/calibrated/<scenario>.yaml)")
     out = top.add_argument_group("what is written")
     out.add_argument("--report", type=Path, default=Path("out/evaluation.html"), metavar="FILE", help="the page (%(default)s)")
     out.add_argument("--no-report", action="store_true", help="no page")
-    out.add_argument("--csv", type=Path, metavar="FILE", help="one row per episode")
+    out.add_argument("--csv", type=Path, metavar="FILE", help="one row per episode, or per settings tried")
     out.add_argument("--json", type=Path, metavar="FILE", help="every number, with intervals, machine, versions and command")
     top.add_argument(
         "--jobs",
@@ -94,8 +105,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(words)
     if arguments.demo:
         arguments = parser().parse_args([*_demo(), *words])  # what is said beside --demo wins
+    if arguments.calibrate is not None:
+        return _calibrate(arguments, ["evaluate.py", *words])
     try:
-        scenario, loads, player = _prepare(arguments)
+        scenario, loads, player = _prepare(_with_defaults(arguments))
     except (ValueError, LookupError, OSError, ImportError) as error:
         print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
         return WRONG
@@ -130,14 +143,43 @@ def _demo() -> list[str]:
     return ["--scenario", "resnet-variants", "--policies", DEMO_POLICIES, "--windows", "12", "--hours", "1", *real]
 
 
+def _calibrate(arguments: argparse.Namespace, argv: list[str]) -> int:
+    try:
+        calibrate_command.run(arguments, argv, make_policy, lambda scenario: _intervals(arguments, scenario))
+    except (ValueError, LookupError, OSError, ImportError) as error:
+        print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing is written", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _with_defaults(arguments: argparse.Namespace) -> argparse.Namespace:
+    """Fills what a comparison was not told; a calibration would refuse some of it."""
+    if arguments.save:
+        raise ValueError("--save FILE: nothing is calibrated; add --calibrate N")
+    for name, default in (("policies", DEMO_POLICIES), ("split", "val"), ("windows", WINDOWS), ("seeds", 1)):
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, default)
+    return arguments
+
+
+def _intervals(arguments: argparse.Namespace, scenario: Scenario) -> int:
+    """Length of a window, as asked or the scenario's episode."""
+    if arguments.intervals:
+        return int(arguments.intervals)
+    if arguments.hours is None:
+        return scenario.episode_intervals
+    if round(arguments.hours * 3600 / scenario.interval_s) < 1:
+        raise ValueError(f"--hours {arguments.hours:g} is less than one interval of {scenario.interval_s:g} s")
+    return round(arguments.hours * 3600 / scenario.interval_s)
+
+
 def _prepare(arguments: argparse.Namespace) -> tuple[Scenario, Loads, Player]:
     """Everything that can be wrong with what was asked is found here, before anything is played."""
     scenario = load_scenario(arguments.scenario)
-    intervals = arguments.intervals or (
-        round(arguments.hours * 3600 / scenario.interval_s) if arguments.hours is not None else scenario.episode_intervals
-    )
-    if intervals < 1:
-        raise ValueError(f"--hours {arguments.hours:g} is less than one interval of {scenario.interval_s:g} s")
+    intervals = _intervals(arguments, scenario)
     window_s = intervals * scenario.interval_s
     loads = open_loads(scenario, arguments.trace, arguments.split, window_s * arguments.windows)
     names = tuple(dict.fromkeys(name.strip() for name in arguments.policies.split(",") if name.strip()))
