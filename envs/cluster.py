@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -57,8 +57,17 @@ class SimulatedCluster(Cluster):
         last_truth: what the last interval really showed, un-smoothed and without delay (`envs.scrape.Scrape`).
     """
 
-    def __init__(self, scenario: Scenario, loads: Mapping[str, Load], *, seed: int = 0, offset_s: float = 0.0,
-                 scale: float = 1.0, record: bool = False, kinds: Sequence[ReplicaKind] = ()) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        loads: Mapping[str, Load],
+        *,
+        seed: int = 0,
+        offset_s: float = 0.0,
+        scale: float = 1.0,
+        record: bool = False,
+        kinds: Sequence[ReplicaKind] = (),
+    ) -> None:
         unknown = set(loads) - set(scenario.applications)
         if unknown:
             raise ValueError(f"load for unknown application(s) {sorted(unknown)}; known: {list(scenario.applications)}")
@@ -132,7 +141,7 @@ class SimulatedCluster(Cluster):
         self.state.clock[st.CHANGE_LOAD] = 0.0
         counts = self._arrivals(t_end)
         heads = np.zeros_like(counts)
-        newer = t_sample > self._samples[-1].t_s
+        newer = bool(t_sample > self._samples[-1].t_s)
         if newer and t_sample < t_end:
             self._kernel.run(self.model, self.state, self._times, counts, heads, t_sample)
             self._samples.append(self._sample(t_sample))
@@ -178,16 +187,18 @@ class SimulatedCluster(Cluster):
         return between(self._truth, before, self._slo_s)
 
     def records(self) -> pd.DataFrame:
-        """The fate of every settled request: application, number, fate, t_s, variant ("" where unanswered), sorted by the first two."""
+        """Fates of settled requests: application, number, fate, t_s, variant ("" where unanswered), sorted by those two."""
         whole = np.concatenate([r[0] for r in self._records] or [np.zeros((0, 4), np.int64)])
         variants = np.array([*self.scenario.variants, ""])
-        frame = pd.DataFrame({
-            "application": np.array(list(self.scenario.applications))[whole[:, 0]],
-            "number": whole[:, 1],
-            "fate": np.array(st.FATES)[whole[:, 2]],
-            "t_s": np.concatenate([r[1] for r in self._records] or [np.zeros(0)]),
-            "variant": variants[whole[:, 3]],
-        })
+        frame = pd.DataFrame(
+            {
+                "application": np.array(list(self.scenario.applications))[whole[:, 0]],
+                "number": whole[:, 1],
+                "fate": np.array(st.FATES)[whole[:, 2]],
+                "t_s": np.concatenate([r[1] for r in self._records] or [np.zeros(0)]),
+                "variant": variants[whole[:, 3]],
+            }
+        )
         return frame.sort_values(["application", "number"], kind="stable", ignore_index=True)
 
     def totals(self) -> Sample:
@@ -196,8 +207,18 @@ class SimulatedCluster(Cluster):
 
     def snapshot(self) -> Snapshot:
         """A copy of all that the cluster is."""
-        return Snapshot(self.t_s, self._intervals, self.deployment, self.kinds, _copy(self.state),
-                        tuple(_copy(s) for s in self._streams), tuple(self._samples), self._last, self._truth, tuple(self._records))
+        return Snapshot(
+            self.t_s,
+            self._intervals,
+            self.deployment,
+            self.kinds,
+            _copy(self.state),
+            tuple(_copy(s) for s in self._streams),
+            tuple(self._samples),
+            self._last,
+            self._truth,
+            tuple(self._records),
+        )
 
     def restore(self, snapshot: Snapshot) -> None:
         """Goes back to a snapshot of this cluster (or of one with the same scenario and loads)."""
@@ -212,17 +233,21 @@ class SimulatedCluster(Cluster):
         self._last, self._truth, self._records = snapshot.last, snapshot.truth, list(snapshot.records)
 
     @classmethod
-    def from_observation(cls, observation: Observation, scenario: Scenario, loads: Mapping[str, Load], *, seed: int = 0,
-                         scale: float = 1.0) -> SimulatedCluster:
+    def from_observation(
+        cls, observation: Observation, scenario: Scenario, loads: Mapping[str, Load], *, seed: int = 0, scale: float = 1.0
+    ) -> SimulatedCluster:
         """A cluster as an observation shows it, for look-ahead: its time 0 is the observation's.
 
-        Ready replicas are ready and idle, pending ones have what is left of their mean load time, waiting requests arrive anew at once.
+        Ready replicas are ready and idle, pending ones have what is left of their mean load time, waiting requests arrive
+        anew at once.
         What cannot be seen (work in flight, draining replicas) is left out.
         """
         wanted = observation.deployment
         cluster = cls(scenario.with_(initial=()), loads, seed=seed, scale=scale, kinds=tuple(wanted.replicas))
         rows = [(cluster.kinds.index(kind), kind, row) for kind, row in observation.kinds.items() if kind in cluster.kinds]
-        cluster._reserve(slots=int(sum(np.nan_to_num(row.ready + row.pending) for _, _, row in rows) + sum(wanted.replicas.values())))
+        cluster._reserve(
+            slots=int(sum(np.nan_to_num(row.ready + row.pending) for _, _, row in rows) + sum(wanted.replicas.values()))
+        )
         kernel, model, state = cluster._kernel, cluster.model, cluster.state
         cluster._write_next(wanted)
         for k, _, row in rows:
@@ -250,15 +275,26 @@ class SimulatedCluster(Cluster):
         word = key(self.seed, SCRAPE, 0)
         if scrape.missing_ratio and uniform(np.uint64(draw(np.uint64(word), self._intervals, 0))) < scrape.missing_ratio:
             return missing_observation(self.scenario, self.kinds, self.deployment, self.t_s)
-        if not newer or (scrape.stale_ratio and uniform(np.uint64(draw(np.uint64(word), self._intervals, 1))) < scrape.stale_ratio):
+        if not newer or (
+            scrape.stale_ratio and uniform(np.uint64(draw(np.uint64(word), self._intervals, 1))) < scrape.stale_ratio
+        ):
             return stale_observation(self._last, self.deployment, self.t_s)
         new, old = self._samples[-1], self._samples[0]
         born: dict[int, tuple[float, ...]] = {}
         for slot in np.flatnonzero(self.state.replica_status == st.PENDING):
             k = int(self.state.replica_kind[slot])
             born[k] = (*born.get(k, ()), float(self.t_s - self.state.replica_born[slot]))
-        return observe(self.scenario, self._constants, between(new, old, self._slo_s), t_s=self.t_s, sampled_s=float(new.t_s),
-                       window_s=float(new.t_s - old.t_s), deployment=self.deployment, pending_s=born, load_seen_s=self.state.load_seen)
+        return observe(
+            self.scenario,
+            self._constants,
+            between(new, old, self._slo_s),
+            t_s=self.t_s,
+            sampled_s=float(new.t_s),
+            window_s=float(new.t_s - old.t_s),
+            deployment=self.deployment,
+            pending_s=born,
+            load_seen_s=self.state.load_seen,
+        )
 
     def _arrivals(self, t_end: float) -> np.ndarray:
         """Fills the table of arrival times up to t_end and returns how many there are of each application."""
@@ -288,21 +324,25 @@ class SimulatedCluster(Cluster):
         kinds, lanes = self.kinds, self.flags.LANES
         self.kinds = kinds + new
         self._compile()
-        if self.flags.LANES != lanes and self.outstanding:
+        if lanes != self.flags.LANES and self.outstanding:
             self.kinds = kinds
             self._compile()
-            raise ValueError(f"{new[0]}: the first kind with batches and several variants; name it in `kinds` when making the cluster")
+            raise ValueError(
+                f"{new[0]}: the first kind with batches and several variants; name it in `kinds` when making the cluster"
+            )
         self.state = grown(self.model, self.flags, self.state, size)
         samples = [self._widened(s) for s in self._samples]
         self._samples.clear()
         self._samples.extend(samples)
         self._truth = self._widened(self._truth)
-        self.state.load_seen[len(kinds):] = self.model.kind_load_s[len(kinds):]
+        self.state.load_seen[len(kinds) :] = self.model.kind_load_s[len(kinds) :]
 
     def _widened(self, sample: Sample) -> Sample:
         more = len(self.kinds) - len(sample.kind_waiting)
-        return sample._replace(kind_ns=np.pad(sample.kind_ns, ((0, more), (0, 0))),
-                               **{name: np.pad(getattr(sample, name), (0, more)) for name in ("ready", "pending", "draining", "kind_waiting")})
+        return sample._replace(
+            kind_ns=np.pad(sample.kind_ns, ((0, more), (0, 0))),
+            **{name: np.pad(getattr(sample, name), (0, more)) for name in ("ready", "pending", "draining", "kind_waiting")},
+        )
 
     def _check_routes(self, deployment: Deployment) -> None:
         for service, routes in deployment.routes.items():
@@ -320,8 +360,11 @@ class SimulatedCluster(Cluster):
         state.kind_next_wanted[:] = [deployment.replicas.get(kind, 0) for kind in self.kinds]
         variants = list(self.scenario.variants)
         for z, service in enumerate(self.scenario.services):
-            entries = sorted((self.kinds.index(kind), variants.index(variant), share)
-                             for (kind, variant), share in deployment.routes.get(service, {}).items() if share > 0)
+            entries = sorted(
+                (self.kinds.index(kind), variants.index(variant), share)
+                for (kind, variant), share in deployment.routes.get(service, {}).items()
+                if share > 0
+            )
             state.route_count[z, st.NEXT_ROUTES] = len(entries)
             for e, (k, v, share) in enumerate(entries):
                 state.route_i[z, st.NEXT_ROUTES, e] = k, v
@@ -346,6 +389,6 @@ def sample_time(interval_s: float, delay_s: float, t_s: float) -> float:
     return t_s if interval_s == 0 else max(0.0, float(np.floor((t_s - delay_s) / interval_s)) * interval_s)
 
 
-def _copy(arrays):  # type: ignore[no-untyped-def]
+def _copy(arrays: Any) -> Any:
     """A copy of a NamedTuple of arrays."""
     return type(arrays)(*(a.copy() for a in arrays))

@@ -272,7 +272,7 @@ class Clusters:
         a, z, k = len(scenario.applications), len(scenario.services), len(self.kinds)
         shapes = ((), (a,), (a,), (a,), (a, 3), (z,), (z,), (k,), (k,), (k,), (k,))
         missing = [np.full((n, *shape), np.nan) for shape in shapes]
-        return View(*missing, np.zeros((n, k)), self.levels, np.tile(self._tables[3], (n, 1)))
+        return View._make([*missing, np.zeros((n, k)), self.levels, np.tile(self._tables[3], (n, 1))])
 
     def _pending_s(self, e: int) -> dict[int, tuple[float, ...]]:
         """Seconds since each pending replica of one cluster was started, by index of kind."""

@@ -29,15 +29,15 @@ class Episode:
         seed: of the randomness; the same seed means the same requests and noise for every policy.
         start_s: where the window begins in the trace.
         intervals: one row per interval, columns ``t_s`` (start), ``offered_rps``, ``settled``, ``violation_ratio``,
-            ``late_ratio``, ``rejected_ratio``, ``dropped_ratio``, ``failed_ratio``, ``accuracy``, ``cost``, ``change``, ``reward``,
-            ``p50_s``, ``p95_s``, ``p99_s``, ``queue``, ``capacity_rps`` (of ready replicas), ``held_units``.
+            ``late_ratio``, ``rejected_ratio``, ``dropped_ratio``, ``failed_ratio``, ``accuracy``, ``cost``, ``change``,
+            ``reward``, ``p50_s``, ``p95_s``, ``p99_s``, ``queue``, ``capacity_rps`` (of ready replicas), ``held_units``.
         replicas: long table ``t_s, kind, variant, state ("ready", "pending", "draining"), count, units, capacity_rps``,
             at the end of each interval, only rows with count > 0.
         decisions: one row per decision, ``t_s, deployment, reason, decision_s`` (wall time), ``notes`` (what the envelope
             changed, "" for nothing) and one column ``detail_<name>`` per number that the policy gave.
         totals: ``settled, good, late, rejected, dropped, failed`` (whole numbers), ``violation_ratio``, ``accuracy``,
-            ``cost``, ``change``, ``reward`` (mean per interval), ``p50_s, p95_s, p99_s`` (over all answers), ``decision_p50_s``,
-            ``decision_p99_s``.
+            ``cost``, ``change``, ``reward`` (mean per interval), ``p50_s, p95_s, p99_s`` (over all answers),
+            ``decision_p50_s``, ``decision_p99_s``.
     """
 
     policy: str
@@ -52,8 +52,18 @@ class Episode:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-def run_episode(scenario: Scenario, policy: Policy, loads: Mapping[str, Load], *, seed: int, start_s: float = 0.0,
-                intervals: int | None = None, policy_name: str = "", trace_name: str = "", limits: Limits = Limits()) -> Episode:
+def run_episode(
+    scenario: Scenario,
+    policy: Policy,
+    loads: Mapping[str, Load],
+    *,
+    seed: int,
+    start_s: float = 0.0,
+    intervals: int | None = None,
+    policy_name: str = "",
+    trace_name: str = "",
+    limits: Limits | None = None,
+) -> Episode:
     """Plays one policy, inside the envelope, on one window of the loads.
 
     Args:
@@ -63,7 +73,9 @@ def run_episode(scenario: Scenario, policy: Policy, loads: Mapping[str, Load], *
         seed: the same seed means the same requests and noise for every policy.
         start_s: where the window begins in the trace, seconds.
         intervals: length of the window, the scenario's episode where None.
-        limits: the operator's limits, for the envelope.
+        policy_name: for the report.
+        trace_name: for the report.
+        limits: the operator's limits, for the envelope; None: the budget only.
     """
     n = scenario.episode_intervals if intervals is None else intervals
     cluster = SimulatedCluster(scenario, loads, seed=seed, offset_s=start_s)
@@ -71,15 +83,24 @@ def run_episode(scenario: Scenario, policy: Policy, loads: Mapping[str, Load], *
     prices = pricing(scenario, cluster.kinds)
     observation = cluster.first_observation
     history: History = ()
-    rows, states, decisions = [], [], []
+    rows: list[dict[str, float]] = []
+    states: list[tuple[float, str, str, str, int, int, float]] = []
+    decisions: list[dict[str, Any]] = []
     for _ in range(n):
         began = time.perf_counter()
         wanted = policy.decide(observation)
         decision_s = time.perf_counter() - began
-        decision, notes, history = guard(wanted, observation, scenario, limits, history)
-        decisions.append({"t_s": cluster.t_s, "deployment": str(decision.deployment), "reason": decision.reason,
-                          "decision_s": decision_s, "notes": "; ".join(notes),
-                          **{f"detail_{name}": value for name, value in decision.details.items()}})
+        decision, notes, history = guard(wanted, observation, scenario, limits or Limits(), history)
+        decisions.append(
+            {
+                "t_s": cluster.t_s,
+                "deployment": str(decision.deployment),
+                "reason": decision.reason,
+                "decision_s": decision_s,
+                "notes": "; ".join(notes),
+                **{f"detail_{name}": value for name, value in decision.details.items()},
+            }
+        )
         known = len(cluster.kinds)
         cluster.apply(decision.deployment)
         if len(cluster.kinds) != known:
@@ -90,9 +111,17 @@ def run_episode(scenario: Scenario, policy: Policy, loads: Mapping[str, Load], *
         states.extend(_replicas(cluster))
     cluster.finish()
     frame = pd.DataFrame(rows)
-    return Episode(policy_name or type(policy).__name__, scenario.name, trace_name, seed, start_s, frame,
-                   pd.DataFrame(states, columns=["t_s", "kind", "variant", "state", "count", "units", "capacity_rps"]),
-                   pd.DataFrame(decisions), _totals(cluster, frame, [d["decision_s"] for d in decisions]))
+    return Episode(
+        policy_name or type(policy).__name__,
+        scenario.name,
+        trace_name,
+        seed,
+        start_s,
+        frame,
+        pd.DataFrame(states, columns=["t_s", "kind", "variant", "state", "count", "units", "capacity_rps"]),
+        pd.DataFrame(decisions),
+        _totals(cluster, frame, [d["decision_s"] for d in decisions]),
+    )
 
 
 def _interval(cluster: SimulatedCluster, prices: Pricing, t_s: float) -> dict[str, float]:
@@ -103,10 +132,17 @@ def _interval(cluster: SimulatedCluster, prices: Pricing, t_s: float) -> dict[st
     fates = (truth.settled[:, None] * np.nan_to_num(truth.fate_ratio)).sum(0) / settled if settled else np.full(5, np.nan)
     worst = int(np.argmax(np.nan_to_num(truth.quantiles_s[:, 2])))
     return {
-        "t_s": t_s, "offered_rps": float(truth.offered_rps.sum()), "settled": int(settled),
-        "violation_ratio": float(1 - fates[0]), "late_ratio": float(fates[1]), "rejected_ratio": float(fates[2]),
-        "dropped_ratio": float(fates[3]), "failed_ratio": float(fates[4]),
-        "accuracy": float(found.accuracy) if settled else np.nan, "cost": float(found.cost), "change": float(found.change),
+        "t_s": t_s,
+        "offered_rps": float(truth.offered_rps.sum()),
+        "settled": int(settled),
+        "violation_ratio": float(1 - fates[0]),
+        "late_ratio": float(fates[1]),
+        "rejected_ratio": float(fates[2]),
+        "dropped_ratio": float(fates[3]),
+        "failed_ratio": float(fates[4]),
+        "accuracy": float(found.accuracy) if settled else np.nan,
+        "cost": float(found.cost),
+        "change": float(found.change),
         "reward": float(reward(scenario.weights, found)),
         **dict(zip(("p50_s", "p95_s", "p99_s"), (float(q) for q in truth.quantiles_s[worst]))),
         "queue": float(truth.service_waiting.sum()),
@@ -118,10 +154,20 @@ def _interval(cluster: SimulatedCluster, prices: Pricing, t_s: float) -> dict[st
 def _replicas(cluster: SimulatedCluster) -> list[tuple[float, str, str, str, int, int, float]]:
     """Rows of `Episode.replicas` at the end of an interval."""
     truth = cluster.last_truth
-    return [(cluster.t_s, str(kind), "+".join(kind.variants), state, int(count[k]), int(count[k]) * kind.shape.units,
-             float(count[k]) * _capacity_rps(cluster.scenario, kind))
-            for state, count in (("ready", truth.ready), ("pending", truth.pending), ("draining", truth.draining))
-            for k, kind in enumerate(cluster.kinds) if count[k] > 0]
+    return [
+        (
+            cluster.t_s,
+            str(kind),
+            "+".join(kind.variants),
+            state,
+            int(count[k]),
+            int(count[k]) * kind.shape.units,
+            float(count[k]) * _capacity_rps(cluster.scenario, kind),
+        )
+        for state, count in (("ready", truth.ready), ("pending", truth.pending), ("draining", truth.draining))
+        for k, kind in enumerate(cluster.kinds)
+        if count[k] > 0
+    ]
 
 
 def _capacity_rps(scenario: Scenario, kind: ReplicaKind) -> float:
@@ -138,10 +184,14 @@ def _totals(cluster: SimulatedCluster, intervals: pd.DataFrame, decision_s: list
     latency = quantiles(sample.histogram, (0.5, 0.95, 0.99)) * (slo / st.BINS_PER_SLO)[:, None]
     worst = latency[int(np.argmax(np.nan_to_num(latency[:, 2])))]
     return {
-        "settled": settled, **fates,
+        "settled": settled,
+        **fates,
         "violation_ratio": 1 - fates["good"] / settled if settled else np.nan,
         "accuracy": float(count[st.ACCURACY_PPB]) * 1e-9 / settled if settled else np.nan,
-        "cost": float(intervals["cost"].mean()), "change": float(intervals["change"].mean()), "reward": float(intervals["reward"].mean()),
+        "cost": float(intervals["cost"].mean()),
+        "change": float(intervals["change"].mean()),
+        "reward": float(intervals["reward"].mean()),
         **dict(zip(("p50_s", "p95_s", "p99_s"), (float(q) for q in worst))),
-        "decision_p50_s": float(np.median(decision_s)), "decision_p99_s": float(np.quantile(decision_s, 0.99)),
+        "decision_p50_s": float(np.median(decision_s)),
+        "decision_p99_s": float(np.quantile(decision_s, 0.99)),
     }

@@ -73,14 +73,25 @@ def compile_model(scenario: Scenario, kinds: Sequence[ReplicaKind]) -> Model:
         service_table=gamma_table(scenario.service_cv),
         load_table=gamma_table(failures.load_cv),
         failure_table=gamma_table(1.0),
-        constants=np.array([
-            scenario.overhead_s, np.inf if drop is None else drop, failures.detection_s,
-            failures.load_failure_ratio, failures.mean_time_s or np.inf, scenario.in_place_resize_s or 0.0,
-        ], np.float64),
-        choices=np.array([
-            RULES.index(scenario.dispatch), scenario.binding == "early" and scenario.admission.deadline,
-            failures.in_flight == "requeued",
-        ], np.int64),
+        constants=np.array(
+            [
+                scenario.overhead_s,
+                np.inf if drop is None else drop,
+                failures.detection_s,
+                failures.load_failure_ratio,
+                failures.mean_time_s or np.inf,
+                scenario.in_place_resize_s or 0.0,
+            ],
+            np.float64,
+        ),
+        choices=np.array(
+            [
+                RULES.index(scenario.dispatch),
+                scenario.binding == "early" and scenario.admission.deadline,
+                failures.in_flight == "requeued",
+            ],
+            np.int64,
+        ),
     )
 
 
@@ -129,8 +140,10 @@ def _leave(application: Application, variant: Variant, threshold: float) -> tupl
     if not (application.cascade and variant.certainty):
         return 0.0, variant.accuracy
     at = [row.threshold for row in variant.certainty]
-    return (float(np.interp(threshold, at, [row.leave_ratio for row in variant.certainty])),
-            float(np.interp(threshold, at, [row.accuracy for row in variant.certainty])))
+    return (
+        float(np.interp(threshold, at, [row.leave_ratio for row in variant.certainty])),
+        float(np.interp(threshold, at, [row.accuracy for row in variant.certainty])),
+    )
 
 
 def new_state(model: Model, flags: Flags, seed: int, size: Size) -> State:
@@ -144,6 +157,7 @@ def new_state(model: Model, flags: Flags, seed: int, size: Size) -> State:
     lanes = queues * n_tenants * n_variants if flags.LANES else queues
     entries = n_kinds * n_variants
     n_leaves = st.leaves(size.slots, queues)
+
     def zeros(*shape: int) -> np.ndarray:
         return np.zeros(shape, np.int64)
 
@@ -152,33 +166,74 @@ def new_state(model: Model, flags: Flags, seed: int, size: Size) -> State:
 
     whole, places = zeros(7), size.requests
     state = State(
-        replica_status=zeros(size.slots), replica_kind=zeros(size.slots), replica_id=zeros(size.slots),
-        replica_outstanding=zeros(size.slots), replica_idle=zeros(size.slots), replica_active=zeros(size.slots),
-        replica_broken=zeros(size.slots), replica_born=seconds(size.slots), replica_held_from=seconds(size.slots),
-        replica_ready_from=seconds(size.slots), replica_turns_at=seconds(size.slots), replica_resized_at=seconds(size.slots),
+        replica_status=zeros(size.slots),
+        replica_kind=zeros(size.slots),
+        replica_id=zeros(size.slots),
+        replica_outstanding=zeros(size.slots),
+        replica_idle=zeros(size.slots),
+        replica_active=zeros(size.slots),
+        replica_broken=zeros(size.slots),
+        replica_born=seconds(size.slots),
+        replica_held_from=seconds(size.slots),
+        replica_ready_from=seconds(size.slots),
+        replica_turns_at=seconds(size.slots),
+        replica_resized_at=seconds(size.slots),
         idle=zeros(size.slots, servers),
-        server_occupied=zeros(lines), server_first=np.full(lines, -1), server_last=zeros(lines),
-        server_due=seconds(lines), server_booked=zeros(lines), server_before=zeros(lines), server_after=zeros(lines),
-        booked_first=np.full(size.slots, -1), booked_last=np.full(size.slots, -1),
-        stage_clock=seconds(lines, n_stages), expected=seconds(lines, n_stages),
-        lane_head=zeros(lanes), lane_tail=zeros(lanes), lane_count=zeros(lanes),
-        queue_waiting=zeros(queues), queue_idle=zeros(queues), queue_touched=zeros(queues),
-        touched=zeros(queues), virtual_time=seconds(queues, n_tenants), taken=zeros(n_tenants),
-        kind_wanted=zeros(n_kinds), kind_next_wanted=zeros(n_kinds),
-        kind_pending=zeros(n_kinds), kind_ready=zeros(n_kinds), kind_draining=zeros(n_kinds),
+        server_occupied=zeros(lines),
+        server_first=np.full(lines, -1),
+        server_last=zeros(lines),
+        server_due=seconds(lines),
+        server_booked=zeros(lines),
+        server_before=zeros(lines),
+        server_after=zeros(lines),
+        booked_first=np.full(size.slots, -1),
+        booked_last=np.full(size.slots, -1),
+        stage_clock=seconds(lines, n_stages),
+        expected=seconds(lines, n_stages),
+        lane_head=zeros(lanes),
+        lane_tail=zeros(lanes),
+        lane_count=zeros(lanes),
+        queue_waiting=zeros(queues),
+        queue_idle=zeros(queues),
+        queue_touched=zeros(queues),
+        touched=zeros(queues),
+        virtual_time=seconds(queues, n_tenants),
+        taken=zeros(n_tenants),
+        kind_wanted=zeros(n_kinds),
+        kind_next_wanted=zeros(n_kinds),
+        kind_pending=zeros(n_kinds),
+        kind_ready=zeros(n_kinds),
+        kind_draining=zeros(n_kinds),
         service_ready=zeros(n_services),
-        route_i=zeros(n_services, 3, entries, 2), route_f=seconds(n_services, 3, entries, 2), route_count=zeros(n_services, 4),
+        route_i=zeros(n_services, 3, entries, 2),
+        route_f=seconds(n_services, 3, entries, 2),
+        route_count=zeros(n_services, 4),
         leave=seconds(2, n_apps, n_chain, n_variants, 2),
-        request_next=np.arange(1, places + 1), request_number=zeros(places), request_app=zeros(places), request_stage=zeros(places),
-        request_variant=zeros(places), request_sequence=zeros(places), request_arrival=seconds(places),
-        request_joined=seconds(places), request_finish=seconds(places), request_accuracy=seconds(places),
-        tree_time=np.full(n_leaves, np.inf), tree_node=zeros(2 * n_leaves),
+        request_next=np.arange(1, places + 1),
+        request_number=zeros(places),
+        request_app=zeros(places),
+        request_stage=zeros(places),
+        request_variant=zeros(places),
+        request_sequence=zeros(places),
+        request_arrival=seconds(places),
+        request_joined=seconds(places),
+        request_finish=seconds(places),
+        request_accuracy=seconds(places),
+        tree_time=np.full(n_leaves, np.inf),
+        tree_node=zeros(2 * n_leaves),
         bucket=np.stack([model.tenant_burst, np.zeros(n_tenants)], axis=1),
-        app_count=zeros(n_apps, 7), histogram=zeros(n_apps, st.HISTOGRAM_BINS), service_offered=zeros(n_services),
-        kind_ns=zeros(n_kinds, 3), load_seen=model.kind_load_s.copy(), arrivals=zeros(n_apps), whole=whole, clock=seconds(2),
+        app_count=zeros(n_apps, 7),
+        histogram=zeros(n_apps, st.HISTOGRAM_BINS),
+        service_offered=zeros(n_services),
+        kind_ns=zeros(n_kinds, 3),
+        load_seen=model.kind_load_s.copy(),
+        arrivals=zeros(n_apps),
+        whole=whole,
+        clock=seconds(2),
         app_key=np.array([[key(seed, c, a) for c in (SERVICE, CERTAINTY)] for a in range(n_apps)], np.uint64),
         replica_key=np.array([key(seed, c, 0) for c in (LOAD, LOAD_FAILURE, FAILURE)], np.uint64),
-        record_i=zeros(size.records, 4), record_f=seconds(size.records),
+        record_i=zeros(size.records, 4),
+        record_f=seconds(size.records),
     )
     build_tree(state.tree_time, state.tree_node)
     return state
@@ -190,6 +245,7 @@ def grown(model: Model, flags: Flags, old: State, size: Size) -> State:
     Blocks are copied to the lower corner of larger ones; new kinds come after the old ones, so no index changes.
     """
     new = new_state(model, flags, 0, size)
+
     def blocks(s: State, name: str) -> np.ndarray:
         """A field with its servers slot by slot, its lanes queue by queue."""
         field = getattr(s, name)
@@ -211,6 +267,7 @@ def grown(model: Model, flags: Flags, old: State, size: Size) -> State:
 
 def _copy_clocks(new: State, old: State) -> None:
     """Lays the old clocks out on the new tree: servers, timers, replicas, deployment."""
+
     def parts(s: State) -> list[np.ndarray]:
         slots, queues = len(s.replica_kind), len(s.queue_waiting)
         return np.split(s.tree_time, np.cumsum([slots, queues, slots, 1]))[:4]

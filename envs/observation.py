@@ -25,11 +25,23 @@ from envs.scrape import Scrape
 _NAN = math.nan
 
 
-def observe(scenario: Scenario, constants: KindConstants, scrape: Scrape, *, t_s: float, sampled_s: float, window_s: float,
-            deployment: Deployment, pending_s: Mapping[int, tuple[float, ...]], load_seen_s: np.ndarray) -> Observation:
+def observe(
+    scenario: Scenario,
+    constants: KindConstants,
+    scrape: Scrape,
+    *,
+    t_s: float,
+    sampled_s: float,
+    window_s: float,
+    deployment: Deployment,
+    pending_s: Mapping[int, tuple[float, ...]],
+    load_seen_s: np.ndarray,
+) -> Observation:
     """The observation at t_s that a scrape of one cluster gives.
 
     Args:
+        scenario, deployment, t_s: the problem, the deployment last applied, and the time.
+        scrape: what was scraped of this cluster.
         constants: of the kinds that the scrape has.
         sampled_s: time of the newest sample.
         window_s: time that the rates and ratios are over.
@@ -40,8 +52,9 @@ def observe(scenario: Scenario, constants: KindConstants, scrape: Scrape, *, t_s
     for a, name in enumerate(scenario.applications):
         good, late, rejected, dropped, failed = (float(x) for x in scrape.fate_ratio[a])
         p50, p95, p99 = (float(x) for x in scrape.quantiles_s[a])
-        applications[name] = ApplicationObservation(float(scrape.offered_rps[a]), 1 - good, late, rejected, dropped, failed,
-                                                    float(scrape.accuracy[a]), p50, p95, p99)
+        applications[name] = ApplicationObservation(
+            float(scrape.offered_rps[a]), 1 - good, late, rejected, dropped, failed, float(scrape.accuracy[a]), p50, p95, p99
+        )
     columns = (scrape.ready, scrape.pending, scrape.draining, scrape.kind_waiting, scrape.busy_ratio)
     rows = zip(*(column.tolist() for column in columns))
     return Observation(
@@ -50,9 +63,11 @@ def observe(scenario: Scenario, constants: KindConstants, scrape: Scrape, *, t_s
         age_s=t_s - sampled_s,
         deployment=deployment,
         applications=applications,
-        services={name: ServiceObservation(float(scrape.service_rps[z]), float(scrape.service_waiting[z]))
-                  for z, name in enumerate(scenario.services)},
-        kinds={kind: KindObservation(*row, pending_s.get(k, ())) for k, (kind, row) in enumerate(zip(constants.kinds, rows))},
+        services={
+            name: ServiceObservation(float(scrape.service_rps[z]), float(scrape.service_waiting[z]))
+            for z, name in enumerate(scenario.services)
+        },
+        kinds={kind: KindObservation(*row, pending_s=pending_s.get(k, ())) for k, (kind, row) in enumerate(zip(constants.kinds, rows))},
         devices=_devices(scenario, constants, scrape),
         load_s=_cold_starts(scenario, constants, load_seen_s),
     )
@@ -92,7 +107,9 @@ def _devices(scenario: Scenario, constants: KindConstants, scrape: Scrape) -> di
         held = float(replicas[here] @ constants.units[here])
         memory = float(replicas[here] @ constants.memory_bytes[here])
         total = device.memory_bytes * (max(1, len(device.nodes)) if name == CPU else device.budget)
-        rows[name] = DeviceObservation(held, float(used[here].sum()), max(0.0, device.budget - held), memory, max(0.0, total - memory))
+        rows[name] = DeviceObservation(
+            held, float(used[here].sum()), max(0.0, device.budget - held), memory, max(0.0, total - memory)
+        )
     return rows
 
 
@@ -111,7 +128,10 @@ def missing_observation(scenario: Scenario, kinds: Sequence[ReplicaKind], deploy
     """An observation with every number missing: before the first sample, or when all series have vanished."""
     nan_application = ApplicationObservation(*(_NAN,) * len(dataclasses.fields(ApplicationObservation)))
     return Observation(
-        t_s=t_s, interval_s=scenario.interval_s, age_s=_NAN, deployment=deployment,
+        t_s=t_s,
+        interval_s=scenario.interval_s,
+        age_s=_NAN,
+        deployment=deployment,
         applications=dict.fromkeys(scenario.applications, nan_application),
         services=dict.fromkeys(scenario.services, ServiceObservation(_NAN, _NAN)),
         kinds=dict.fromkeys(kinds, KindObservation(_NAN, _NAN, _NAN, _NAN, _NAN)),

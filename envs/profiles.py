@@ -70,8 +70,9 @@ class Profile:
         """
         parallel = (shape.inter_op, shape.intra_op)
         cores = shape.cores if shape.device == CPU else 0
-        table = (self._table.get((variant, shape.device, cores, *parallel))
-                 or self._table.get((variant, shape.device, ANY_CORES, *parallel)))
+        table = self._table.get((variant, shape.device, cores, *parallel)) or self._table.get(
+            (variant, shape.device, ANY_CORES, *parallel)
+        )
         if table is None:
             raise ProfileError(f"{self.name}: no row for variant '{variant}' on shape {shape}; add one to the profile")
         if batch in table:
@@ -79,7 +80,8 @@ class Profile:
         sizes = sorted(table)
         if not sizes[0] <= batch <= sizes[-1]:
             raise ProfileError(
-                f"{self.name}: '{variant}' on {shape} is measured for batches {sizes[0]} to {sizes[-1]}, not {batch}")
+                f"{self.name}: '{variant}' on {shape} is measured for batches {sizes[0]} to {sizes[-1]}, not {batch}"
+            )
         return tuple(float(np.interp(batch, sizes, [table[b][s] for b in sizes])) for s in range(shape.inter_op))
 
     def measured_capacity_rps(self, variant: str, shape: Shape, batch: int) -> float | None:

@@ -81,7 +81,7 @@ def replay_queue(arrival_s, latency_s, factors, n_servers, max_wait_s, drop_afte
 
 @njit(cache=True)
 def replay_groups(arrival_s, model, first_host, hosts, latency_s, n_stages, slo_s, overhead_s, clock, out_s):
-    """AlpaServe groups: each request goes to the host with the smallest last-stage clock and is refused where it would be late.
+    """AlpaServe groups: a request goes to the host with the smallest last-stage clock, and is refused if it would be late.
 
     Args:
         arrival_s: (n,) float64, ascending.

@@ -36,7 +36,7 @@ def pricing(scenario: Scenario, kinds: tuple[ReplicaKind, ...]) -> Pricing:
     return Pricing(price, budget, max((scenario.load_s(k) for k in scenario.kinds), default=0.0))
 
 
-def terms(pricing: Pricing, scrape: Scrape, change_load_s: np.ndarray, seconds: float) -> Terms:
+def terms(pricing: Pricing, scrape: Scrape, change_load_s: np.ndarray | float, seconds: float) -> Terms:
     """The terms of an interval. One in which nothing settled has accuracy 0 and no violations, whatever it cost."""
     settled = scrape.settled.sum(-1)
     weight = scrape.settled / np.maximum(settled, 1)[..., None]
@@ -44,7 +44,8 @@ def terms(pricing: Pricing, scrape: Scrape, change_load_s: np.ndarray, seconds: 
     longest = pricing.longest_load_s
     return Terms(
         accuracy=(np.nan_to_num(scrape.accuracy) * weight).sum(-1),
-        cost=(scrape.held_s * pricing.price_units).sum(-1) / (pricing.budget * seconds),  # no product of matrices: its rounding depends on their size
+        cost=(scrape.held_s * pricing.price_units).sum(-1)
+        / (pricing.budget * seconds),  # no product of matrices: its rounding depends on their size
         violation=((1 - good) * weight).sum(-1),
         change=np.minimum(change_load_s / longest, 1.0) if longest > 0 else np.zeros_like(np.asarray(change_load_s, float)),
     )
@@ -52,8 +53,12 @@ def terms(pricing: Pricing, scrape: Scrape, change_load_s: np.ndarray, seconds: 
 
 def reward(weights: Weights, terms: Terms) -> np.ndarray:
     """accuracy - cost - violations - change, each times its weight."""
-    return (weights.accuracy * terms.accuracy - weights.cost * terms.cost
-            - weights.slo * terms.violation - weights.change * terms.change)
+    return (
+        weights.accuracy * terms.accuracy
+        - weights.cost * terms.cost
+        - weights.slo * terms.violation
+        - weights.change * terms.change
+    )
 
 
 FATE_COLUMNS = st.FATES[1:]

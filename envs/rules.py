@@ -43,10 +43,10 @@ def refill(tokens: float, last_s: float, t_s: float, quota_rps: float, burst: fl
 @register_jitable
 def nanoseconds(seconds: float) -> int:
     """Whole nanoseconds, so that the order of a sum cannot matter."""
-    return int(math.floor(seconds * 1e9 + 0.5))
+    return math.floor(seconds * 1e9 + 0.5)
 
 
 @register_jitable
 def billionths(accuracy: float) -> int:
     """Accuracy in whole billionths, for the same reason."""
-    return int(math.floor(accuracy * 1e9 + 0.5))
+    return math.floor(accuracy * 1e9 + 0.5)

@@ -17,7 +17,7 @@ from envs.state import State
 class Sample(NamedTuple):
     """Counters since the start, and gauges, at one time."""
 
-    t_s: np.ndarray  # () time of the sample
+    t_s: np.ndarray | np.float64  # () time of the sample
     app_count: np.ndarray  # (A, 7)
     histogram: np.ndarray  # (A, 512)
     service_offered: np.ndarray  # (Z,)
@@ -49,8 +49,18 @@ class Scrape(NamedTuple):
 
 def take_sample(state: State, service_waiting: np.ndarray, kind_waiting: np.ndarray, t_s: float) -> Sample:
     """Copies the counters and gauges of a state (or of many)."""
-    return Sample(np.float64(t_s), state.app_count.copy(), state.histogram.copy(), state.service_offered.copy(),
-                  service_waiting.copy(), state.kind_ns.copy(), state.kind_ready.copy(), state.kind_pending.copy(), state.kind_draining.copy(), kind_waiting.copy())
+    return Sample(
+        np.float64(t_s),
+        state.app_count.copy(),
+        state.histogram.copy(),
+        state.service_offered.copy(),
+        service_waiting.copy(),
+        state.kind_ns.copy(),
+        state.kind_ready.copy(),
+        state.kind_pending.copy(),
+        state.kind_draining.copy(),
+        kind_waiting.copy(),
+    )
 
 
 def between(new: Sample, old: Sample, slo_s: np.ndarray) -> Scrape:
@@ -78,9 +88,9 @@ def between(new: Sample, old: Sample, slo_s: np.ndarray) -> Scrape:
 
 
 def quantiles(histogram: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
-    """Quantiles of histograms (..., bins) in units of a bin, (..., levels), linear inside a bin; nan where a histogram is empty.
+    """Quantiles of histograms (..., bins), as (..., levels) in units of a bin; nan where a histogram is empty.
 
-    A quantile in the open last bin is that bin's lower edge.
+    Linear inside a bin. A quantile in the open last bin is that bin's lower edge.
     """
     cumulative = np.cumsum(histogram, axis=-1)
     total = cumulative[..., -1:]

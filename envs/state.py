@@ -1,6 +1,6 @@
 """The arrays that the kernel works on: `Model` (a scenario's constants) and `State` (one cluster at one time).
 
-Both are NamedTuples of arrays, so a snapshot of a cluster is a copy of its arrays. 
+Both are NamedTuples of arrays, so a snapshot of a cluster is a copy of its arrays.
 Dimensions: A applications, G stages of the longest chain, V services' variants, Z services, T tenants, K replica kinds,
 B largest batch, S most pipeline stages, R slots, C most servers of a replica, L = R*C servers, Q queues (K with late
 binding, R with early), P places for requests, E route entries.
@@ -107,7 +107,9 @@ class State(NamedTuple):
     kind_ready: np.ndarray  # (K,)
     kind_draining: np.ndarray  # (K,)
     service_ready: np.ndarray  # (Z,) ready replicas that host the service
-    route_i: np.ndarray  # (Z, 3, E, 2) kind and variant of each entry; in force, waiting for ready kinds, of the next deployment
+    route_i: (
+        np.ndarray
+    )  # (Z, 3, E, 2) kind and variant of each entry; in force, waiting for ready kinds, of the next deployment
     route_f: np.ndarray  # (Z, 3, E, 2) share, credit
     route_count: np.ndarray  # (Z, 4) entries in force, waiting, next; whether some wait
     leave: np.ndarray  # (2, A, G, V, 2) leave ratio and accuracy; in force, next

@@ -13,7 +13,7 @@ from envs.scenario import Scenario
 class View(NamedTuple):
     """What policies see of an interval, in arrays with any leading dimensions: the numbers of an `Observation`; nan is missing."""
 
-    age_s: np.ndarray  # ()
+    age_s: np.ndarray | np.float64  # ()
     offered_rps: np.ndarray  # (A,)
     violation_ratio: np.ndarray  # (A,)
     accuracy: np.ndarray  # (A,)

@@ -78,7 +78,7 @@ def new_stream() -> Stream:
 
 
 @njit(cache=True)
-def start(load: Load, stream: Stream, seed: int, offset_s: float, scale: float) -> None:
+def start(load: Load, stream: Stream, seed: int | np.uint64, offset_s: float, scale: float) -> None:
     """Sets a stream so that its time 0 is trace time `offset_s`.
 
     Args:

@@ -1,9 +1,9 @@
 """The event kernel: one source, compiled for the features that a scenario uses.
 
-The parts of the kernel (`fates`, `dispatch`, `serving`, `replicas`, `loop`, `many`) name flags that they do not define. `specialise`
-puts them together into one module with the flags as constants on top, so that numba leaves out what a scenario does
-not need. A part sees the names of the parts before it. The module is a file, named by a digest of its text and of what it imports, because
-numba keeps compiled code beside the file.
+The parts of the kernel (`PARTS`) name flags that they do not define. `specialise` puts them together into one module with
+the flags as constants on top, so that numba leaves out what a scenario does not need. A part sees the names of the parts
+before it. The module is a file, named by a digest of its text and of what it imports, because numba keeps compiled code
+beside the file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from typing import NamedTuple
 from envs.state import State
 
 PARTS = ("fates", "dispatch", "serving", "replicas", "loop", "many")
-_BESIDE = ("clocks.py", "compiled.py", "../rules.py", "../state.py", "../randomness.py", "../../traces/samplers.py", "../../traces/draws.py")
+_BESIDE = (
+    "clocks.py",
+    "compiled.py",
+    "../rules.py",
+    "../state.py",
+    "../randomness.py",
+    "../../traces/samplers.py",
+    "../../traces/draws.py",
+)
 _CLUSTER_OF = """
 from numba import njit
 from envs.state import State

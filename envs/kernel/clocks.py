@@ -1,8 +1,8 @@
 """The clock tree: the next event of a cluster, found by a tournament among all its clocks.
 
-Leaves in order of precedence at equal times: the servers of each slot (its earliest one; see `envs.kernel.serving`), batch timers (queue by queue), replicas' own
-events (slot by slot), the deployment. The winner of a pair is the earlier one, the left one on ties, so the order of
-leaves is the order of events at equal times.
+Leaves in order of precedence at equal times: the servers of each slot (its earliest one; see `envs.kernel.serving`),
+batch timers (queue by queue), replicas' own events (slot by slot), the deployment. The winner of a pair is the earlier
+one, the left one on ties, so the order of leaves is the order of events at equal times.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Settling: the fate of each request, counted once, in whole numbers."""
 # ruff: noqa: F821  (flags and names of earlier parts are given by `envs.kernel.specialise`)
 
-
 from envs import state as st
 from envs.kernel.compiled import inlined
 from envs.rules import in_time

@@ -1,16 +1,16 @@
 """Many clusters in one call: each plays the same interval, under a deployment and with arrivals of its own."""
 # ruff: noqa: F821  (flags and names of earlier parts are given by `envs.kernel.specialise`)
 
-from numba import njit
 
 from envs import state as st
 from envs.kernel.clocks import set_clock
+from envs.kernel.compiled import entry, internal
 from traces.samplers import Stream, fill
 
 DONE, SLOTS_SHORT, TIMES_SHORT, REQUESTS_SHORT = range(4)
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def slots_needed(s, plan, e):
     """Slots that a cluster may occupy once its next deployment is in force."""
     needed = 0
@@ -21,7 +21,7 @@ def slots_needed(s, plan, e):
     return needed
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def write_next(m, s, plan, e):
     """Writes a cluster's next levels and routes, and sets the clock of the deployment."""
     for k in range(s.kind_ready.shape[0]):
@@ -44,7 +44,7 @@ def write_next(m, s, plan, e):
     set_clock(s.tree_time, s.tree_node, deployment_leaf(s), plan.effect_s)
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def draw_arrivals(s, loads, streams, times, counts, e, t_end):
     """Fills a cluster's arrivals up to t_end; where they have no room, its streams are left as they were.
 
@@ -74,7 +74,7 @@ def draw_arrivals(s, loads, streams, times, counts, e, t_end):
     return short
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def copy_sample(m, s, sample, e):
     """Copies a cluster's counters and gauges: `envs.scrape.take_sample` for one of many."""
     count_waiting(m, s, sample.service_waiting[e], sample.kind_waiting[e])
@@ -93,7 +93,7 @@ def copy_sample(m, s, sample, e):
         sample.draining[e, k] = s.kind_draining[k]
 
 
-@njit(cache=True, _nrt=False)
+@internal
 def note_loading(m, s, plan, noted, e):
     """Notes the age of each kind's oldest pending replica, each variant's last measured cold start, and the change."""
     now = s.clock[st.NOW]
@@ -111,7 +111,7 @@ def note_loading(m, s, plan, noted, e):
     noted.change_load_s[e] = s.clock[st.CHANGE_LOAD]
 
 
-@njit(cache=True, _nrt=False)
+@entry
 def advance_many(m, states, plan, loads, streams, times, seen, truth, noted, first, t_sample, t_end):
     """Plays one interval of the clusters from `first` on.
 
@@ -126,8 +126,8 @@ def advance_many(m, states, plan, loads, streams, times, seen, truth, noted, fir
         t_sample, t_end: seconds.
 
     Returns:
-        The cluster that has not enough room, and what is short; (clusters, DONE) at the end. A cluster that is short has not been
-        touched: make room and go on with it.
+        The cluster that has not enough room, and what is short; (clusters, DONE) at the end. A cluster that is short has
+        not been touched: make room and go on with it.
     """
     counts = streams.counts
     heads = streams.heads

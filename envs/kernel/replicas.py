@@ -182,8 +182,11 @@ def newest(s, k, status):
     """The slot of the kind's replica with the highest id in a state."""
     best = -1
     for slot in range(s.whole[st.HIGH]):
-        if s.replica_status[slot] == status and s.replica_kind[slot] == k and (
-                best < 0 or s.replica_id[slot] > s.replica_id[best]):
+        if (
+            s.replica_status[slot] == status
+            and s.replica_kind[slot] == k
+            and (best < 0 or s.replica_id[slot] > s.replica_id[best])
+        ):
             best = slot
     return best
 
@@ -254,8 +257,9 @@ def take_queue(m, s, q):
     while s.queue_waiting[q] > 0:
         oldest = -1
         for lane in range(q * n_lanes, (q + 1) * n_lanes):
-            if s.lane_count[lane] > 0 and (oldest < 0 or s.request_sequence[s.lane_head[lane]]
-                                                 < s.request_sequence[s.lane_head[oldest]]):
+            if s.lane_count[lane] > 0 and (
+                oldest < 0 or s.request_sequence[s.lane_head[lane]] < s.request_sequence[s.lane_head[oldest]]
+            ):
                 oldest = lane
         r = pop(s, q, oldest)
         s.request_next[r] = -1
@@ -310,14 +314,13 @@ def reconcile(m, s, t):
 
 @internal
 def resize_in_place(m, s, t):
-    """Ready surplus replicas become replicas of a wanted kind that differs only in cores; they serve as such after the delay."""
+    """Ready surplus replicas become replicas of a wanted kind that differs only in cores."""
     n_kinds = m.kind_servers.shape[0]
     for j in range(n_kinds):
         for k in range(n_kinds):
             if j == k or m.kind_resize_group[j] != m.kind_resize_group[k]:
                 continue
-            while (s.kind_pending[k] + s.kind_ready[k] < s.kind_wanted[k]
-                   and s.kind_ready[j] > s.kind_wanted[j]):
+            while s.kind_pending[k] + s.kind_ready[k] < s.kind_wanted[k] and s.kind_ready[j] > s.kind_wanted[j]:
                 slot = least_loaded(s, j)
                 start_resize(m, s, slot, j, k, t)
 

@@ -34,8 +34,12 @@ def idle_slot(m, s, q):
         return -1
     if s.queue_idle[q] > 0:
         for slot in range(s.whole[st.HIGH]):
-            if (s.replica_status[slot] == st.READY and s.replica_idle[slot] > 0
-                    and s.replica_kind[slot] == q and s.replica_broken[slot] == 0):
+            if (
+                s.replica_status[slot] == st.READY
+                and s.replica_idle[slot] > 0
+                and s.replica_kind[slot] == q
+                and s.replica_broken[slot] == 0
+            ):
                 return slot
     return -1
 
@@ -117,8 +121,7 @@ def choose_group(m, s, q, k, t):
             better = best_r < 0 or vt < best_time
             if not better and vt == best_time:
                 best_tenant = m.service_tenant[m.chain[s.request_app[best_r], s.request_stage[best_r]]]
-                better = tenant < best_tenant or (
-                    tenant == best_tenant and s.request_sequence[r] < s.request_sequence[best_r])
+                better = tenant < best_tenant or (tenant == best_tenant and s.request_sequence[r] < s.request_sequence[best_r])
             if better:
                 best_v = v
                 best_r = r
