@@ -67,7 +67,10 @@ def observe(
             name: ServiceObservation(float(scrape.service_rps[z]), float(scrape.service_waiting[z]))
             for z, name in enumerate(scenario.services)
         },
-        kinds={kind: KindObservation(*row, pending_s=pending_s.get(k, ())) for k, (kind, row) in enumerate(zip(constants.kinds, rows))},
+        kinds={
+            kind: KindObservation(ready, pending, draining, queue, busy_ratio, pending_s.get(k, ()))
+            for k, (kind, (ready, pending, draining, queue, busy_ratio)) in enumerate(zip(constants.kinds, rows))
+        },
         devices=_devices(scenario, constants, scrape),
         load_s=_cold_starts(scenario, constants, load_seen_s),
     )
