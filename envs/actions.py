@@ -1,4 +1,4 @@
-"""From an agent's action to levels of the candidates: absolute, a step from what is in force, or a correction to a base policy."""
+"""From an agent's action to levels of the candidates: absolute, a step from what is in force, or a correction to a base."""
 
 from __future__ import annotations
 

@@ -10,15 +10,15 @@ application: the least of its services'.
 
 | entries | for each | number | scale |
 |---|---|---|---|
-| `load[a, i]`, `load_known[a, i]` | application, i = 11 .. 0 intervals ago | offered load / full load; whether it was seen | logarithmic; 0 or 1 |
-| `violations[a]`, `accuracy[a]`, `settled[a]` | application | of the settled requests; whether there were any | ratio; 0 or 1 |
+| `load[a, i]`, `load_known[a, i]` | application, i = 11 .. 0 ago | offered / full load; whether seen | logarithmic; 0 or 1 |
+| `violations[a]`, `accuracy[a]`, `settled[a]` | application | of the settled requests; whether any | ratio; 0 or 1 |
 | `p50[a]`, `p95[a]`, `p99[a]`, `answered[a]` | application | latency / SLO; whether there were answers | saturating; 0 or 1 |
 | `queue[s]` | service | requests waiting / full load / SLO | saturating |
 | `level[c]` | candidate | level of the deployment in force / highest level | ratio |
-| `ready[c]`, `pending[c]`, `draining[c]` | candidate | units that its replicas hold / budget of the device type | ratio, of 2 budgets |
+| `ready[c]`, `pending[c]`, `draining[c]` | candidate | units held / budget of the device type | ratio, of 2 budgets |
 | `busy[c]` | candidate | server time computing / server time ready (0 without ready replicas: see `ready`) | ratio |
 | `capacity[c]` | candidate | capacity of the ready replicas / full load of the first service that it hosts | saturating |
-| `loading[c]` | candidate | age of the oldest pending replica / its load time (0 where none is pending: see `pending`) | saturating |
+| `loading[c]` | candidate | age of the oldest pending replica / load time (0: none; see `pending`) | saturating |
 | `cold_start[v]` | variant | measured cold start / interval | saturating |
 | `price[d]` | device type | price / the highest price | ratio |
 | `weight_*` | weight of the reward | the weight | saturating |

@@ -2,8 +2,9 @@
 
 An agent's action says which replicas are wanted, not how requests are shared among them. Each service's load as last
 observed, times `ROUTE_MARGIN`, is given to the wanted kinds that host it, the most accurate first, each up to its
-capacity. Where that is more than all of them carry, or the load is missing, shares are in proportion to capacity. A candidate that several services use counts for
-each in proportion to their loads. The cluster brings the shares into force once all these kinds are ready.
+capacity. Where that is more than all of them carry, or the load is missing, shares are in proportion to capacity. A
+candidate that several services use counts for each in proportion to their loads. The cluster brings the shares into
+force once all these kinds are ready.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def deployment_of(scenario: Scenario, levels: np.ndarray, shares: np.ndarray) ->
 
 
 def shares_of(scenario: Scenario, deployment: Deployment) -> np.ndarray:
-    """The shares (Z, C) that a deployment's routes say; all 0 for a service without routes, or with some that the candidates cannot say."""
+    """The shares (Z, C) that a deployment's routes say; all 0 for a service without or with unsayable ones."""
     levels = scenario.levels(deployment)
     shares = np.zeros((len(scenario.services), len(scenario.candidates)))
     for z, service in enumerate(scenario.services):

@@ -22,14 +22,15 @@ class ServingEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     """
     ## Description
 
-    A cluster answers requests for machine-learning models. Each service can be answered by several *variants* of a model, small
-    and quick or large and accurate, and its replicas take time to load. Once an interval (30 s in `resnet-variants`) the agent
-    decides which replicas there are to be; the load changes as in a recorded or generated trace, and no request waits for a
-    decision. Requests are simulated one by one: queues, batches, cold starts, draining replicas, admission (docs/simulator.md).
+    A cluster answers requests for machine-learning models. Each service can be answered by several *variants* of a model,
+    small and quick or large and accurate, and its replicas take time to load. Once an interval (30 s in `resnet-variants`)
+    the agent decides which replicas there are to be; the load changes as in a recorded or generated trace, and no request
+    waits for a decision. Requests are simulated one by one: queues, batches, cold starts, draining replicas, admission
+    (docs/simulator.md).
 
     ```python
     import gymnasium, envs
-    env = gymnasium.make("tidal/Serving-v0", scenario="resnet-variants")           # or "envs:tidal/Serving-v0" without `import envs`
+    env = gymnasium.make("tidal/Serving-v0", scenario="resnet-variants")  # or "envs:tidal/Serving-v0" without `import envs`
     many = gymnasium.make_vec("tidal/Serving-v0", num_envs=64, scenario="resnet-variants")
     ```
 
@@ -44,27 +45,27 @@ class ServingEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     | `"delta"` | 0, 1, 2 | one level less than the deployment in force, the same, one more |
     | `"residual"` | 0, 1, 2 | the same, from what `base_policy` decides on what it sees |
 
-    Levels that are together beyond the budget, or that do not fit its nodes, are lowered to the nearest feasible ones by the rule
-    of the envelope (`envs.envelope.project`); `info["projected"]` says so. `action_masks()` tells which values make sense by
-    themselves, a flat bool vector of `sum(nvec)`. Each service's load as last observed, x 1.4, is routed to the wanted
-    replicas, the most accurate first, each up to its capacity; beyond that, and where the load is missing, by capacity
+    Levels that are together beyond the budget, or that do not fit its nodes, are lowered to the nearest feasible ones by the
+    rule of the envelope (`envs.envelope.project`); `info["projected"]` says so. `action_masks()` tells which values make
+    sense by themselves, a flat bool vector of `sum(nvec)`. Each service's load as last observed, x 1.4, is routed to the
+    wanted replicas, the most accurate first, each up to its capacity; beyond that, and where the load is missing, by capacity
     (`envs.routes`). A base policy's own routes are kept where its levels are unchanged.
 
     ## Observation Space
 
-    `Box(0, 1, (D,), float32)`: what a scrape of the cluster's metrics shows at the time of decision, with its delay and gaps, not the
-    simulator's truth. What is missing is 0 and has a flag beside it. `observation_names()` names every entry; the scales, all
-    of them constants of the scenario, are in `envs.layout` (layout version 1).
+    `Box(0, 1, (D,), float32)`: what a scrape of the cluster's metrics shows at the time of decision, with its delay and
+    gaps, not the simulator's truth. What is missing is 0 and has a flag beside it. `observation_names()` names every entry;
+    the scales, all of them constants of the scenario, are in `envs.layout` (layout version 1).
 
     | entries | for each | number |
     |---|---|---|
     | `load`, `load_known` | application and interval, 11 .. 0 ago | offered load; whether it was seen |
-    | `violations`, `accuracy`, `settled` | application | share of settled requests not answered within the SLO; accuracy; whether any settled |
+    | `violations`, `accuracy`, `settled` | application | not answered within the SLO; accuracy; whether any settled |
     | `p50`, `p95`, `p99`, `answered` | application | latency over SLO; whether there were answers |
     | `queue` | service | waiting requests, in time to work them off |
     | `level` | candidate | level of the deployment in force |
     | `ready`, `pending`, `draining` | candidate | share of the budget held |
-    | `busy`, `capacity`, `loading` | candidate | server time computing; capacity that is ready; progress of the oldest pending replica |
+    | `busy`, `capacity`, `loading` | candidate | server time computing; capacity ready; progress of the oldest load |
     | `cold_start` | variant | last measured load time |
     | `price` | device type | price |
     | `weight_accuracy`, `_cost`, `_slo`, `_change` | | weights of the reward |
@@ -85,10 +86,10 @@ class ServingEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     ## Starting State
 
-    The scenario's initial deployment is ready, nothing waits, and the first observation is all missing but for what was decided.
-    The episode begins at a place of the load that follows, with all its randomness, from the seed and the number of the episode;
-    `reset` tells `offset_s`, `load_scale` and `cluster_seed` in `info`. `reset(seed=s)` begins the first episode of s, `reset()`
-    the next one.
+    The scenario's initial deployment is ready, nothing waits, and the first observation is all missing but for what was
+    decided. The episode begins at a place of the load that follows, with all its randomness, from the seed and the number of
+    the episode; `reset` tells `offset_s`, `load_scale` and `cluster_seed` in `info`. `reset(seed=s)` begins the first
+    episode of s, `reset()` the next one.
 
     ## Episode End
 
@@ -102,14 +103,15 @@ class ServingEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     | `scenario` | `"resnet-variants"` | a built-in scenario's name, a YAML file's path, or an `envs.scenario.Scenario` |
     | `action_mode` | `"absolute"` | `"absolute"`, `"delta"` or `"residual"` |
     | `base_policy` | `None` | for `"residual"`: an `envs.contract.Policy`, which is copied |
-    | `loads` | `None` | what arrives, by application (`traces.load.Load`); None: the scenario's own workload, its training part |
+    | `loads` | `None` | by application, `traces.load.Load`; None: the training part of the scenario's own |
     | `load_scale` | `(1.0, 1.0)` | range of the factor on the load, drawn log-uniformly for each episode |
-    | `render_mode` | `None` | `"rgb_array"` and `"human"`: a strip chart of load, ready capacity, queue and p99; `"ansi"`: a line |
+    | `render_mode` | `None` | `"rgb_array"`, `"human"`: a strip chart of load, capacity, queue, p99; `"ansi"`: a line |
 
     ## Vectorized environment
 
-    `gymnasium.make_vec` makes `ServingVectorEnv`: all clusters in one kernel call, autoreset in the same step, on one thread. With
-    equal seeds and actions, cluster i is the same to the bit whatever the number of clusters, and cluster 0 is this environment.
+    `gymnasium.make_vec` makes `ServingVectorEnv`: all clusters in one kernel call, autoreset in the same step, on one
+    thread. With equal seeds and actions, cluster i is the same to the bit whatever the number of clusters, and cluster 0 is
+    this environment.
 
     ## Version History
 

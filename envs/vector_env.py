@@ -30,7 +30,7 @@ class ServingVectorEnv(VectorEnv):
     Args:
         num_envs: N.
         max_episode_steps: what `gymnasium.make_vec` passes on; None, or the scenario's ``episode_intervals``.
-        scenario, action_mode, base_policy, loads, load_scale, render_mode: see `ServingEnv`. The base policy is copied for each cluster.
+        scenario, action_mode, base_policy, loads, load_scale, render_mode: see `ServingEnv`.
 
     Raises:
         ValueError: an argument is out of range, or does not fit the others; the text says what to give.
@@ -58,7 +58,7 @@ class ServingVectorEnv(VectorEnv):
         intervals = self.process.scenario.episode_intervals
         if max_episode_steps not in (None, intervals):
             raise ValueError(
-                f"max_episode_steps {max_episode_steps}: the scenario has episodes of {intervals}; change its episode_intervals"
+                f"max_episode_steps {max_episode_steps}: an episode has {intervals}; change the scenario's episode_intervals"
             )
         self.num_envs, self.render_mode = num_envs, render_mode
         self.single_observation_space = Box(0.0, 1.0, (self.process.layout.size,), np.float32)
@@ -76,13 +76,14 @@ class ServingVectorEnv(VectorEnv):
         """Starts the first episodes of a seed; without a seed, the next episodes of the seed in use.
 
         Args:
-            seed: one for all clusters, or a list of one each: cluster i then does what an environment of one cluster does on seed[i].
-            options: not used.
+            seed: one for all clusters, or a list of one each: cluster i is then an environment of one cluster on seed[i].
+            options: ``{"episode": n}`` begins with the n-th episode, from 0, to go on where one stopped.
         """
         if seed is not None or self._seeds is None:
             self._seeds, self._episode = self._keys(seed), 0
         else:
             self._episode += 1
+        self._episode = int((options or {}).get("episode", self._episode))
         return self._begin()
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -101,6 +102,11 @@ class ServingVectorEnv(VectorEnv):
             last = {"final_obs": final, "_final_obs": self._all, "final_info": infos, "_final_info": self._all}
             infos = {**last, **fresh}
         return (process.observation, rewards, np.zeros(self.num_envs, bool), np.full(self.num_envs, done), infos)
+
+    @property
+    def episode(self) -> int:
+        """Number of the episode being played, from 0."""
+        return self._episode
 
     def action_masks(self) -> np.ndarray:
         """Which values of the next actions make sense, bool (N, sum of nvec): candidate by candidate, value by value."""

@@ -1,0 +1,103 @@
+"""What an exported agent's `manifest.json` says, and which scenarios it fits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from envs.contract import CONTRACT_VERSION
+from envs.layout import HISTORY, LAYOUT_VERSION, observation_names
+from envs.scenario import Scenario
+
+FORMAT = 1
+MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+
+
+class AgentError(ValueError):
+    """An exported agent cannot be used; the text says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an exported agent is.
+
+    Attributes:
+        format, contract, layout: versions of this file, of the contract, and of the observation's layout.
+        history: intervals of load in an observation.
+        scenario, scenario_digest: the scenario that it was trained for, and a digest of what its observations and actions
+            mean.
+        observations: length of an observation.
+        action_mode: see `envs.actions`.
+        nvec: values of each entry of an action.
+        base, base_settings: of a residual agent: the policy that it corrects, ``package.module:Class``, and its settings.
+        normaliser: "analytic": observations are scaled by constants of the scenario; no statistics belong to the weights.
+        activation: between layers.
+        weights_sha256: of the file of weights.
+        training: what made it: command, settings, trace, steps, seed, scores; for people.
+        training_sha256: of `training`, so that two agents of one run can be told from two of different runs.
+    """
+
+    scenario: str
+    scenario_digest: str
+    observations: int
+    action_mode: str
+    nvec: list[int]
+    weights_sha256: str
+    training: dict[str, Any]
+    training_sha256: str
+    base: str = ""
+    base_settings: dict[str, Any] = field(default_factory=dict)
+    normaliser: str = "analytic"
+    activation: str = "tanh"
+    history: int = HISTORY
+    format: int = FORMAT
+    contract: int = CONTRACT_VERSION
+    layout: int = LAYOUT_VERSION
+
+    def write(self, folder: Path) -> None:
+        """Writes it into an agent's folder."""
+        (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> Manifest:
+    """Reads an agent's manifest and checks its versions.
+
+    Raises:
+        AgentError: there is none, it is not one, or it is of other versions.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise AgentError(f"{folder}: no {MANIFEST} there; give the folder of an exported agent")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        versions = {name: found.get(name) for name in ("format", "contract", "layout", "history")}
+        manifest = Manifest(**found) if versions == VERSIONS else None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise AgentError(f"{path}: not an agent's manifest ({error})") from error
+    if manifest is None:
+        told = ", ".join(f"{name} {versions[name]} (here {here})" for name, here in VERSIONS.items() if versions[name] != here)
+        raise AgentError(f"{folder}: made for other versions: {told}; train and export it again")
+    return manifest
+
+
+VERSIONS = {"format": FORMAT, "contract": CONTRACT_VERSION, "layout": LAYOUT_VERSION, "history": HISTORY}
+
+
+def scenario_digest(scenario: Scenario) -> str:
+    """A digest of what observations and actions of a scenario mean: their names, the candidates, the interval."""
+    meaning = {
+        "observations": observation_names(scenario),
+        "candidates": [[str(kind) for kind in c.kinds] + [str(c.levels)] for c in scenario.candidates],
+        "services": {name: list(s.variants) for name, s in scenario.services.items()},
+        "interval_s": scenario.interval_s,
+    }
+    return digest(meaning)
+
+
+def digest(value: Mapping[str, Any]) -> str:
+    """sha256 of a value as canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,119 @@
+"""An exported agent as a policy, run by numpy alone: what decides live and in evaluations."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+
+from agents.manifest import WEIGHTS, AgentError, read, scenario_digest
+from envs.actions import Actions
+from envs.contract import Decision, Observation, Policy
+from envs.layout import HISTORY, Layout
+from envs.routes import deployment_of, shares_of
+from envs.scenario import Scenario
+from envs.view import view_of
+
+Layers = list[tuple[np.ndarray, np.ndarray]]
+
+
+class NetworkPolicy(Policy):
+    """A network that decides on levels, without chance: in each entry of the action the value with the largest logit.
+
+    Args:
+        folder: of an exported agent (`agents.export`).
+
+    Raises:
+        AgentError: the folder is not an agent's, is of other versions, or its weights are not those of the manifest; on
+            `reset`, the scenario is another than the agent was trained for.
+    """
+
+    memory_intervals = HISTORY
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.manifest = read(self.folder)
+        self.layers = _layers(self.folder, self.manifest.weights_sha256)
+        self._base = _made(self.manifest.base, self.manifest.base_settings) if self.manifest.base else None
+        if self._base is not None:
+            self.memory_intervals = max(HISTORY, self._base.memory_intervals)
+
+    def reset(self, scenario: Scenario) -> None:
+        """Starts afresh on a scenario."""
+        if scenario_digest(scenario) != self.manifest.scenario_digest:
+            raise AgentError(
+                f"{self.folder}: trained for '{self.manifest.scenario}', whose observations and actions differ from those of "
+                f"'{scenario.name}'; train an agent for it: python train.py --scenario {scenario.name}"
+            )
+        self._scenario, self._layout = scenario, Layout(scenario)
+        self._actions = Actions(scenario, self.manifest.action_mode)  # type: ignore[arg-type]  # checked there
+        self._history = self._layout.no_history()
+        if self._base is not None:
+            self._base.reset(scenario)
+
+    def decide(self, observation: Observation) -> Decision:
+        """The network's levels, and the routes of `envs.routes`."""
+        view = view_of(observation, self._scenario)
+        self._history = self._layout.remember(self._history, view)
+        action = choose(forward(self.layers, self._layout.encode(view, self._history)), self.manifest.nvec)
+        base = self._base.decide(observation).deployment if self._base is not None else None
+        start = np.array(view.levels if base is None else self._scenario.levels(base), np.int64)
+        levels, lowered = self._actions.levels(action[None], start[None])
+        shares = self._actions.shares(levels, view.service_rps[None])[0]
+        if base is not None and (levels[0] == start).all():
+            kept = shares_of(self._scenario, base)
+            shares = np.where((kept > 0).any(-1, keepdims=True), kept, shares)
+        moved = int(np.abs(levels[0] - view.levels).sum())
+        reason = f"{moved} levels of {self.manifest.scenario} changed" if moved else "unchanged"
+        details = {"moved": float(moved), "projected": float(lowered[0])}
+        return Decision(deployment_of(self._scenario, levels[0], shares), reason, details)
+
+
+def forward(layers: Layers, observations: np.ndarray) -> np.ndarray:
+    """Logits (..., sum of nvec) of observations (..., D), float32."""
+    x = observations
+    for weight, bias in layers[:-1]:
+        x = np.tanh(x @ weight.T + bias)
+    weight, bias = layers[-1]
+    return x @ weight.T + bias
+
+
+def choose(logits: np.ndarray, nvec: Sequence[int]) -> np.ndarray:
+    """The most likely action (..., candidates); the first of equal logits."""
+    parts = np.split(logits, np.cumsum(nvec)[:-1], axis=-1)
+    return np.stack([part.argmax(-1) for part in parts], axis=-1)
+
+
+def _layers(folder: Path, sha256: str) -> Layers:
+    """The weights, checked against the manifest's digest."""
+    try:
+        stored = (folder / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise AgentError(f"{folder}: {WEIGHTS} cannot be read ({error.strerror}); export the agent again") from error
+    found = hashlib.sha256(stored).hexdigest()
+    if found != sha256:
+        raise AgentError(
+            f"{folder}: {WEIGHTS} has sha256 {found[:12]}..., its manifest says {sha256[:12]}...; export the agent again"
+        )
+    try:
+        tensors = load_tensors(stored)
+    except SafetensorError as error:
+        raise AgentError(f"{folder}: {WEIGHTS} is not in the form of safetensors ({error})") from error
+    return [(tensors[f"weight.{i}"], tensors[f"bias.{i}"]) for i in range(len(tensors) // 2)]
+
+
+def _made(path: str, settings: dict) -> Policy:
+    """A base policy by ``package.module:Class``; only baselines, for a manifest is data and must not run any code."""
+    module, _, name = path.partition(":")
+    if not module.startswith("baselines."):
+        raise AgentError(f"base policy '{path}': a manifest may name classes of `baselines` only")
+    try:
+        policy: Policy = getattr(importlib.import_module(module), name)(**settings)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise AgentError(f"base policy '{path}': {error}") from error
+    return policy

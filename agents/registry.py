@@ -1,0 +1,123 @@
+"""Policies by name.
+
+    make("infadapter", scenario)                    # a baseline, with its calibrated settings where there are some
+    make("ppo", scenario)                           # the agent pretrained for the scenario
+    make("runs/mine/best", scenario)                # an exported agent's folder
+    make("my_package.my_module:MyPolicy", scenario) # any class of one's own
+    make("model.zip", scenario)                     # a model saved by Stable-Baselines3, offline only
+
+Nothing is imported until it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from baselines import settings_file
+from envs.contract import Policy
+from envs.scenario import Scenario
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+
+BASELINES = {
+    "static": "baselines.static:Static",
+    "hpa": "baselines.hpa:HPA",
+    "infadapter": "baselines.infadapter:InfAdapter",
+    "infadapter-fast": "baselines.two_time_scales:TwoTimeScales",
+}
+AGENTS = ("ppo",)
+
+
+def names() -> tuple[str, ...]:
+    """All names; paths and ``package.module:Class`` are understood besides."""
+    return (*BASELINES, *AGENTS)
+
+
+def make(name: str, scenario: Scenario) -> Policy:
+    """A policy for a scenario. `reset` is left to whoever plays it.
+
+    Args:
+        name: one of `names()`, the folder of an exported agent, ``package.module:Class`` (a `Policy` that needs
+            no arguments), or a ``.zip`` saved by Stable-Baselines3.
+        scenario: the problem that it is to solve.
+
+    Raises:
+        LookupError: no policy of that name, or none pretrained for the scenario.
+        ValueError: an agent's folder or file cannot be used, or a class is not a policy or needs arguments.
+        ImportError: the module or class is not there.
+    """
+    if name in BASELINES:
+        return _baseline(name, scenario)
+    if name in AGENTS:
+        return _pretrained(name, scenario)
+    if name.endswith(".zip"):
+        return _saved(Path(name), scenario)
+    if ":" in name:
+        return _own(name)
+    if Path(name).is_dir():
+        from agents.network_policy import NetworkPolicy
+
+        return NetworkPolicy(name)
+    other = "or give an exported agent's folder, package.module:Class, or a .zip of SB3"
+    raise LookupError(f"no policy '{name}'; there are {', '.join(names())}; {other}")
+
+
+def settings(name: str, scenario: Scenario) -> dict[str, Any] | None:
+    """Calibrated settings of a baseline for a scenario; None: there are none, its defaults are used."""
+    return settings_file.read(settings_file.path_for(scenario.name)).get(name)
+
+
+def _baseline(name: str, scenario: Scenario) -> Policy:
+    found = settings(name, scenario)
+    policy = _class(BASELINES[name])(**(found or {}))
+    policy.calibrated = found is not None
+    return policy
+
+
+def _pretrained(name: str, scenario: Scenario) -> Policy:
+    from agents.network_policy import NetworkPolicy
+
+    folder = PRETRAINED / f"{scenario.name}-{name}"
+    if not folder.is_dir():
+        have = sorted(path.name.removesuffix(f"-{name}") for path in PRETRAINED.glob(f"*-{name}"))
+        raise LookupError(
+            f"no pretrained {name} for '{scenario.name}', only for {', '.join(have) or 'none'}; train one: "
+            f"python train.py --scenario {scenario.name} --agent {name}, then give its folder"
+        )
+    return NetworkPolicy(folder)
+
+
+def _own(path: str) -> Policy:
+    try:
+        policy = _class(path)()
+    except TypeError as error:
+        raise ValueError(f"{path} cannot be made without arguments: {error}") from error
+    if not isinstance(policy, Policy):
+        raise ValueError(f"{path} is not a policy: derive it from envs.contract.Policy")
+    return policy
+
+
+def _class(path: str) -> Callable[..., Any]:
+    """What ``package.module:Class`` names."""
+    module, _, name = path.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except AttributeError as error:
+        raise ImportError(f"module {module} has no '{name}'") from error
+    return found
+
+
+def _saved(path: Path, scenario: Scenario) -> Policy:
+    if not path.is_file():
+        raise LookupError(f"{path}: no such file")
+    warnings.warn(
+        f"{path}: loading a .zip of Stable-Baselines3 runs the code that is pickled in it; load only what you trust",
+        stacklevel=3,
+    )
+    from agents.sb3_policy import SB3Policy
+
+    return SB3Policy(path, scenario)

@@ -1,0 +1,62 @@
+"""Which of the agents of a run is kept: the one with the best mean reward on windows of load that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from agents.network_policy import choose, forward
+from envs.actions import Mode
+from envs.contract import Policy
+from envs.scenario import Scenario
+from envs.vector_env import ServingVectorEnv
+from traces.load import RECORDED, Load, span_s
+
+SEED = 2_000_000_000  # of the windows; no training run uses it by default
+
+
+class Selection:
+    """Plays agents on the same windows and seeds.
+
+    Args:
+        scenario: the problem.
+        loads: by application, of time that is not trained on.
+        windows: how many episodes.
+        action_mode, base_policy: of the agents.
+    """
+
+    def __init__(
+        self, scenario: Scenario, loads: Mapping[str, Load], windows: int, action_mode: Mode, base_policy: Policy | None = None
+    ) -> None:
+        self._envs = ServingVectorEnv(
+            windows, scenario=scenario, loads=loads, action_mode=action_mode, base_policy=base_policy
+        )
+        self._nvec = self._envs.process.actions.space.nvec
+        self._intervals = scenario.episode_intervals
+
+    def score(self, layers: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+        """Means over all windows and intervals: ``reward``, ``accuracy``, ``violation_ratio``, ``cost``."""
+        observations, _ = self._envs.reset(seed=SEED)
+        rows = []
+        for _ in range(self._intervals):
+            observations, rewards, _, _, infos = self._envs.step(choose(forward(list(layers), observations), self._nvec))
+            shown = infos.get("final_info", infos)
+            rows.append([rewards.mean(), *(shown[name].mean() for name in ("accuracy", "violation_ratio", "cost"))])
+        return dict(zip(("reward", "accuracy", "violation_ratio", "cost"), np.mean(rows, axis=0).tolist()))
+
+
+def parted(loads: Mapping[str, Load], selection_ratio: float) -> tuple[dict[str, Load], dict[str, Load]]:
+    """The loads' earlier part, to train on, and their last part, to select on."""
+    training, selection = {}, {}
+    for name, load in loads.items():
+        cut_s = span_s(load) * (1 - selection_ratio)
+        if load.model == RECORDED:
+            times = load.recorded_s
+            training[name] = load._replace(recorded_s=times[times < cut_s])
+            selection[name] = load._replace(recorded_s=times[times >= cut_s] - cut_s)
+        else:
+            bins = round(cut_s / load.bin_s)
+            training[name] = load._replace(rate_rps=load.rate_rps[:bins].copy())
+            selection[name] = load._replace(rate_rps=load.rate_rps[bins:].copy())
+    return training, selection

@@ -1,0 +1,173 @@
+"""A training run: learns, evaluates while it learns, keeps the best agent, saves checkpoints."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from stable_baselines3.common.callbacks import BaseCallback
+from tqdm import tqdm
+
+from agents import checkpoint, registry
+from agents.export import export
+from agents.manifest import AgentError
+from agents.ppo import PPOSettings, layers_of, make_ppo
+from agents.selection import Selection, parted
+from agents.vec_env import ServingVecEnv
+from envs.scenario import Scenario
+from envs.vector_env import ServingVectorEnv
+from traces.load import Load
+
+COLUMNS = ("steps", "reward", "accuracy", "violation_ratio", "cost")
+
+
+class Run:
+    """One run of PPO. The folder gets what the module `train` names.
+
+    Args:
+        scenario: the problem.
+        loads: what arrives in training and selection.
+        config: see `train.DEFAULTS`, settings complete.
+        folder: made; its config.yaml reproduces the run.
+
+    Attributes:
+        best: the evaluation of the best agent so far, by column; empty before the first.
+
+    Raises:
+        LookupError: the base policy of a residual agent is unknown.
+    """
+
+    def __init__(self, scenario: Scenario, loads: Mapping[str, Load], config: Mapping[str, Any], folder: Path) -> None:
+        self.scenario, self.config, self.folder = scenario, dict(config), folder
+        self.settings = PPOSettings(**config["settings"])
+        base = registry.make(self.settings.base, scenario) if self.settings.base else None
+        training, selection = parted(loads, config["selection"])
+        scale = (self.settings.load_scale_low, self.settings.load_scale_high)
+        mode = self.settings.action_mode
+        self.environment = ServingVecEnv(
+            ServingVectorEnv(
+                self.settings.clusters, scenario=scenario, loads=training, action_mode=mode, base_policy=base, load_scale=scale
+            )
+        )
+        self.selection = Selection(scenario, selection, config["windows"], mode, base)
+        self.environment.seed(config["seed"])
+        self.model = make_ppo(self.settings, self.environment, config["seed"], str(folder / "tensorboard"))
+        self.best: dict[str, float] = {}
+        self.next_evaluation = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
+
+    @property
+    def steps(self) -> int:
+        """Decisions learnt from so far."""
+        return int(self.model.num_timesteps)
+
+    def resume(self) -> None:
+        """Goes back to the last checkpoint, and to the best agent until then."""
+        checkpoint.restore(self.folder / "checkpoint.pt", self.model, self.environment)
+        with (self.folder / "evaluations.csv").open(newline="") as file:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        rows = [row for row in rows if row["steps"] <= self.steps]
+        self._write(rows)
+        self.best = max(rows, key=lambda row: row["reward"], default={})
+        self.next_evaluation = int(rows[-1]["steps"]) + self.config["evaluate_every"] if rows else 0
+
+    def learn(self) -> bool:
+        """Learns until all steps are done; False where it was interrupted. Saves in either case."""
+        left = self.config["steps"] - self.steps
+        try:
+            if left > 0:
+                self.model.learn(left, callback=_Watch(self), reset_num_timesteps=False, tb_log_name="ppo")
+                self.evaluate()
+        except KeyboardInterrupt:
+            checkpoint.save(self.folder / "checkpoint.pt", self.model, self.environment)
+            return False
+        checkpoint.save(self.folder / "checkpoint.pt", self.model, self.environment)
+        return True
+
+    def evaluate(self) -> dict[str, float]:
+        """Scores the agent as it is now, and exports it where it is the best so far."""
+        layers = layers_of(self.model)
+        found = {"steps": float(self.steps), **self.selection.score(layers)}
+        self.next_evaluation = self.steps + self.config["evaluate_every"]
+        if not self.best or found["reward"] > self.best["reward"]:
+            self.best = found
+            self.export_layers(layers, self.folder / "best")
+        path = self.folder / "evaluations.csv"
+        self._write([found], path.exists())
+        return found
+
+    def export_to(self, folder: Path) -> None:
+        """Copies the best agent."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted((self.folder / "best").iterdir(), reverse=True):  # the manifest last
+            (folder / path.name).write_bytes(path.read_bytes())
+
+    def export_layers(self, layers: Any, folder: Path) -> None:
+        """Writes an agent with what made it."""
+        base = self.settings.base
+        path = registry.BASELINES.get(base, "")
+        if base and not path:
+            raise AgentError(f"base '{base}': an exported agent can correct one of {', '.join(registry.BASELINES)} only")
+        training = {
+            **{k: v for k, v in self.config.items() if k != "export"},
+            **{f"best_{k}": v for k, v in self.best.items()},
+        }
+        export(
+            layers,
+            folder,
+            self.scenario,
+            self.settings.action_mode,
+            training,
+            path,
+            registry.settings(base, self.scenario) if base else None,
+        )
+
+    def _write(self, rows: list[dict[str, float]], append: bool = False) -> None:
+        with (self.folder / "evaluations.csv").open("a" if append else "w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            if not append:
+                writer.writeheader()
+            writer.writerows(rows)
+
+
+class _Watch(BaseCallback):
+    """Between rollouts: progress, evaluations, checkpoints."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
+
+    def _on_training_start(self) -> None:
+        self._bar = tqdm(
+            total=self.run.config["steps"],
+            initial=self.run.steps,
+            unit="step",
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+            leave=False,
+        )
+
+    def _on_rollout_start(self) -> None:
+        run = self.run
+        self._bar.update(run.steps - self._bar.n)
+        if run.steps >= run.next_evaluation:
+            found = run.evaluate()
+            for name in COLUMNS[1:]:
+                self.logger.record(f"selection/{name}", found[name])
+            told = f"reward {found['reward']:.4f} (best {run.best['reward']:.4f}), violations {found['violation_ratio']:.2%}"
+            self._bar.set_postfix_str(told)
+            if self._bar.disable:
+                print(f"{run.steps}/{run.config['steps']} steps: {told}", file=sys.stderr, flush=True)
+        if run.environment.envs.process.step_count == 0:
+            checkpoint.save(run.folder / "checkpoint.pt", run.model, run.environment)
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        self._bar.close()

@@ -1,0 +1,163 @@
+"""Trains an agent.
+
+    python train.py --scenario resnet-variants --trace twitter_2021 --agent ppo --steps 1000000 --seed 0
+    python train.py --config runs/mine/config.yaml                 # the same run again
+    python train.py --resume runs/mine                             # go on where it stopped
+    tensorboard --logdir runs                                      # curves, while it trains
+
+The load's training part is parted in time: the agent learns on the earlier part, and on the last `--selection` of it the
+best agent of the run is chosen; validation is left for evaluate.py. A run writes runs/NAME: config.yaml, checkpoint.pt,
+evaluations.csv, tensorboard/, and best/, the exported agent, which `evaluate.py --policies runs/NAME/best` takes. Ctrl-C
+saves and ends.
+
+Exit codes: 0 trained, 1 interrupted (saved), 2 called wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from agents.training import Run
+
+INTERRUPTED, WRONG = 1, 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="train.py", description="Trains an agent.", argument_default=argparse.SUPPRESS)
+    what = top.add_argument_group("what is trained, on what")
+    what.add_argument("--scenario", help="a built-in scenario, or a YAML file (resnet-variants)")
+    what.add_argument("--trace", metavar="NAME_OR_PATH", help="in place of the scenario's trace, at the scenario's mean load")
+    what.add_argument("--agent", choices=("ppo",), help="how it learns (ppo)")
+    what.add_argument("--steps", type=_count, metavar="N", help="decisions to learn from, of all clusters together (1000000)")
+    what.add_argument("--seed", type=int, metavar="S", help="of weights, actions and loads (0)")
+    what.add_argument(
+        "--set", action="append", metavar="SETTING=VALUE", help="a setting of the agent, such as gamma=0.9; repeat it"
+    )
+    how = top.add_argument_group("how it is watched and chosen")
+    how.add_argument(
+        "--selection", type=float, metavar="RATIO", help="last part of the training load, to choose the best agent on (0.2)"
+    )
+    how.add_argument("--windows", type=_count, metavar="N", help="episodes of an evaluation while training (16)")
+    how.add_argument("--evaluate-every", type=_count, metavar="STEPS", help="steps between evaluations (50000)")
+    how.add_argument("--days", type=float, help="length of a generated load (5)")
+    runs = top.add_argument_group("the run")
+    runs.add_argument("--name", help="its folder in runs/ (scenario, agent, seed)")
+    runs.add_argument("--config", type=Path, metavar="FILE", help="a run's config.yaml; what is said beside it wins")
+    runs.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run; nothing else is needed")
+    runs.add_argument("--export", type=Path, metavar="FOLDER", help="write the best agent there too")
+    runs.add_argument("--threads", type=_count, metavar="N", help="of torch; more than 1 rarely pays (1)")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains and returns the exit code.
+
+    Raises:
+        SystemExit: code 2 for wrong arguments; code 0 after --help.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    said = vars(parser().parse_args(words))
+    try:
+        config, folder, resume = _config(said)
+        run = _prepare(config, folder, resume)
+    except (ValueError, LookupError, OSError, ImportError, TypeError, yaml.YAMLError) as error:
+        print(f"train.py: {' '.join(str(error).split())}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    began = time.process_time()
+    finished = run.learn()
+    best = run.best
+    told = f"best: reward {best['reward']:.4f} after {best['steps']:.0f} steps" if best else "no evaluation yet"
+    print(f"{folder}: {run.steps} of {config['steps']} steps, {time.process_time() - began:.0f} s of CPU; {told}")
+    if not finished:
+        print(f"interrupted and saved; go on with: python train.py --resume {folder}", file=sys.stderr)
+        return INTERRUPTED
+    if config["export"]:
+        run.export_to(Path(config["export"]))
+        print(f"exported: {config['export']}")
+    return 0
+
+
+DEFAULTS: dict[str, Any] = {
+    "scenario": "resnet-variants", "trace": None, "agent": "ppo", "steps": 1_000_000, "seed": 0, "settings": {},
+    "selection": 0.2, "windows": 16, "evaluate_every": 50_000, "days": 5.0, "threads": 1, "export": None,
+}  # fmt: skip
+
+
+def _config(said: dict[str, Any]) -> tuple[dict[str, Any], Path, bool]:
+    """The run's whole configuration, its folder, and whether it goes on: defaults, then the file, then the command line."""
+    said = dict(said)
+    resume, file, name = said.pop("resume", None), said.pop("config", None), said.pop("name", None)
+    wishes = dict(wish.split("=", 1) if "=" in wish else (wish, "") for wish in said.pop("set", []))
+    if resume is not None:
+        file, name = resume / "config.yaml", None
+    stored = yaml.safe_load(file.read_text(encoding="utf-8")) if file is not None else {}
+    unknown = sorted(set(stored) - set(DEFAULTS))
+    if unknown:
+        raise ValueError(f"{file}: unknown {', '.join(unknown)}; known: {', '.join(DEFAULTS)}")
+    if "export" in said:
+        said["export"] = str(said["export"])
+    config = {**DEFAULTS, **stored, **said}
+    config["settings"] = _settings(
+        config["agent"], {**config["settings"], **{k: yaml.safe_load(v) for k, v in wishes.items()}}
+    )
+    if not 0 < config["selection"] < 1:
+        raise ValueError(f"--selection {config['selection']}: give a part of the load, above 0 and below 1")
+    default = f"{Path(config['scenario']).stem}-{config['agent']}-seed{config['seed']}"
+    return config, resume or Path("runs") / (name or default), resume is not None
+
+
+def _settings(agent: str, wishes: dict[str, Any]) -> dict[str, Any]:
+    """All settings of an agent, with what is wished for."""
+    from agents.ppo import PPOSettings
+
+    known = dataclasses.asdict(PPOSettings())
+    unknown = sorted(set(wishes) - set(known))
+    if unknown:
+        raise ValueError(f"unknown setting {', '.join(unknown)} of {agent}; known: {', '.join(known)}")
+    return dataclasses.asdict(PPOSettings(**{name: type(known[name])(value) for name, value in wishes.items()}))
+
+
+def _prepare(config: dict[str, Any], folder: Path, resume: bool) -> Run:
+    """Everything that can be wrong is found here, before anything is learnt."""
+    import torch
+
+    from agents.training import Run
+    from envs.scenario_file import load as load_scenario
+    from reports.loads import DAY_S, open_loads
+
+    if not resume and (folder / "checkpoint.pt").exists():
+        raise ValueError(f"{folder} holds a run: go on with --resume {folder}, or give another --name")
+    torch.set_num_threads(config["threads"])
+    scenario = load_scenario(config["scenario"])
+    loads = open_loads(scenario, config["trace"], "train", config["days"] * DAY_S)
+    run = Run(scenario, loads.loads, config, folder)
+    if resume:
+        run.resume()
+    print(
+        f"{folder}: {config['agent']} on {scenario.name}, {loads.told}; {config['steps']} steps, seed {config['seed']}",
+        flush=True,
+    )
+    return run
+
+
+def _count(text: str) -> int:
+    number = int(float(text))
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())
