@@ -40,7 +40,9 @@ def observe(
     """The observation at t_s that a scrape of one cluster gives.
 
     Args:
-        scenario, deployment, t_s: the problem, the deployment last applied, and the time.
+        scenario: the problem.
+        t_s: time of the decision.
+        deployment: the one last applied.
         scrape: what was scraped of this cluster.
         constants: of the kinds that the scrape has.
         sampled_s: time of the newest sample.
