@@ -36,7 +36,7 @@ def replay_queue(arrival_s, latency_s, factors, n_servers, max_wait_s, drop_afte
         latency_s: (B + 1,) float64, seconds of a batch of each size (entry 0 unused).
         factors: (n,) float64, service-time factor of the batch headed by each request; or (1,): the same for all.
         n_servers: c, servers that start a batch each.
-        max_wait_s: how long the oldest waits for a batch to fill; at most `drop_after_s`.
+        max_wait_s: how long the oldest waits for a batch to fill.
         drop_after_s: a request of this age is given up when a server would take it (inf: never).
         out_s: (n,) float64, written: latency of each answer, nan where given up.
 
@@ -52,10 +52,6 @@ def replay_queue(arrival_s, latency_s, factors, n_servers, max_wait_s, drop_afte
     while head < n:
         j = earliest(clock)
         t = max(clock[j], arrival_s[head])  # a server is idle and a request is there; of equal times the server's comes first
-        if t - arrival_s[head] > drop_after_s:
-            out_s[head] = np.nan
-            head += 1
-            continue
         size = 1
         limit = min(largest, n - head)
         while size < limit and arrival_s[head + size] < t:
@@ -70,6 +66,10 @@ def replay_queue(arrival_s, latency_s, factors, n_servers, max_wait_s, drop_afte
                 t = due
                 while size < limit and arrival_s[head + size] < t:
                     size += 1
+        if t - arrival_s[head] > drop_after_s:
+            out_s[head] = np.nan
+            head += 1
+            continue
         finish = t + latency_s[size] * factors[min(head, last_factor)]
         for i in range(head, head + size):
             out_s[i] = finish - arrival_s[i]
