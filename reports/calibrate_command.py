@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], make: Maker, interva
     n = intervals(scenario)
     window_s = n * scenario.interval_s
     loads = open_loads(scenario, arguments.trace, "train", window_s * budget)
-    windows = training_windows(loads.span_s, window_s, budget, scenario.interval_s)
+    windows = training_windows(loads.loads.values(), loads.span_s, window_s, budget, scenario.interval_s)
     with _Progress(budget * len(policies)) as progress:
         stage = Stage(arguments.scenario, loads.loads, n)
         found = calibrate_all(policies, scenario, stage, budget, windows, arguments.jobs, progress.tell)
