@@ -1,6 +1,6 @@
 """How fast arrivals are drawn, and traces read: arrivals per second and core of every model.
 
-    python benchmarks/traces.py [--json FILE] [--arrivals N] [--repeats N]
+    python benchmarks/arrivals.py [--json FILE] [--arrivals N] [--repeats N]
 
 CPU time decides, wall time stands beside it; compiling is done before and timed apart. The peer is numpy drawing whole-trace
 gaps of the same law, with a cumulative sum: what a sampler that need not stop at intervals would cost.
@@ -8,24 +8,21 @@ gaps of the same law, with a cumulative sum: what a sampler that need not stop a
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numba
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.rows import Row, alternate, command_line, report, row, speed
 from traces.readers import read_rates
 from traces.samplers import GAMMA, MMPP, POISSON, RECORDED, WEIBULL, Load, fill, make_load, new_stream, start, weibull_shape
 
+PER_S = "arrivals/s"
 TARGET_PER_S = 5e6
 MEAN_RPS = 1000.0
 INTERVAL_S = 0.5
@@ -71,76 +68,55 @@ def _play(load: Load, seed: int, out: np.ndarray, interval_s: float) -> int:
     return total
 
 
-def _best(work: Callable[[], int], repeats: int) -> tuple[float, float, int]:
-    """Returns the least CPU seconds, the wall seconds of the same repeat, and what the work returned."""
-    rows = []
-    for _ in range(repeats):
-        wall, cpu = time.perf_counter(), time.process_time()
-        count = work()
-        rows.append((time.process_time() - cpu, time.perf_counter() - wall, count))
-    return min(rows)
-
-
-def measure(arrivals: int, repeats: int) -> list[dict[str, Any]]:
+def measure(arrivals: int, repeats: int) -> Iterator[Row]:
     """Times every model.
 
     Args:
         arrivals: about how many a repeat draws.
-        repeats: the best one counts.
-
-    Returns:
-        Rows of figure, value, unit, target, peer, how.
+        repeats: measured rounds.
     """
-    rows: list[dict[str, Any]] = []
     out, block = np.zeros(2 * arrivals), np.zeros(4096)
-    begin = time.perf_counter()
+    began = time.perf_counter()
     for load in _loads(10_000).values():
         _play(load, 0, block, 1.0)
-    rows.append(_row("compile, or load from the cache", time.perf_counter() - begin, "s", None, None, "wall, all models"))
+    yield row("Compiling, or loading what was compiled", time.perf_counter() - began, "s", "wall time, all models")
     peers = _peers(arrivals)
     for name, load in _loads(arrivals).items():
-        cpu_s, wall_s, count = _best(lambda load=load: _play(load, 1, out, 1e12), repeats)  # type: ignore[misc]
-        peer = None
+        works: dict[str, Callable[[], int]] = {"whole": lambda load=load: _play(load, 1, out, 1e12)}  # type: ignore[misc]
         if name in peers:
-            peer_s = _best(lambda name=name: peers[name](np.random.default_rng(1)).size, repeats)[0]  # type: ignore[misc]
-            peer = arrivals / peer_s
-        how = f"whole trace, {count} arrivals, best of {repeats}, CPU {cpu_s:.3f} s, wall {wall_s:.3f} s, peer numpy"
-        rows.append(_row(f"arrivals, {name}", count / cpu_s, "arrivals/s", TARGET_PER_S, peer, how))
-        cpu_s, wall_s, count = _best(lambda load=load: _play(load, 1, block, INTERVAL_S), repeats)  # type: ignore[misc]
-        how = f"intervals of {INTERVAL_S} s called from Python, CPU {cpu_s:.3f} s, wall {wall_s:.3f} s"
-        rows.append(_row(f"arrivals in intervals, {name}", count / cpu_s, "arrivals/s", TARGET_PER_S, None, how))
+            works["numpy"] = lambda name=name: peers[name](np.random.default_rng(1)).size  # type: ignore[misc]
+        works["intervals"] = lambda load=load: _play(load, 1, block, INTERVAL_S)  # type: ignore[misc]
+        timings = alternate(works, repeats)
+        yield speed(
+            f"Arrivals, {name}",
+            timings["whole"],
+            PER_S,
+            "whole trace",
+            target=TARGET_PER_S,
+            peer=timings.get("numpy"),
+            peer_name="numpy",
+        )
+        yield speed(
+            f"Arrivals in intervals, {name}",
+            timings["intervals"],
+            PER_S,
+            f"{INTERVAL_S} s a call from Python",
+            target=TARGET_PER_S,
+        )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rates.csv"
-        path.write_text("t_s,requests\n" + "\n".join(f"{i},{i % 97}" for i in range(500_000)) + "\n")
-        cpu_s, wall_s, count = _best(lambda: len(read_rates(path)), min(repeats, 3))
-        rows.append(
-            _row("rows of a rates file read", count / cpu_s, "rows/s", None, None, f"CPU {cpu_s:.3f} s, {wall_s:.3f} s wall")
-        )
-    return rows
-
-
-def _row(figure: str, value: float, unit: str, target: float | None, peer: float | None, how: str) -> dict[str, Any]:
-    return {"figure": figure, "value": value, "unit": unit, "target": target, "peer": peer, "how": how}
+        path.write_text("t_s,requests\n" + "\n".join(f"{i},{i % 97}" for i in range(arrivals // 10)) + "\n")
+        timing = alternate({"": lambda: len(read_rates(path))}, min(repeats, 3))[""]
+        yield speed("Rows of a rates file read", timing, "rows/s", "CSV")
 
 
 def main() -> None:
     """Runs the benchmark from the command line."""
-    parser = argparse.ArgumentParser(description="arrivals per second and core of every arrival model")
-    parser.add_argument("--json", metavar="FILE", help="also write the rows there")
+    parser = command_line("arrivals per second and core of every arrival model")
     parser.add_argument("--arrivals", type=int, default=5_000_000, help="arrivals in a repeat (default 5,000,000)")
-    parser.add_argument("--repeats", type=int, default=5, help="repeats, the best of which counts (default 5)")
+    parser.add_argument("--repeats", type=int, default=5, help="measured rounds (default 5)")
     options = parser.parse_args()
-    rows = measure(options.arrivals, options.repeats)
-    for row in rows:
-        peer = f", peer {row['peer']:.4g}" if row["peer"] else ""
-        print(f"{row['figure']:38s} {row['value']:10.4g} {row['unit']}{peer}  ({row['how']})")
-    if options.json:
-        about = {
-            "machine": f"{platform.machine()}, {platform.processor() or platform.system()}",
-            "versions": {"python": platform.python_version(), "numpy": np.__version__, "numba": numba.__version__},
-            "command": "python benchmarks/traces.py " + " ".join(sys.argv[1:]),
-        }
-        Path(options.json).write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    report(measure(options.arrivals, options.repeats), options.json)
 
 
 if __name__ == "__main__":

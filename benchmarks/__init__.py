@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench` runs all, `python benchmarks/NAME.py --json FILE` one."""
