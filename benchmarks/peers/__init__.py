@@ -1,0 +1,1 @@
+"""Other simulators of the same clusters, run beside ours."""
