@@ -14,10 +14,6 @@ extern "C" int64_t replay_queue(const double* arrival_s, int64_t n, const double
   while (head < n) {
     const auto server = std::min_element(clock.begin(), clock.end());
     double t = std::max(*server, arrival_s[head]);
-    if (t - arrival_s[head] > drop_after_s) {
-      out_s[head++] = refused;
-      continue;
-    }
     const int64_t limit = std::min(largest, n - head);
     int64_t size = 1;
     while (size < limit && arrival_s[head + size] < t) ++size;
@@ -31,6 +27,10 @@ extern "C" int64_t replay_queue(const double* arrival_s, int64_t n, const double
         t = due;
         while (size < limit && arrival_s[head + size] < t) ++size;
       }
+    }
+    if (t - arrival_s[head] > drop_after_s) {
+      out_s[head++] = refused;
+      continue;
     }
     const double finish = t + latency_s[size] * factors[head];
     for (int64_t i = head; i < head + size; ++i) out_s[i] = finish - arrival_s[i];
