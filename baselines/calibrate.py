@@ -73,7 +73,7 @@ def calibrate(
     play: Callable[[Sequence[tuple[Settings, Window]]], Iterable[float]],
     seed: int = 0,
 ) -> Calibration:
-    """Tries the defaults and settings drawn without replacement, on ever more windows for ever fewer of them.
+    """Tries the defaults, some with one setting changed, and others drawn at random, on ever more windows for ever fewer.
 
     All settings of a round play the same windows. A small space leaves more windows for each setting, so that every policy
     uses the same number of calls.
@@ -101,13 +101,21 @@ def calibrate(
         more = rest // left // len(standing)
         _play(standing, selecting[played : played + more], play)
         rest -= more * len(standing)
-        ranked = sorted(standing, key=lambda trial: -trial.mean)  # stable: among equals the first, so the defaults
-        standing = ranked[: max(2, math.ceil(len(ranked) * KEPT_SHARE))]
+        standing = _kept(standing)
     best = next(trial for trial in standing if trial.settings)
     calls = sum(len(trial.rewards) for trial in trials)
     default, found = _Trial({}), _Trial(best.settings)
     _play([default, found], judging[: (budget - calls) // 2], play)
     return _calibration(default, found, calls, _table(space, trials))
+
+
+def _kept(standing: Sequence[_Trial]) -> list[_Trial]:
+    """The trials that play on, at least two. Of those that earned the same on every window only the first: they act alike."""
+    ranked = sorted(standing, key=lambda trial: -trial.mean)  # stable: among equals the first, so the defaults
+    first: dict[tuple[float, ...], _Trial] = {}
+    for trial in ranked:
+        first.setdefault(tuple(trial.rewards), trial)
+    return (list(first.values()) if len(first) > 1 else ranked)[: max(2, math.ceil(len(ranked) * KEPT_SHARE))]
 
 
 def _calibration(default: _Trial, found: _Trial, calls: int, table: pd.DataFrame) -> Calibration:
@@ -134,15 +142,19 @@ def _play(
 
 
 def _draw(space: Mapping[str, Sequence[Any]], count: int, seed: int) -> list[Settings]:
-    """The defaults, then up to count - 1 different settings."""
+    """Up to `count` different settings: the defaults, these with one setting changed (at most half of the rest), and any."""
+    rng = np.random.default_rng(seed)
+    near: list[Settings] = [{name: value} for name, values in space.items() for value in values]
+    places = rng.permutation(len(near))[: (count - 1) // 2]
+    drawn: list[Settings] = [{}, *(near[place] for place in places)]
     size = math.prod(len(values) for values in space.values())
-    drawn: list[Settings] = [{}]
-    for place in np.random.default_rng(seed).choice(size, min(count - 1, size), replace=False):
+    for place in rng.choice(size, min(count, size), replace=False):
         settings, rest = {}, int(place)
         for name, values in space.items():
             rest, index = divmod(rest, len(values))
             settings[name] = values[index]
-        drawn.append(settings)
+        if len(drawn) < count and settings not in drawn:
+            drawn.append(settings)
     return drawn
 
 

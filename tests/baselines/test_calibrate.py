@@ -28,11 +28,12 @@ def found(budget=400, of=reward, space=SPACE, seed=0, calls=None):
 
 
 def test_the_best_settings_of_a_small_space_are_found():
-    best = found()
+    best = found(1000)
     assert best.settings == best.best == {"gain": 3, "offset": 1}
     assert best.difference == pytest.approx(3) and best.error == pytest.approx(0)
     assert list(best.table.columns) == ["gain", "offset", "windows", "reward"]
-    assert len(best.table) == 12 + 1 and not best.table[["gain", "offset"]].duplicated().any()
+    assert len(best.table) == 1 + 7 + 12  # the defaults, these with one setting changed, all
+    assert not best.table[["gain", "offset"]].duplicated().any()
     assert best.table["windows"].is_monotonic_decreasing and best.table["windows"].iloc[0] > best.table["windows"].iloc[-1]
 
 
@@ -53,6 +54,24 @@ def test_settings_meet_the_same_windows_and_are_judged_on_others():
     assert default == best and len(judged) == 2 * calibration.judged >= 40
     first = [window for settings, window in calls[: 2 * len(calibration.table)]]
     assert set(first) <= set(SELECTING) and calls[-len(judged) :] == judged
+
+
+def test_half_of_the_settings_are_the_defaults_with_one_changed():
+    calls = []
+    space = {"gain": list(range(100)), "offset": list(range(100))}
+    found(1000, space=space, calls=calls)
+    tried = {tuple(settings.items()) for settings, _ in calls}
+    assert len(tried) == 33 and sorted(map(len, tried)) == [0] + [1] * 16 + [2] * 16
+
+
+def test_settings_that_act_alike_play_on_once():
+    calls = []
+    found(1000, of=lambda settings, window: float(settings.get("gain", 1)), calls=calls)
+    played = {}
+    for settings, window in calls:
+        played.setdefault(tuple(settings.items()), set()).add(window)
+    longest = [dict(settings).get("gain", 1) for settings, windows in played.items() if len(windows & set(SELECTING)) > 60]
+    assert len(longest) == len(set(longest))
 
 
 def test_what_only_shines_on_the_choosing_windows_is_not_used():
