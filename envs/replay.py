@@ -15,18 +15,6 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True, inline="always")
-def earliest(clock):
-    """Index of the smallest clock, lowest on ties, in two steps without unpredictable branches."""
-    least = clock[0]
-    for i in range(1, clock.shape[0]):
-        least = min(least, clock[i])
-    j = 0
-    while clock[j] != least:
-        j += 1
-    return j
-
-
 @njit(cache=True)
 def replay_queue(arrival_s, latency_s, factors, n_servers, max_wait_s, drop_after_s, out_s):
     """One queue, c servers, first come first served, batches of up to B.
@@ -46,12 +34,11 @@ def replay_queue(arrival_s, latency_s, factors, n_servers, max_wait_s, drop_afte
     n = arrival_s.shape[0]
     largest = latency_s.shape[0] - 1
     last_factor = factors.shape[0] - 1
-    clock = np.zeros(n_servers)
+    clock = np.zeros(n_servers)  # when each server is free, ascending
     head = 0  # oldest request that has neither started nor been given up
     answers = 0
     while head < n:
-        j = earliest(clock)
-        t = max(clock[j], arrival_s[head])  # a server is idle and a request is there; of equal times the server's comes first
+        t = max(clock[0], arrival_s[head])  # a server is idle and a request is there; of equal times the server's comes first
         size = 1
         limit = min(largest, n - head)
         while size < limit and arrival_s[head + size] < t:
@@ -73,6 +60,10 @@ def replay_queue(arrival_s, latency_s, factors, n_servers, max_wait_s, drop_afte
         finish = t + latency_s[size] * factors[min(head, last_factor)]
         for i in range(head, head + size):
             out_s[i] = finish - arrival_s[i]
+        j = 0
+        while j + 1 < n_servers and clock[j + 1] < finish:
+            clock[j] = clock[j + 1]
+            j += 1
         clock[j] = finish
         head += size
         answers += size

@@ -93,13 +93,10 @@ def quantiles(histogram: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
     Linear inside a bin. A quantile in the open last bin is that bin's lower edge.
     """
     cumulative = np.cumsum(histogram, axis=-1)
-    total = cumulative[..., -1:]
-    out = np.empty((*histogram.shape[:-1], len(levels)))
-    for i, level in enumerate(levels):
-        wanted = level * total
-        bin_ = np.minimum((cumulative < wanted).sum(-1, keepdims=True), histogram.shape[-1] - 1)
-        inside = np.take_along_axis(histogram, bin_, -1)
-        below = np.take_along_axis(cumulative, bin_, -1) - inside
-        part = np.where(bin_ == histogram.shape[-1] - 1, 0.0, (wanted - below) / np.maximum(inside, 1))
-        out[..., i] = np.where(total > 0, bin_ + part, np.nan)[..., 0]
-    return out
+    wanted = cumulative[..., -1:] * np.array(levels)
+    last = histogram.shape[-1] - 1
+    bins = np.minimum((cumulative[..., None, :] < wanted[..., None]).sum(-1), last)
+    inside = np.take_along_axis(histogram, bins, -1)
+    below = np.take_along_axis(cumulative, bins, -1) - inside
+    found = bins + np.where(bins == last, 0.0, (wanted - below) / np.maximum(inside, 1))
+    return np.where(cumulative[..., -1:] > 0, found, np.nan)

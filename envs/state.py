@@ -98,6 +98,7 @@ class State(NamedTuple):
     queue_waiting: np.ndarray  # (Q,) requests in all its lanes
     queue_idle: np.ndarray  # (Q,) with late binding: idle servers of ready replicas
     queue_touched: np.ndarray  # (Q,) whether it is to be tried
+    queue_lowest: np.ndarray  # (Q,) with late binding: no slot below this one has an idle server of the kind
     touched: np.ndarray  # (Q,)
     virtual_time: np.ndarray  # (Q, T)
     taken: np.ndarray  # (T,) scratch while a batch fills

@@ -60,7 +60,9 @@ def server_event(m, s, line, slot, t):
             s.idle[slot, s.replica_idle[slot]] = server
             s.replica_idle[slot] += 1
             if not EARLY and s.replica_status[slot] == st.READY:
-                s.queue_idle[s.replica_kind[slot]] += 1
+                k = s.replica_kind[slot]
+                s.queue_idle[k] += 1
+                s.queue_lowest[k] = min(s.queue_lowest[k], slot)
     if EARLY:
         touch(s, slot)
     elif s.replica_status[slot] == st.READY:

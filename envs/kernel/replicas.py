@@ -109,6 +109,7 @@ def become_ready(m, s, slot, t):
     if not EARLY:
         q = k
         s.queue_idle[k] += servers
+        s.queue_lowest[k] = min(s.queue_lowest[k], slot)
     elif LANES:
         s.virtual_time[slot, :] = 0.0
     s.replica_active[slot] = servers
@@ -335,6 +336,7 @@ def start_resize(m, s, slot, j, k, t):
         if s.replica_broken[slot] == 0:
             s.queue_idle[j] -= s.replica_idle[slot]
             s.queue_idle[k] += s.replica_idle[slot]
+            s.queue_lowest[k] = min(s.queue_lowest[k], slot)
         touch(s, k)
     else:
         touch(s, slot)
@@ -371,6 +373,7 @@ def resized(m, s, slot, t):
         q = k
         if s.replica_status[slot] == st.READY and s.replica_broken[slot] == 0:
             s.queue_idle[k] += kept - idle
+            s.queue_lowest[k] = min(s.queue_lowest[k], slot)
     set_due(s, slot)
     touch(s, q)
 

@@ -33,13 +33,14 @@ def idle_slot(m, s, q):
             return q
         return -1
     if s.queue_idle[q] > 0:
-        for slot in range(s.whole[st.HIGH]):
+        for slot in range(s.queue_lowest[q], s.whole[st.HIGH]):
             if (
                 s.replica_status[slot] == st.READY
                 and s.replica_idle[slot] > 0
                 and s.replica_kind[slot] == q
                 and s.replica_broken[slot] == 0
             ):
+                s.queue_lowest[q] = slot
                 return slot
     return -1
 
