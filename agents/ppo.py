@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
 from gymnasium.spaces import MultiDiscrete
 from stable_baselines3 import PPO
@@ -29,6 +29,9 @@ class PPOSettings:
     Attributes:
         action_mode: `absolute` learns all by itself; `delta` moves one level at a time; `residual` corrects a base policy.
         base: of `residual`: a name that `agents.registry` knows.
+        teacher: of `absolute`: a name that `agents.registry` knows, to be imitated first; empty: from scratch.
+        teacher_episodes: of each cluster, that the teacher is watched for.
+        teacher_epochs: passes over what it did.
         clusters: played at the same time. More: steadier gradients and less overhead a decision, fewer updates.
         rollout_intervals: decisions of each cluster between updates.
         batches: parts of a rollout, a gradient step each. Few large ones suit one core.
@@ -45,6 +48,9 @@ class PPOSettings:
 
     action_mode: Mode = "absolute"
     base: str = ""
+    teacher: str = ""
+    teacher_episodes: int = 8
+    teacher_epochs: int = 15
     clusters: int = 64
     rollout_intervals: int = 60
     batches: int = 2
@@ -80,7 +86,7 @@ def make_ppo(settings: PPOSettings, environment: VecEnv, seed: int, tensorboard:
         policy_kwargs={"net_arch": [settings.hidden, settings.hidden], "activation_fn": torch.nn.Tanh},
     )
     with torch.no_grad():
-        model.policy.action_net.bias.copy_(_first_bias(settings.action_mode, _nvec(environment)))
+        _output(model).bias.copy_(_first_bias(settings.action_mode, _nvec(environment)))
     return model
 
 
@@ -107,7 +113,14 @@ def falling(start: float) -> Callable[[float], float]:
     return lambda remaining: start * remaining
 
 
-def layers_of(model: PPO) -> list[tuple[Any, Any]]:
+def layers_of(model: PPO) -> list[tuple[np.ndarray, np.ndarray]]:
     """Weights and biases of the policy's layers, float32 arrays; tanh after each but the last."""
-    modules = [m for m in model.policy.mlp_extractor.policy_net if hasattr(m, "weight")] + [model.policy.action_net]
-    return [(m.weight.detach().numpy().copy(), m.bias.detach().numpy().copy()) for m in modules]
+    hidden = [layer for layer in model.policy.mlp_extractor.policy_net if isinstance(layer, torch.nn.Linear)]
+    return [(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()) for layer in (*hidden, _output(model))]
+
+
+def _output(model: PPO) -> torch.nn.Linear:
+    """The layer that gives the logits."""
+    layer = model.policy.action_net
+    assert isinstance(layer, torch.nn.Linear)
+    return layer

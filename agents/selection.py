@@ -32,7 +32,7 @@ class Selection:
         self._envs = ServingVectorEnv(
             windows, scenario=scenario, loads=loads, action_mode=action_mode, base_policy=base_policy
         )
-        self._nvec = self._envs.process.actions.space.nvec
+        self._nvec = [int(n) for n in self._envs.process.actions.space.nvec]
         self._intervals = scenario.episode_intervals
 
     def score(self, layers: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from agents import checkpoint, registry
 from agents.export import export
+from agents.imitation import imitate, watch
 from agents.manifest import AgentError
 from agents.ppo import PPOSettings, layers_of, make_ppo
 from agents.selection import Selection, parted
@@ -44,10 +45,12 @@ class Run:
     def __init__(self, scenario: Scenario, loads: Mapping[str, Load], config: Mapping[str, Any], folder: Path) -> None:
         self.scenario, self.config, self.folder = scenario, dict(config), folder
         self.settings = PPOSettings(**config["settings"])
+        mode = self.settings.action_mode
         base = registry.make(self.settings.base, scenario) if self.settings.base else None
+        if self.settings.teacher and mode != "absolute":
+            raise ValueError(f"teacher '{self.settings.teacher}': only agents of action_mode absolute imitate one")
         training, selection = parted(loads, config["selection"])
         scale = (self.settings.load_scale_low, self.settings.load_scale_high)
-        mode = self.settings.action_mode
         self.environment = ServingVecEnv(
             ServingVectorEnv(
                 self.settings.clusters, scenario=scenario, loads=training, action_mode=mode, base_policy=base, load_scale=scale
@@ -56,6 +59,7 @@ class Run:
         self.selection = Selection(scenario, selection, config["windows"], mode, base)
         self.environment.seed(config["seed"])
         self.model = make_ppo(self.settings, self.environment, config["seed"], str(folder / "tensorboard"))
+        self._training = training
         self.best: dict[str, float] = {}
         self.next_evaluation = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,6 +84,8 @@ class Run:
         """Learns until all steps are done; False where it was interrupted. Saves in either case."""
         left = self.config["steps"] - self.steps
         try:
+            if self.settings.teacher and not self.steps:
+                self._imitate()
             if left > 0:
                 self.model.learn(left, callback=_Watch(self), reset_num_timesteps=False, tb_log_name="ppo")
                 self.evaluate()
@@ -88,6 +94,23 @@ class Run:
             return False
         checkpoint.save(self.folder / "checkpoint.pt", self.model, self.environment)
         return True
+
+    def _imitate(self) -> None:
+        """Begins as the teacher, as far as the network can."""
+        settings = self.settings
+        lessons = watch(
+            registry.make(settings.teacher, self.scenario),
+            self.scenario,
+            self._training,
+            clusters=settings.clusters,
+            episodes=settings.teacher_episodes,
+            seed=self.config["seed"],
+            load_scale=(settings.load_scale_low, settings.load_scale_high),
+            gamma=settings.gamma,
+        )
+        likelihood = imitate(self.model, lessons, settings.teacher_epochs)
+        told = f"imitated {settings.teacher}: {len(lessons.returns)} decisions, log-likelihood {likelihood:.2f}"
+        print(told, file=sys.stderr, flush=True)
 
     def evaluate(self) -> dict[str, float]:
         """Scores the agent as it is now, and exports it where it is the best so far."""

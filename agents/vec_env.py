@@ -25,7 +25,7 @@ class ServingVecEnv(VecEnv):
     def __init__(self, envs: ServingVectorEnv) -> None:
         self.envs = envs
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
-        self._buffers = [np.empty((self.num_envs, *envs.single_observation_space.shape), np.float32) for _ in range(2)]
+        self._buffers = [np.zeros((self.num_envs, envs.process.layout.size), np.float32) for _ in range(2)]
         self._turn = 0
         self._none: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
 

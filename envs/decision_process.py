@@ -34,6 +34,7 @@ class DecisionProcess:
         clusters: the clusters behind it.
         actions, layout: of the scenario.
         step_count: intervals of the episode so far.
+        decided: (N, C) levels that the last actions came to.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class DecisionProcess:
         if self._bases:
             same = (levels == self._start).all(-1)[:, None] & (self._base_shares > 0).any(-1)
             shares = np.where(same[..., None], self._base_shares, shares)
+        self.decided = levels
         clusters.advance(levels, shares)
         self.step_count += 1
         self._observe(self._history)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from envs import state as st
 from envs.state import State
@@ -92,11 +93,22 @@ def quantiles(histogram: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
 
     Linear inside a bin. A quantile in the open last bin is that bin's lower edge.
     """
-    cumulative = np.cumsum(histogram, axis=-1)
-    wanted = cumulative[..., -1:] * np.array(levels)
-    last = histogram.shape[-1] - 1
-    bins = np.minimum((cumulative[..., None, :] < wanted[..., None]).sum(-1), last)
-    inside = np.take_along_axis(histogram, bins, -1)
-    below = np.take_along_axis(cumulative, bins, -1) - inside
-    found = bins + np.where(bins == last, 0.0, (wanted - below) / np.maximum(inside, 1))
-    return np.where(cumulative[..., -1:] > 0, found, np.nan)
+    flat = np.ascontiguousarray(histogram).reshape(-1, histogram.shape[-1])
+    return _quantiles(flat, np.array(levels)).reshape(*histogram.shape[:-1], len(levels))
+
+
+@njit(cache=True)
+def _quantiles(histogram: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Quantiles of (rows, bins), levels rising, as (rows, levels)."""
+    out = np.full((len(histogram), len(levels)), np.nan)
+    for row in range(len(histogram)):
+        total = histogram[row].sum()
+        bin_, below, last = 0, 0, histogram.shape[1] - 1
+        for i in range(len(levels) if total > 0 else 0):
+            wanted = levels[i] * total
+            while bin_ < last and below + histogram[row, bin_] < wanted:
+                below += histogram[row, bin_]
+                bin_ += 1
+            part = (wanted - below) / max(histogram[row, bin_], 1) if bin_ < last else 0.0
+            out[row, i] = bin_ + part
+    return out

@@ -7,7 +7,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecMonitor
 
 from agents.checkpoint import restore, save
+from agents.imitation import imitate, watch
 from agents.ppo import PPOSettings, layers_of, make_ppo
+from baselines.static import Static
 
 
 def play(environment, steps):
@@ -96,3 +98,15 @@ def test_a_run_that_goes_on_from_a_checkpoint_is_the_run_that_was_not_interrupte
     for a, b in zip(layers_of(whole), layers_of(second), strict=True):
         np.testing.assert_array_equal(a[0], b[0])
         np.testing.assert_array_equal(a[1], b[1])
+
+
+def test_a_network_that_imitates_does_what_its_teacher_did(environment, scenario, loads):
+    lessons = watch(Static(levels=[0, 1, 1]), scenario, loads, clusters=4, episodes=2, seed=0, load_scale=(1.0, 1.0), gamma=0.5)
+    assert lessons.observations.shape[0] == 2 * 4 * scenario.episode_intervals == len(lessons.returns)
+    assert (lessons.actions == [0, 1, 1]).all()
+    assert np.abs(lessons.returns).max() < 2.2  # rewards between -1.1 and 1, of which two count at this discount
+    model = make_ppo(PPOSettings(clusters=4, rollout_intervals=12), environment(), seed=0)
+    likelihood = imitate(model, lessons, epochs=60)
+    assert likelihood > -0.5  # a chance above 60 % of all three levels
+    levels, _ = model.predict(lessons.observations, deterministic=True)
+    np.testing.assert_array_equal(levels, lessons.actions)
