@@ -3,6 +3,7 @@
 import pytest
 
 from baselines import settings_file
+from envs import scenario_file
 
 SETTINGS = {"hpa": {"variant": "small", "target": 0.8, "window_s": 0}, "static": {"levels": [0, 2, 0]}, "mine": {}}
 
@@ -32,3 +33,15 @@ def test_each_scenario_has_a_file_in_one_folder():
     for name in ("", "../evil", "a/b"):
         with pytest.raises(ValueError, match="no file of settings"):
             settings_file.path_for(name)
+
+
+@pytest.mark.parametrize("path", sorted(settings_file.FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_settings_that_come_with_tidal_make_policies(path):
+    registry = pytest.importorskip("agents.registry")
+    scenario = scenario_file.load(path.stem)
+    kept = settings_file.read(path)
+    assert {"infadapter", "infadapter-fast", "hpa", "static"} <= set(kept)
+    for name in kept:
+        policy = registry.make(name, scenario)
+        policy.reset(scenario)
+        assert policy.calibrated is True
