@@ -93,9 +93,8 @@ class Clusters:
     def begin(self, seeds: Sequence[int], offsets_s: Sequence[float], scales: Sequence[float]) -> None:
         """Starts all clusters afresh; each argument has one entry a cluster (see `SimulatedCluster`)."""
         n, scenario = self.count, self.scenario
-        a, z, k, v, c = (
-            len(x) for x in (scenario.applications, scenario.services, self.kinds, scenario.variants, scenario.candidates)
-        )
+        a, z = len(scenario.applications), len(scenario.services)
+        k, c = len(self.kinds), len(scenario.candidates)
         self._seeds = [int(seed) for seed in seeds]
         self._states = _stacked([self._new_state(seed) for seed in self._seeds])
         self._streams = Streams(

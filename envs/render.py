@@ -28,6 +28,7 @@ class StripChart:
         variants = list(scenario.variants)
         self._variant = np.array([variants.index(k.variants[0]) for k in scenario.kinds])
         self._figure: Any = None
+        self._shown = False
         self.clear()
 
     def clear(self) -> None:
@@ -73,17 +74,17 @@ class StripChart:
         import matplotlib.pyplot as plt
 
         if self._figure is None:
-            self._figure = plt.figure(figsize=(8, 6), layout="constrained")
+            self._figure, self._shown = plt.figure(figsize=(8, 6), layout="constrained"), True
         self._draw(self._figure)
         plt.pause(0.001)
 
     def close(self) -> None:
         """Closes the window, if there is one."""
-        if self._figure is not None and self._figure.number if hasattr(self._figure, "number") else False:
+        if self._shown:
             import matplotlib.pyplot as plt
 
             plt.close(self._figure)
-        self._figure = None
+        self._figure, self._shown = None, False
 
     def _draw(self, figure: Any) -> None:
         """Three panels over time."""

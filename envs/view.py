@@ -11,7 +11,7 @@ from envs.scenario import Scenario
 
 
 class View(NamedTuple):
-    """What policies see of an interval, in arrays with any leading dimensions: the numbers of an `Observation`; nan is missing."""
+    """What policies see of an interval, in arrays with any leading dimensions: an `Observation`'s numbers; nan is missing."""
 
     age_s: np.ndarray | np.float64  # ()
     offered_rps: np.ndarray  # (A,)

@@ -101,7 +101,8 @@ def test_a_run_that_goes_on_from_a_checkpoint_is_the_run_that_was_not_interrupte
 
 
 def test_a_network_that_imitates_does_what_its_teacher_did(environment, scenario, loads):
-    lessons = watch(Static(levels=[0, 1, 1]), scenario, loads, clusters=4, episodes=2, seed=0, load_scale=(1.0, 1.0), gamma=0.5)
+    teacher = Static(levels=[0, 1, 1])
+    lessons = watch(teacher, scenario, loads, clusters=4, episodes=2, seed=0, load_scale=(1.0, 1.0), gamma=0.5)
     assert lessons.observations.shape[0] == 2 * 4 * scenario.episode_intervals == len(lessons.returns)
     assert (lessons.actions == [0, 1, 1]).all()
     assert np.abs(lessons.returns).max() < 2.2  # rewards between -1.1 and 1, of which two count at this discount
