@@ -22,16 +22,15 @@ def next_clock(node):
 def set_clock(time, node, leaf, t_s):
     """Sets one clock and lets it play its matches up to the root; stops where it changes nothing above.
 
-    Who wins is looked up, not branched on: nobody could predict it. Indices are unsigned, which spares numba's test for
-    negative ones.
+    Indices are unsigned, which spares numba's test for negative ones.
     """
     changed = np.uint32(leaf)
     time[changed] = t_s
     i = (np.uint32(len(time)) + changed) >> np.uint32(1)
     while i >= np.uint32(1):
-        left = i << np.uint32(1)
-        later_is_first = np.uint32(time[node[left | np.uint32(1)]] < time[node[left]])
-        winner = node[left | later_is_first]
+        a = node[i << np.uint32(1)]
+        b = node[i << np.uint32(1) | np.uint32(1)]
+        winner = b if time[b] < time[a] else a
         if winner == node[i] and winner != changed:
             return
         node[i] = winner
