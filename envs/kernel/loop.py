@@ -30,7 +30,7 @@ def has_token(m, s, tenant, t):
 @inlined
 def arrive(m, s, a, t):
     """A request arrives at an application."""
-    r = s.whole[st.FREE_REQUEST]
+    r = np.uint32(s.whole[st.FREE_REQUEST])  # indices unsigned where it counts: no test for negative ones
     s.whole[st.FREE_REQUEST] = s.request_next[r]
     s.whole[st.IN_SYSTEM] += 1
     s.request_arrival[r] = t
@@ -110,7 +110,7 @@ def run(m, s, times, counts, heads, t_end):
         elif leaf < n_slots:
             slot = leaf
             line = slot * s.idle.shape[1] + s.booked_first[slot]
-            server_event(m, s, line, slot, t)
+            server_event(m, s, np.uint32(line), np.uint32(slot), t)
         elif leaf < n_slots + n_queues:
             if EARLY:
                 slot = leaf - n_slots
@@ -123,8 +123,8 @@ def run(m, s, times, counts, heads, t_end):
         try_touched(m, s, t)
         if slot >= 0:
             if line >= 0:
-                book(s, slot, line)
-                set_slot_clock(s, slot)
+                book(s, np.uint32(slot), np.uint32(line))
+                set_slot_clock(s, np.uint32(slot))
             if s.replica_status[slot] == st.DRAINING:
                 gone_if_done(m, s, slot, t)
     if t_end < np.inf:

@@ -363,14 +363,14 @@ def try_queue(m, s, q, t):
         slot = idle_slot(m, s, q)
         if slot < 0:
             break
-        k = s.replica_kind[slot]
+        k = s.replica_kind[np.uint32(slot)]
         if LANES:
             first, last, size, timer = form_batch_from_lanes(m, s, q, k, t)
         else:
             first, last, size, timer = form_batch(m, s, q, k, t)
         if size == 0:
             break
-        start_batch(m, s, slot, first, last, size, t)
+        start_batch(m, s, np.uint32(slot), np.uint32(first), last, size, t)
     if WAIT and s.tree_time[timer_leaf(s, q)] != timer:
         set_clock(s.tree_time, s.tree_node, timer_leaf(s, q), timer)
 
@@ -380,7 +380,7 @@ def try_touched(m, s, t):
     """Tries the queues that requests have joined, in the order in which they were first touched."""
     i = 0
     while i < s.whole[st.TOUCHED_COUNT]:
-        q = s.touched[i]
+        q = np.uint32(s.touched[i])
         s.queue_touched[q] = 0
         try_queue(m, s, q, t)
         i += 1
@@ -425,6 +425,6 @@ def take_out_answers(m, s, line, slot, t):
         following = s.request_next[r]
         if not CHAINS:
             s.replica_outstanding[slot] -= 1
-        answered(m, s, r, t)
+        answered(m, s, np.uint32(r), t)
         r = following
     s.server_first[line] = r
