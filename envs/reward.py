@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs import state as st
 from envs.contract import ReplicaKind
 from envs.scenario import Scenario, Weights
 from envs.scrape import Scrape
@@ -59,6 +58,3 @@ def reward(weights: Weights, terms: Terms) -> np.ndarray:
         - weights.slo * terms.violation
         - weights.change * terms.change
     )
-
-
-FATE_COLUMNS = st.FATES[1:]
