@@ -207,7 +207,7 @@ def queue_rows(queue: Queue, requests: int, repeats: int, loops: Loops | None) -
     out_s = np.empty(requests)
     works: dict[str, Callable[[], int]] = {
         "replay": lambda: replay_queue(arrival_s, latency_s, factors, *rest, out_s) and requests,
-        "event kernel": lambda: int(event_queue.play().arrivals[0]),
+        "event kernel": lambda: int(event_queue.play().app_count[0, st.OFFERED]),
     }
     if loops:
         works["C++ loop"] = lambda: play_loop(arrival_s, latency_s, factors, *rest, out_s) and requests

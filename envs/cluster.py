@@ -13,7 +13,7 @@ from envs import state as st
 from envs.contract import Cluster, Deployment, Observation, ReplicaKind
 from envs.kernel import Flags, specialise
 from envs.kernel.clocks import set_clock
-from envs.model import compile_model, grown, kernel_flags, leave_table, new_state
+from envs.model import compile_model, grown, kernel_flags, leave_table, new_state, with_pipelines
 from envs.observation import kind_constants, missing_observation, observe, stale_observation
 from envs.randomness import ARRIVAL, draw, key, uniform
 from envs.scenario import Scenario
@@ -166,7 +166,8 @@ class SimulatedCluster(Cluster):
     @property
     def outstanding(self) -> int:
         """Requests in the system now."""
-        return int(self.state.whole[st.IN_SYSTEM])
+        count = self.state.app_count
+        return int(count[:, st.OFFERED].sum() - count[:, st.GOOD : st.FAILED + 1].sum())
 
     @property
     def change_load_s(self) -> float:
@@ -321,16 +322,18 @@ class SimulatedCluster(Cluster):
 
     def _add_kinds(self, new: tuple[ReplicaKind, ...]) -> None:
         size = Size(len(self.state.replica_kind), len(self.state.request_next), len(self.state.record_f))
-        kinds, lanes = self.kinds, self.flags.LANES
+        kinds, before = self.kinds, self.flags
         self.kinds = kinds + new
         self._compile()
-        if lanes != self.flags.LANES and self.outstanding:
+        if before.LANES != self.flags.LANES and self.outstanding:
             self.kinds = kinds
             self._compile()
             raise ValueError(
                 f"{new[0]}: the first kind with batches and several variants; name it in `kinds` when making the cluster"
             )
         self.state = grown(self.model, self.flags, self.state, size)
+        if self.flags.PIPELINE and not before.PIPELINE:
+            with_pipelines(self.state)
         samples = [self._widened(s) for s in self._samples]
         self._samples.clear()
         self._samples.extend(samples)

@@ -12,7 +12,7 @@ from envs import state as st
 from envs.cluster import SCRAPE, SimulatedCluster, sample_time
 from envs.contract import Deployment, Observation
 from envs.kernel import specialise
-from envs.model import grown, leave_table, new_state
+from envs.model import grown, keys, leave_table, new_state
 from envs.observation import kind_constants, missing_observation, observe, stale_observation
 from envs.randomness import ARRIVAL, draw, key, uniform
 from envs.routes import deployment_of
@@ -96,7 +96,7 @@ class Clusters:
         a, z = len(scenario.applications), len(scenario.services)
         k, c = len(self.kinds), len(scenario.candidates)
         self._seeds = [int(seed) for seed in seeds]
-        self._states = _stacked([self._new_state(seed) for seed in self._seeds])
+        self._states = self._new_states()
         self._streams = Streams(
             np.zeros((n, a, STREAM_FLOATS)),
             np.zeros((n, a, STREAM_WORDS), np.uint64),
@@ -183,16 +183,16 @@ class Clusters:
 
     # ---- inside
 
-    def _new_state(self, seed: int) -> State:
-        """One cluster at its start, the initial deployment ready."""
-        state, deployment = new_state(self.model, self.flags, seed, self._size), self.scenario.initial_deployment
+    def _new_states(self) -> State:
+        """All clusters at their start, the initial deployment ready."""
+        state, deployment = new_state(self.model, self.flags, 0, self._size), self.scenario.initial_deployment
         state.kind_next_wanted[:] = [deployment.replicas.get(kind, 0) for kind in self.kinds]
         state.leave[1] = leave_table(self.scenario, dict(deployment.thresholds), state.leave.shape[2])
-        for k, kind in enumerate(self.kinds):
-            for _ in range(deployment.replicas.get(kind, 0)):
-                self._kernel.start_ready(self.model, state, k, 0.0)
-        self._kernel.take_effect(self.model, state, 0.0)
-        return state
+        states = _stacked([state] * self.count)
+        for e, seed in enumerate(self._seeds):
+            states.app_key[e], states.replica_key[e] = keys(seed, len(self._loads))
+        self._kernel.begin_many(self.model, states)
+        return states
 
     def _play(self, plan: Plan, seen: Sample, truth: Sample, noted: Noted, t_sample: float, t_end: float) -> None:
         """One interval of all clusters; makes room where one is short of it, and goes on."""

@@ -129,6 +129,7 @@ class DecisionProcess:
     def _infos(self, found: Terms, projected: np.ndarray) -> dict[str, np.ndarray]:
         """What the interval really was, un-smoothed."""
         truth = self.clusters.truth
+        worst_s = np.fmax.reduce(truth.quantiles_s, axis=-2)  # of all applications; nan where none has answers
         return {
             "accuracy": found.accuracy,
             "cost": found.cost,
@@ -136,9 +137,9 @@ class DecisionProcess:
             "change": found.change,
             "offered_rps": truth.offered_rps.sum(-1),
             "settled": truth.settled.sum(-1),
-            "p50_s": _worst(truth.quantiles_s[..., 0]),
-            "p95_s": _worst(truth.quantiles_s[..., 1]),
-            "p99_s": _worst(truth.quantiles_s[..., 2]),
+            "p50_s": worst_s[..., 0],
+            "p95_s": worst_s[..., 1],
+            "p99_s": worst_s[..., 2],
             "queue": truth.service_waiting.sum(-1),
             "ready_replicas": truth.ready.sum(-1),
             "pending_replicas": truth.pending.sum(-1),
@@ -180,9 +181,3 @@ def own_loads(scenario: Scenario) -> dict[str, Load]:
             )
         ).load
     return loads
-
-
-def _worst(quantiles_s: np.ndarray) -> np.ndarray:
-    """Of all applications the largest; nan where none has answers."""
-    worst = np.fmax.reduce(quantiles_s, axis=-1)
-    return np.asarray(worst)

@@ -26,7 +26,7 @@ def compile_model(scenario: Scenario, kinds: Sequence[ReplicaKind]) -> Model:
     max_batch = max(k.batch for k in kinds)
     latency = np.full((len(kinds), len(variants), max_batch + 1, n_stages), np.inf)
     work = np.full((len(kinds), len(variants), n_stages), np.inf)
-    serve = np.full((len(kinds), len(services)), -1, np.int64)
+    serve = np.full((len(kinds), len(services)), st.NONE)
     resizes = scenario.in_place_resize_s is not None
     groups = [replace(k, shape=replace(k.shape, cores=0)) if k.shape.cores and resizes else i for i, k in enumerate(kinds)]
     for i, kind in enumerate(kinds):
@@ -38,10 +38,10 @@ def compile_model(scenario: Scenario, kinds: Sequence[ReplicaKind]) -> Model:
                 latency[i, v, b, : len(row)] = np.array(row) * stretch
             work[i, v] = latency[i, v, kind.batch] / kind.batch
         for z, service in enumerate(scenario.services.values()):
-            serve[i, z] = next((variants.index(v) for v in service.variants if v in kind.variants), -1)
+            serve[i, z] = next((variants.index(v) for v in service.variants if v in kind.variants), st.NONE)
     hosted = np.array([[bool(set(k.variants) & set(s.variants)) for s in scenario.services.values()] for k in kinds])
     applications = list(scenario.applications.values())
-    chain = np.full((len(applications), max(len(a.services) for a in applications)), -1, np.int64)
+    chain = np.full((len(applications), max(len(a.services) for a in applications)), st.NONE)
     for i, a in enumerate(applications):
         chain[i, : len(a.services)] = [services.index(s) for s in a.services]
     drop = scenario.admission.drop_after_s
@@ -58,13 +58,14 @@ def compile_model(scenario: Scenario, kinds: Sequence[ReplicaKind]) -> Model:
         kind_load_s=np.array([scenario.load_s(k) for k in kinds], np.float64),
         kind_resize_group=np.array([groups.index(group) for group in groups], np.int64),
         serve=serve,
+        host=hosted.argmax(0).astype(np.uint32),
         successor=hosted @ hosted.T,
         app_length=np.array([len(a.services) for a in applications], np.int64),
         app_cascade=np.array([a.cascade for a in applications], np.int64),
         app_slo=np.array([a.slo_s for a in applications], np.float64),
         app_histogram_scale=np.array([st.BINS_PER_SLO / a.slo_s for a in applications], np.float64),
         chain=chain,
-        service_tenant=np.array([tenants.index(s.tenant) for s in scenario.services.values()], np.int64),
+        service_tenant=np.array([tenants.index(s.tenant) for s in scenario.services.values()], np.uint32),
         tenant_share=np.array([t.share for t in scenario.tenants.values()], np.float64),
         tenant_quota=np.array([t.quota_rps or 0.0 for t in scenario.tenants.values()], np.float64),
         tenant_burst=np.array([t.burst for t in scenario.tenants.values()], np.float64),
@@ -108,6 +109,7 @@ def kernel_flags(scenario: Scenario, kinds: Sequence[ReplicaKind], record: bool)
     fair = len(scenario.tenants) > 1
     drops = scenario.admission.drop_after_s is not None
     several = any(len(k.variants) > 1 and (k.batch > 1 or drops) for k in kinds)
+    hosts = [[v for k in kinds for v in k.variants if v in s.variants] for s in scenario.services.values()]
     return Flags(
         EARLY=early,
         LANES=fair or several,
@@ -121,7 +123,9 @@ def kernel_flags(scenario: Scenario, kinds: Sequence[ReplicaKind], record: bool)
         QUOTAS=any(t.quota_rps for t in scenario.tenants.values()),
         PREDICT=predict,
         RESIZE=scenario.in_place_resize_s is not None,
-        ONE_QUEUE=not early and len(kinds) == 1 and len(scenario.services) == 1 and len(kinds[0].variants) == 1,
+        ONE_QUEUE=not early and all(len(h) == 1 for h in hosts),
+        SERVERS=any(k.shape.servers > 1 for k in kinds),
+        APPS=len(scenario.applications) > 1,
         RECORD=record,
     )
 
@@ -161,43 +165,46 @@ def new_state(model: Model, flags: Flags, seed: int, size: Size) -> State:
     def zeros(*shape: int) -> np.ndarray:
         return np.zeros(shape, np.int64)
 
+    def indices(*shape: int, fill: int | np.uint32 = 0) -> np.ndarray:
+        return np.full(shape, fill, np.uint32)
+
     def seconds(*shape: int) -> np.ndarray:
         return np.zeros(shape, np.float64)
 
-    whole, places = zeros(7), size.requests
+    whole, places = zeros(6), size.requests
+    app_key, replica_key = keys(seed, n_apps)
     state = State(
         replica_status=zeros(size.slots),
-        replica_kind=zeros(size.slots),
+        replica_kind=indices(size.slots),
         replica_id=zeros(size.slots),
         replica_outstanding=zeros(size.slots),
-        replica_idle=zeros(size.slots),
-        replica_active=zeros(size.slots),
+        replica_idle=indices(size.slots),
+        replica_active=indices(size.slots),
         replica_broken=zeros(size.slots),
         replica_born=seconds(size.slots),
         replica_held_from=seconds(size.slots),
         replica_ready_from=seconds(size.slots),
         replica_turns_at=seconds(size.slots),
         replica_resized_at=seconds(size.slots),
-        idle=zeros(size.slots, servers),
+        idle=indices(size.slots, servers),
         server_occupied=zeros(lines),
-        server_first=np.full(lines, -1),
-        server_last=zeros(lines),
-        server_due=seconds(lines),
-        server_booked=zeros(lines),
-        server_before=zeros(lines),
-        server_after=zeros(lines),
-        booked_first=np.full(size.slots, -1),
-        booked_last=np.full(size.slots, -1),
+        server_first=indices(lines, fill=st.NONE),
+        server_last=indices(lines),
+        server_due=np.full(lines, np.inf),
+        server_before=indices(lines),
+        server_after=indices(lines),
+        booked_first=indices(size.slots, fill=st.NONE),
+        booked_last=indices(size.slots, fill=st.NONE),
         stage_clock=seconds(lines, n_stages),
         expected=seconds(lines, n_stages),
-        lane_head=zeros(lanes),
-        lane_tail=zeros(lanes),
+        lane_head=indices(lanes),
+        lane_tail=indices(lanes),
         lane_count=zeros(lanes),
         queue_waiting=zeros(queues),
         queue_idle=zeros(queues),
         queue_touched=zeros(queues),
-        queue_lowest=zeros(queues),
-        touched=zeros(queues),
+        queue_lowest=indices(queues),
+        touched=indices(queues),
         virtual_time=seconds(queues, n_tenants),
         taken=zeros(n_tenants),
         kind_wanted=zeros(n_kinds),
@@ -206,15 +213,15 @@ def new_state(model: Model, flags: Flags, seed: int, size: Size) -> State:
         kind_ready=zeros(n_kinds),
         kind_draining=zeros(n_kinds),
         service_ready=zeros(n_services),
-        route_i=zeros(n_services, 3, entries, 2),
+        route_i=indices(n_services, 3, entries, 2),
         route_f=seconds(n_services, 3, entries, 2),
         route_count=zeros(n_services, 4),
         leave=seconds(2, n_apps, n_chain, n_variants, 2),
-        request_next=np.arange(1, places + 1),
+        request_next=np.arange(1, places + 1, dtype=np.uint32),
         request_number=zeros(places),
-        request_app=zeros(places),
-        request_stage=zeros(places),
-        request_variant=zeros(places),
+        request_app=indices(places),
+        request_stage=indices(places),
+        request_variant=indices(places),
         request_sequence=zeros(places),
         request_arrival=seconds(places),
         request_joined=seconds(places),
@@ -228,16 +235,23 @@ def new_state(model: Model, flags: Flags, seed: int, size: Size) -> State:
         service_offered=zeros(n_services),
         kind_ns=zeros(n_kinds, 3),
         load_seen=model.kind_load_s.copy(),
-        arrivals=zeros(n_apps),
         whole=whole,
         clock=seconds(2),
-        app_key=np.array([[key(seed, c, a) for c in (SERVICE, CERTAINTY)] for a in range(n_apps)], np.uint64),
-        replica_key=np.array([key(seed, c, 0) for c in (LOAD, LOAD_FAILURE, FAILURE)], np.uint64),
+        app_key=app_key,
+        replica_key=replica_key,
         record_i=zeros(size.records, 4),
         record_f=seconds(size.records),
     )
     build_tree(state.tree_time, state.tree_node)
     return state
+
+
+def keys(seed: int, applications: int) -> tuple[np.ndarray, np.ndarray]:
+    """The keys of a cluster's randomness: `State.app_key`, `State.replica_key`."""
+    return (
+        np.array([[key(seed, cause, a) for cause in (SERVICE, CERTAINTY)] for a in range(applications)], np.uint64),
+        np.array([key(seed, cause, 0) for cause in (LOAD, LOAD_FAILURE, FAILURE)], np.uint64),
+    )
 
 
 def grown(model: Model, flags: Flags, old: State, size: Size) -> State:
@@ -263,7 +277,33 @@ def grown(model: Model, flags: Flags, old: State, size: Size) -> State:
         new.request_next[n_old:] = np.append(np.arange(n_old + 1, n_new), old.whole[st.FREE_REQUEST])
         new.whole[st.FREE_REQUEST] = n_old
     _copy_clocks(new, old)
+    _book_again(new)
     return new
+
+
+def with_pipelines(state: State) -> None:
+    """Notes what only pipelines need, of batches that started when the cluster had none: when they end, and with whom."""
+    for line in np.flatnonzero(state.server_due < np.inf):
+        state.server_occupied[line] = 1
+        state.stage_clock[line, 0] = state.server_due[line]
+        r = state.server_first[line]
+        while r != st.NONE:
+            state.request_finish[r] = state.server_due[line]
+            state.server_last[line] = r
+            r = state.request_next[r]
+
+
+def _book_again(state: State) -> None:
+    """Makes the calendars of all replicas anew, from when their servers are due."""
+    width = state.idle.shape[1]
+    lines = np.flatnonzero(state.server_due < np.inf)
+    order = lines[np.lexsort((lines, state.server_due[lines], lines // width))]
+    ends = np.flatnonzero(np.diff(order // width, prepend=-1, append=-1))  # where another replica's begin
+    before, after = np.roll(order, 1), np.roll(order, -1)
+    before[ends[:-1]] = after[ends[1:] - 1] = st.NONE
+    state.server_before[order], state.server_after[order] = before, after
+    state.booked_first[order[ends[:-1]] // width] = order[ends[:-1]]
+    state.booked_last[order[ends[1:] - 1] // width] = order[ends[1:] - 1]
 
 
 def _copy_clocks(new: State, old: State) -> None:

@@ -39,15 +39,20 @@ def terms(pricing: Pricing, scrape: Scrape, change_load_s: np.ndarray | float, s
     """The terms of an interval. One in which nothing settled has accuracy 0 and no violations, whatever it cost."""
     settled = scrape.settled.sum(-1)
     weight = scrape.settled / np.maximum(settled, 1)[..., None]
-    good = np.nan_to_num(scrape.fate_ratio[..., 0])
+    good = _or_zero(scrape.fate_ratio[..., 0])
     longest = pricing.longest_load_s
     return Terms(
-        accuracy=(np.nan_to_num(scrape.accuracy) * weight).sum(-1),
+        accuracy=(_or_zero(scrape.accuracy) * weight).sum(-1),
         cost=(scrape.held_s * pricing.price_units).sum(-1)
         / (pricing.budget * seconds),  # no product of matrices: its rounding depends on their size
         violation=((1 - good) * weight).sum(-1),
         change=np.minimum(change_load_s / longest, 1.0) if longest > 0 else np.zeros_like(np.asarray(change_load_s, float)),
     )
+
+
+def _or_zero(values: np.ndarray) -> np.ndarray:
+    """The values, 0 for nan: `np.nan_to_num` looks for infinities too, and takes eight times as long."""
+    return np.where(np.isnan(values), 0.0, values)
 
 
 def reward(weights: Weights, terms: Terms) -> np.ndarray:

@@ -76,7 +76,7 @@ def between(new: Sample, old: Sample, slo_s: np.ndarray) -> Scrape:
             fate_ratio=count[..., st.GOOD : st.FAILED + 1] / settled[..., None],
             settled=settled,
             accuracy=count[..., st.ACCURACY_PPB] * 1e-9 / settled,
-            quantiles_s=quantiles(new.histogram - old.histogram, (0.5, 0.95, 0.99)) * (slo_s / st.BINS_PER_SLO)[..., None],
+            quantiles_s=quantiles(new.histogram, (0.5, 0.95, 0.99), old.histogram) * (slo_s / st.BINS_PER_SLO)[..., None],
             service_rps=(new.service_offered - old.service_offered) / seconds,
             service_waiting=new.service_waiting.astype(float),
             ready=new.ready.astype(float),
@@ -88,27 +88,33 @@ def between(new: Sample, old: Sample, slo_s: np.ndarray) -> Scrape:
         )
 
 
-def quantiles(histogram: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
+def quantiles(histogram: np.ndarray, levels: tuple[float, ...], before: np.ndarray | None = None) -> np.ndarray:
     """Quantiles of histograms (..., bins), as (..., levels) in units of a bin; nan where a histogram is empty.
 
-    Linear inside a bin. A quantile in the open last bin is that bin's lower edge.
+    Linear inside a bin. A quantile in the open last bin is that bin's lower edge. With `before`, of what came since.
     """
-    flat = np.ascontiguousarray(histogram).reshape(-1, histogram.shape[-1])
-    return _quantiles(flat, np.array(levels)).reshape(*histogram.shape[:-1], len(levels))
+    before = np.zeros_like(histogram) if before is None else before
+    new, old = (np.ascontiguousarray(h).reshape(-1, histogram.shape[-1]) for h in (histogram, before))
+    return _quantiles(new, old, np.array(levels)).reshape(*histogram.shape[:-1], len(levels))
 
 
 @njit(cache=True)
-def _quantiles(histogram: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Quantiles of (rows, bins), levels rising, as (rows, levels)."""
-    out = np.full((len(histogram), len(levels)), np.nan)
-    for row in range(len(histogram)):
-        total = histogram[row].sum()
-        bin_, below, last = 0, 0, histogram.shape[1] - 1
+def _quantiles(new: np.ndarray, old: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Quantiles of new - old (rows, bins), levels rising, as (rows, levels)."""
+    out = np.full((len(new), len(levels)), np.nan)
+    last = new.shape[1] - 1
+    for row in range(len(new)):
+        total = 0
+        for bin_ in range(last + 1):
+            total += new[row, bin_] - old[row, bin_]
+        bin_, below = 0, 0
+        here = new[row, 0] - old[row, 0]
         for i in range(len(levels) if total > 0 else 0):
             wanted = levels[i] * total
-            while bin_ < last and below + histogram[row, bin_] < wanted:
-                below += histogram[row, bin_]
+            while bin_ < last and below + here < wanted:
+                below += here
                 bin_ += 1
-            part = (wanted - below) / max(histogram[row, bin_], 1) if bin_ < last else 0.0
+                here = new[row, bin_] - old[row, bin_]
+            part = (wanted - below) / max(here, 1) if bin_ < last else 0.0
             out[row, i] = bin_ + part
     return out

@@ -4,6 +4,8 @@ Both are NamedTuples of arrays, so a snapshot of a cluster is a copy of its arra
 Dimensions: A applications, G stages of the longest chain, V services' variants, Z services, T tenants, K replica kinds,
 B largest batch, S most pipeline stages, R slots, C most servers of a replica, L = R*C servers, Q queues (K with late
 binding, R with early), P places for requests, E route entries.
+
+What is used as an index is unsigned (uint32, `NONE` for none), which spares compiled code the test for negative indices.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ FATES = ("", "good", "late", "rejected", "dropped", "failed")
 # State.kind_ns
 HELD, READY_SERVERS, BUSY = range(3)
 # State.whole, State.clock
-NEXT_ID, HIGH, FREE_REQUEST, IN_SYSTEM, NEXT_SEQUENCE, TOUCHED_COUNT, RECORDED = range(7)
+NEXT_ID, HIGH, FREE_REQUEST, NEXT_SEQUENCE, TOUCHED_COUNT, RECORDED = range(6)
 NOW, CHANGE_LOAD = range(2)
+NONE = np.uint32(0xFFFFFFFF)
 HISTOGRAM_BINS = 512
 BINS_PER_SLO = 64
 
@@ -45,7 +48,8 @@ class Model(NamedTuple):
     kind_limit: np.ndarray  # (K,) requests that may wait for one replica, 0: any number
     kind_load_s: np.ndarray  # (K,)
     kind_resize_group: np.ndarray  # (K,) equal where kinds differ only in cores and are resized in place
-    serve: np.ndarray  # (K, Z) variant that the kind gives to the service without a route, -1: none
+    serve: np.ndarray  # (K, Z) variant that the kind gives to the service without a route, NONE: none
+    host: np.ndarray  # (Z,) the first kind that hosts the service
     successor: np.ndarray  # (K, K) whether two kinds share a service
     app_length: np.ndarray  # (A,) stages
     app_cascade: np.ndarray  # (A,)
@@ -81,20 +85,19 @@ class State(NamedTuple):
     replica_turns_at: np.ndarray  # (R,) of the next turn of its life: ready, failed, failure noticed,
     replica_resized_at: np.ndarray  # (R,) and of the end of a resize in place
     idle: np.ndarray  # (R, C) stack of idle servers
-    server_occupied: np.ndarray  # (L,) its first stage is not free
-    server_first: np.ndarray  # (L,) oldest request in flight, -1: none
-    server_last: np.ndarray  # (L,) newest one
-    server_due: np.ndarray  # (L,) time of its next event
-    server_booked: np.ndarray  # (L,) whether it is in its replica's calendar
-    server_before: np.ndarray  # (L,) neighbours in the calendar, as numbers of servers of the replica; -1: none
+    server_first: np.ndarray  # (L,) oldest request in flight, NONE: none
+    server_due: np.ndarray  # (L,) time of its next event, inf: not in its replica's calendar
+    server_before: np.ndarray  # (L,) neighbours in the calendar, NONE: none
     server_after: np.ndarray  # (L,)
-    booked_first: np.ndarray  # (R,) server with the next event, -1: none
+    booked_first: np.ndarray  # (R,) server with the next event, NONE: none
     booked_last: np.ndarray  # (R,)
-    stage_clock: np.ndarray  # (L, S)
+    server_occupied: np.ndarray  # (L,) pipelines: whether its first stage is not free,
+    server_last: np.ndarray  # (L,) the newest request in flight,
+    stage_clock: np.ndarray  # (L, S) and when each stage is free
     expected: np.ndarray  # (L, S)
     lane_head: np.ndarray  # (Q*T*V or Q,) first request of each lane
     lane_tail: np.ndarray  # (Q*T*V or Q,)
-    lane_count: np.ndarray  # (Q*T*V or Q,)
+    lane_count: np.ndarray  # (Q*T*V or Q,) where a queue has several lanes
     queue_waiting: np.ndarray  # (Q,) requests in all its lanes
     queue_idle: np.ndarray  # (Q,) with late binding: idle servers of ready replicas
     queue_touched: np.ndarray  # (Q,) whether it is to be tried
@@ -115,14 +118,14 @@ class State(NamedTuple):
     route_count: np.ndarray  # (Z, 4) entries in force, waiting, next; whether some wait
     leave: np.ndarray  # (2, A, G, V, 2) leave ratio and accuracy; in force, next
     request_next: np.ndarray  # (P,) the next one in its lane, its server or the free list
-    request_number: np.ndarray  # (P,)
+    request_number: np.ndarray  # (P,) where it is needed: noise, cascades, records
     request_app: np.ndarray  # (P,)
     request_stage: np.ndarray  # (P,)
     request_variant: np.ndarray  # (P,)
     request_sequence: np.ndarray  # (P,) order of joining
     request_arrival: np.ndarray  # (P,) seconds
-    request_joined: np.ndarray  # (P,) seconds
-    request_finish: np.ndarray  # (P,) seconds
+    request_joined: np.ndarray  # (P,) seconds, where batches wait or are chosen
+    request_finish: np.ndarray  # (P,) seconds, in pipelines
     request_accuracy: np.ndarray  # (P,) product over the stages so far
     tree_time: np.ndarray  # (leaves,) clocks of servers, timers, replicas, deployment
     tree_node: np.ndarray  # (2 * leaves,) winner of each subtree
@@ -132,8 +135,7 @@ class State(NamedTuple):
     service_offered: np.ndarray  # (Z,)
     kind_ns: np.ndarray  # (K, 3)
     load_seen: np.ndarray  # (K,) seconds that the last finished load took
-    arrivals: np.ndarray  # (A,) requests so far
-    whole: np.ndarray  # (7,)
+    whole: np.ndarray  # (6,)
     clock: np.ndarray  # (2,)
     app_key: np.ndarray  # (A, 2) keys of SERVICE and CERTAINTY
     replica_key: np.ndarray  # (3,) keys of LOAD, LOAD_FAILURE, FAILURE

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from envs.state import State
 
-PARTS = ("fates", "dispatch", "serving", "replicas", "loop", "many")
+PARTS = ("fates", "dispatch", "batches", "calendar", "serving", "queues", "replicas", "reconcile", "turns", "loop", "many")
 _BESIDE = (
     "clocks.py",
     "compiled.py",
@@ -58,7 +58,9 @@ class Flags(NamedTuple):
     QUOTAS: bool  # tenants have admission quotas
     PREDICT: bool  # expected clocks are kept
     RESIZE: bool  # replicas are resized in place
-    ONE_QUEUE: bool  # late binding, one kind, one service: nothing to dispatch
+    ONE_QUEUE: bool  # late binding, each service hosted by one kind, with one variant: nothing to dispatch
+    SERVERS: bool  # replicas of several servers
+    APPS: bool  # several applications
     RECORD: bool  # every fate is written down
 
 

@@ -15,7 +15,7 @@ from envs.kernel.compiled import entry, inlined
 @inlined
 def next_clock(node):
     """Index of the earliest clock."""
-    return np.int64(node[1])
+    return node[1]
 
 
 @entry

@@ -9,6 +9,8 @@ from envs.rules import fewer_per_server, in_time
 
 EARLY: bool
 LANES: bool
+CHAINS: bool
+WAIT: bool
 PREDICT: bool
 ONE_QUEUE: bool
 LIMITS: bool
@@ -36,10 +38,10 @@ def take_route(s, z, fallback):
     """Smooth weighted round robin over the open routes of a service in force.
 
     Returns:
-        index of the entry taken, or -1 where no route is open.
+        index of the entry taken, or NONE where no route is open.
     """
     n = s.route_count[z, 0]
-    best = -1
+    best = NONE
     total = 0.0
     for e in range(n):
         k = s.route_i[z, 0, e, 0]
@@ -47,19 +49,25 @@ def take_route(s, z, fallback):
         if share > 0.0 and is_open(s, k, fallback):
             s.route_f[z, 0, e, 1] += share
             total += share
-            if best < 0 or s.route_f[z, 0, e, 1] > s.route_f[z, 0, best, 1]:
-                best = e
-    if best >= 0:
+            if best == NONE or s.route_f[z, 0, e, 1] > s.route_f[z, 0, best, 1]:
+                best = np.uint32(e)
+    if best != NONE:
         s.route_f[z, 0, best, 1] -= total
     return best
 
 
 @inlined
+def line_of(s, slot, server):
+    """Index of a replica's server among those of all slots."""
+    return np.uint32(slot * s.idle.shape[1] + server)
+
+
+@inlined
 def earliest_server(s, slot):
     """The server of a replica whose first stage is expected to be free first."""
-    base = slot * s.idle.shape[1]
-    best = base
-    for line in range(base + 1, base + s.replica_active[slot]):
+    best = line_of(s, slot, 0)
+    for server in range(1, s.replica_active[slot]):
+        line = line_of(s, slot, server)
         if s.expected[line, 0] < s.expected[best, 0]:
             best = line
     return best
@@ -79,27 +87,28 @@ def expected_finish(m, s, line, k, v, t, commit):
 @inlined
 def pick_replica(m, s, z, routed_kind, routed_variant, t):
     """The slot that the dispatch rule chooses among the ready hosts of a service (or of one kind), lowest on ties."""
-    best = -1
+    best = NONE
     best_value = np.inf
     best_servers = 1
     best_count = 0
     rule = m.choices[st.RULE]
-    for slot in range(s.whole[st.HIGH]):
+    for i in range(s.whole[st.HIGH]):
+        slot = np.uint32(i)
         if s.replica_status[slot] != st.READY:
             continue
         k = s.replica_kind[slot]
-        if routed_kind >= 0:
+        if routed_kind != NONE:
             if k != routed_kind:
                 continue
             v = routed_variant
         else:
             v = m.serve[k, z]
-            if v < 0:
+            if v == NONE:
                 continue
         if not PREDICT or rule == SHORTEST_QUEUE:
             servers = m.kind_servers[k]
             count = s.replica_outstanding[slot]
-            if best < 0 or fewer_per_server(count, servers, best_count, best_servers):
+            if best == NONE or fewer_per_server(count, servers, best_count, best_servers):
                 best = slot
                 best_count = count
                 best_servers = servers
@@ -109,7 +118,7 @@ def pick_replica(m, s, z, routed_kind, routed_variant, t):
                 value = s.expected[line, m.kind_stages[k] - 1]
             else:
                 value = expected_finish(m, s, line, k, v, t, False)
-            if value < best_value or best < 0:
+            if value < best_value or best == NONE:
                 best = slot
                 best_value = value
     return best
@@ -118,12 +127,13 @@ def pick_replica(m, s, z, routed_kind, routed_variant, t):
 @inlined
 def pick_kind(m, s, z, fallback):
     """Late binding without a route: the open host kind with the fewest waiting requests per server, lowest on ties."""
-    best = -1
+    best = NONE
     best_servers = 1
-    for k in range(m.kind_servers.shape[0]):
-        if m.serve[k, z] >= 0 and is_open(s, k, fallback):
+    for i in range(m.kind_servers.shape[0]):
+        k = np.uint32(i)
+        if m.serve[k, z] != NONE and is_open(s, k, fallback):
             servers = m.kind_servers[k] * (s.kind_pending[k] if fallback else s.kind_ready[k])
-            if best < 0 or fewer_per_server(s.queue_waiting[k], servers, s.queue_waiting[best], best_servers):
+            if best == NONE or fewer_per_server(s.queue_waiting[k], servers, s.queue_waiting[best], best_servers):
                 best = k
                 best_servers = servers
     return best
@@ -149,59 +159,59 @@ def joins_idle_tenant(m, s, q, tenant):
 @inlined
 def join(m, s, q, r, z, v, t):
     """Puts a request at the end of its lane."""
-    s.request_joined[r] = t
     lane = q
+    waiting = s.queue_waiting[q]
+    s.queue_waiting[q] = waiting + 1
+    if WAIT or LANES:
+        s.request_joined[r] = t
     if LANES:
         tenant = m.service_tenant[z]
         if s.virtual_time.shape[1] > 1:
             joins_idle_tenant(m, s, q, tenant)
-        lane = (q * s.virtual_time.shape[1] + tenant) * m.accuracy.shape[0] + v
+        lane = np.uint32((q * s.virtual_time.shape[1] + tenant) * m.accuracy.shape[0] + v)
         s.request_sequence[r] = s.whole[st.NEXT_SEQUENCE]
         s.whole[st.NEXT_SEQUENCE] += 1
-    s.request_next[r] = -1
-    if s.lane_count[lane] == 0:
+        waiting = s.lane_count[lane]
+        s.lane_count[lane] = waiting + 1
+    if waiting == 0:
         s.lane_head[lane] = r
     else:
         s.request_next[s.lane_tail[lane]] = r
     s.lane_tail[lane] = r
-    s.lane_count[lane] += 1
-    s.queue_waiting[q] += 1
-    touch(s, q)
 
 
 @inlined
-def choose(m, s, r, z, t):
+def choose(m, s, z, t):
     """Queue and variant for a request of a service.
 
     Returns:
-        (queue, kind, variant); queue -1 where there is no place.
+        (queue, kind, variant); queue NONE where there is no place.
     """
+    q = NONE
+    k = NONE
+    v = NONE
     if ONE_QUEUE:
-        q = 0
-        k = 0
-        v = m.serve[0, 0]
-        if s.kind_ready[0] + s.kind_pending[0] == 0:
-            q = -1
+        k = m.host[z]
+        v = m.serve[k, z]
+        if s.kind_ready[k] + s.kind_pending[k] > 0:
+            q = k
     else:
-        q = -1
-        k = -1
-        v = -1
         fallback = s.service_ready[z] == 0
         if not (EARLY and fallback):
             if s.route_count[z, 0] > 0:
                 e = take_route(s, z, fallback)
-                if e >= 0:
+                if e != NONE:
                     k = s.route_i[z, 0, e, 0]
                     v = s.route_i[z, 0, e, 1]
             if EARLY:
                 q = pick_replica(m, s, z, k, v, t)
-                if q >= 0 and k < 0:
+                if q != NONE and k == NONE:
                     k = s.replica_kind[q]
                     v = m.serve[k, z]
             else:
-                if k < 0:
+                if k == NONE:
                     k = pick_kind(m, s, z, fallback)
-                    if k >= 0:
+                    if k != NONE:
                         v = m.serve[k, z]
                 q = k
     return q, k, v
@@ -217,22 +227,23 @@ def has_room(m, s, q, k):
 
 
 @inlined
-def place(m, s, r, t, how):
-    """Dispatches a request at t: it joins a queue, or settles where there is no place for it.
+def place(m, s, r, z, t, how):
+    """Dispatches a request for service z at t: it joins a queue, or settles where there is no place for it.
 
     Args:
         how: ARRIVES, HANDED_OVER or AGAIN; also the fate of a request without a place.
+
+    Returns:
+        The queue, which is to be tried; NONE where there was no place.
     """
-    a = s.request_app[r]
-    z = m.chain[a, s.request_stage[r]]
-    q, k, v = choose(m, s, r, z, t)
-    placed = q >= 0
+    q, k, v = choose(m, s, z, t)
+    placed = q != NONE
     if placed:
         if PREDICT:
             line = earliest_server(s, q)
             if m.choices[st.DEADLINE] and how == ARRIVES:
                 finish = expected_finish(m, s, line, k, v, t, False)
-                placed = in_time(finish, s.request_arrival[r], m.app_slo[a])
+                placed = in_time(finish, s.request_arrival[r], m.app_slo[application(s, r)])
         if LIMITS and placed:
             placed = has_room(m, s, q, k)
         if placed:
@@ -244,3 +255,11 @@ def place(m, s, r, t, how):
             join(m, s, q, r, z, v, t)
     if not placed:
         settle_unanswered(s, r, t, how)
+        q = NONE
+    return q
+
+
+@inlined
+def service_of(m, s, r):
+    """The service of a request's current stage."""
+    return m.chain[application(s, r), s.request_stage[r] if CHAINS else np.uint32(0)]

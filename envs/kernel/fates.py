@@ -1,12 +1,21 @@
 """Settling: the fate of each request, counted once, in whole numbers."""
 # ruff: noqa: F821  (flags and names of earlier parts are given by `envs.kernel.specialise`)
 
+import numpy as np
+
 from envs import state as st
 from envs.kernel.compiled import inlined
 from envs.rules import in_time
 
 RECORD: bool
-CHAINS: bool
+APPS: bool
+NONE = st.NONE
+
+
+@inlined
+def application(s, r):
+    """A request's application."""
+    return s.request_app[r] if APPS else np.uint32(0)
 
 
 @inlined
@@ -14,7 +23,6 @@ def free_request(s, r):
     """Gives a request's place back."""
     s.request_next[r] = s.whole[st.FREE_REQUEST]
     s.whole[st.FREE_REQUEST] = r
-    s.whole[st.IN_SYSTEM] -= 1
 
 
 @inlined
@@ -32,7 +40,7 @@ def record(s, r, a, t, fate, variant):
 @inlined
 def settle_unanswered(s, r, t, fate):
     """A request that gets no answer: rejected, dropped or failed."""
-    a = s.request_app[r]
+    a = application(s, r)
     s.app_count[a, fate] += 1
     if RECORD:
         record(s, r, a, t, fate, -1)
@@ -42,7 +50,7 @@ def settle_unanswered(s, r, t, fate):
 @inlined
 def settle_answered(m, s, r, t, variant, accuracy_ppb):
     """A final answer at t: good or late, with its accuracy (in billionths) and latency."""
-    a = s.request_app[r]
+    a = application(s, r)
     arrival = s.request_arrival[r]
     fate = st.LATE
     if in_time(t, arrival, m.app_slo[a]):
@@ -50,7 +58,7 @@ def settle_answered(m, s, r, t, variant, accuracy_ppb):
         s.app_count[a, st.ACCURACY_PPB] += accuracy_ppb
     s.app_count[a, fate] += 1
     bin_ = int((t - arrival) * m.app_histogram_scale[a])
-    s.histogram[a, min(bin_, st.HISTOGRAM_BINS - 1)] += 1
+    s.histogram[a, np.uint32(min(bin_, st.HISTOGRAM_BINS - 1))] += 1
     if RECORD:
         record(s, r, a, t, fate, variant)
     free_request(s, r)

@@ -11,8 +11,10 @@ from envs.rules import refill
 EARLY: bool
 PIPELINE: bool
 CHAINS: bool
+NOISE: bool
 QUOTAS: bool
-ONE_QUEUE: bool
+APPS: bool
+RECORD: bool
 
 
 @inlined
@@ -29,56 +31,49 @@ def has_token(m, s, tenant, t):
 
 @inlined
 def arrive(m, s, a, t):
-    """A request arrives at an application."""
-    r = np.uint32(s.whole[st.FREE_REQUEST])  # indices unsigned where it counts: no test for negative ones
+    """A request arrives at an application; returns the queue that it joins, NONE where there is none."""
+    r = np.uint32(s.whole[st.FREE_REQUEST])
     s.whole[st.FREE_REQUEST] = s.request_next[r]
-    s.whole[st.IN_SYSTEM] += 1
     s.request_arrival[r] = t
-    s.request_number[r] = s.arrivals[a]
-    s.request_app[r] = a
-    s.request_stage[r] = 0
+    if NOISE or CHAINS or RECORD:
+        s.request_number[r] = s.app_count[a, st.OFFERED]
+    if APPS:
+        s.request_app[r] = a
     if CHAINS:
+        s.request_stage[r] = 0
         s.request_accuracy[r] = 1.0
-    s.arrivals[a] += 1
     s.app_count[a, st.OFFERED] += 1
-    s.service_offered[m.chain[a, 0]] += 1
-    if QUOTAS and not has_token(m, s, m.service_tenant[m.chain[a, 0]], t):
+    z = m.chain[a, 0]
+    if QUOTAS and not has_token(m, s, m.service_tenant[z], t):
         settle_unanswered(s, r, t, st.REJECTED)
+        q = NONE
     else:
-        place(m, s, r, t, ARRIVES)
-
-
-@inlined
-def server_event(m, s, line, slot, t):
-    """A server's clock has run out: answers leave, and it is idle where its first stage is free."""
-    strike(s, slot, line)
-    take_out_answers(m, s, line, slot, t)
-    server = line - slot * s.idle.shape[1]
-    if s.server_occupied[line] and s.stage_clock[line, 0] <= t:
-        s.server_occupied[line] = 0
-        if server < s.replica_active[slot]:
-            s.idle[slot, s.replica_idle[slot]] = server
-            s.replica_idle[slot] += 1
-            if not EARLY and s.replica_status[slot] == st.READY:
-                k = s.replica_kind[slot]
-                s.queue_idle[k] += 1
-                s.queue_lowest[k] = min(s.queue_lowest[k], slot)
-    if EARLY:
-        touch(s, slot)
-    elif s.replica_status[slot] == st.READY:
-        touch(s, s.replica_kind[slot])
+        q = place(m, s, r, z, t, ARRIVES)
+    return q
 
 
 @inlined
 def earliest_arrival(times, counts, heads):
     """The application with the next arrival, lowest on ties, and its time."""
-    best = 0
+    best = np.uint32(0)
     best_t = np.inf
-    for a in range(len(counts)):
-        if heads[a] < counts[a] and times[a, heads[a]] < best_t:
+    for i in range(len(counts) if APPS else 1):
+        a = np.uint32(i)
+        head = np.uint32(heads[a])
+        if head < counts[a] and times[a, head] < best_t:
             best = a
-            best_t = times[a, heads[a]]
+            best_t = times[a, head]
     return best, best_t
+
+
+@inlined
+def count_first_stages(m, s, sign):
+    """Adds (or takes away) the arrivals of each application to what its first service was offered.
+
+    An arrival is counted once, at its application. Before a run the old ones are taken away, after it all are added.
+    """
+    for a in range(m.chain.shape[0]):
+        s.service_offered[m.chain[a, 0]] += sign * s.app_count[a, st.OFFERED]
 
 
 @entry
@@ -92,41 +87,50 @@ def run(m, s, times, counts, heads, t_end):
         heads: (A,) int64, index of the next arrival; moves on.
         t_end: seconds.
     """
-    n_queues = s.queue_waiting.shape[0]
-    n_slots = s.replica_kind.shape[0]
+    n_queues = np.uint32(s.queue_waiting.shape[0])
+    n_slots = np.uint32(s.replica_kind.shape[0])
+    count_first_stages(m, s, -1)
     a, t_arrival = earliest_arrival(times, counts, heads)
     while True:
         leaf = next_clock(s.tree_node)
         t = s.tree_time[leaf]
-        slot = -1
-        line = -1
+        slot = NONE
+        line = NONE
+        q = NONE
         if min(t, t_arrival) >= t_end:
             break
         if t_arrival < t:
             t = t_arrival
-            arrive(m, s, a, t)
+            q = arrive(m, s, a, t)
             heads[a] += 1
             a, t_arrival = earliest_arrival(times, counts, heads)
         elif leaf < n_slots:
             slot = leaf
-            line = slot * s.idle.shape[1] + s.booked_first[slot]
-            server_event(m, s, np.uint32(line), np.uint32(slot), t)
+            line = first_line(s, slot)
+            server_event(m, s, line, slot, t)
+            if EARLY or s.replica_status[slot] == st.READY:
+                q = slot if EARLY else s.replica_kind[slot]
+                if CHAINS:  # after those that requests were handed over to
+                    touch(s, q)
+                    q = NONE
         elif leaf < n_slots + n_queues:
+            q = np.uint32(leaf - n_slots)
             if EARLY:
-                slot = leaf - n_slots
+                slot = q
             set_clock(s.tree_time, s.tree_node, leaf, np.inf)
-            touch(s, leaf - n_slots)
-        elif leaf < 2 * n_slots + n_queues:
+        elif leaf < n_slots + n_slots + n_queues:
             replica_event(m, s, leaf - n_slots - n_queues, t)
         else:
             take_effect(m, s, t)
-        try_touched(m, s, t)
-        if slot >= 0:
-            if line >= 0:
-                book(s, np.uint32(slot), np.uint32(line))
-                set_slot_clock(s, np.uint32(slot))
+        try_queues(m, s, q, t)
+        if slot != NONE:
+            if line != NONE:
+                if PIPELINE:
+                    book(s, slot, line, next_due(s, line))
+                set_slot_clock(s, slot)
             if s.replica_status[slot] == st.DRAINING:
                 gone_if_done(m, s, slot, t)
+    count_first_stages(m, s, 1)
     if t_end < np.inf:
         for slot in range(s.whole[st.HIGH]):
             if s.replica_status[slot] != st.FREE:

@@ -4,10 +4,21 @@
 
 from envs import state as st
 from envs.kernel.clocks import set_clock
-from envs.kernel.compiled import entry, internal
+from envs.kernel.compiled import entry, inlined, internal
 from traces.samplers import Stream, fill
 
 DONE, SLOTS_SHORT, TIMES_SHORT, REQUESTS_SHORT = range(4)
+
+
+@entry
+def begin_many(m, states):
+    """Starts clusters at time 0: the replicas that their next deployments want are ready, the deployments in force."""
+    for e in range(states.clock.shape[0]):
+        s = cluster_of(states, e)
+        for k in range(s.kind_ready.shape[0]):
+            for _ in range(s.kind_next_wanted[k]):
+                start_ready(m, s, k, 0.0)
+        take_effect(m, s, 0.0)
 
 
 @internal
@@ -44,6 +55,17 @@ def write_next(m, s, plan, e):
     set_clock(s.tree_time, s.tree_node, deployment_leaf(s), plan.effect_s)
 
 
+@inlined
+def outstanding(s):
+    """Requests in the system: those that came and have not settled."""
+    found = 0
+    for a in range(s.app_count.shape[0]):
+        found += s.app_count[a, st.OFFERED]
+        for fate in range(st.GOOD, st.FAILED + 1):
+            found -= s.app_count[a, fate]
+    return found
+
+
 @internal
 def draw_arrivals(s, loads, streams, times, counts, e, t_end):
     """Fills a cluster's arrivals up to t_end; where they have no room, its streams are left as they were.
@@ -51,7 +73,7 @@ def draw_arrivals(s, loads, streams, times, counts, e, t_end):
     Returns:
         DONE, TIMES_SHORT or REQUESTS_SHORT.
     """
-    room = s.request_next.shape[0] - s.whole[st.IN_SYSTEM]
+    room = s.request_next.shape[0] - outstanding(s)
     short = DONE
     for a in range(len(counts)):
         for i in range(streams.f.shape[2]):

@@ -23,7 +23,7 @@ from traces.samplers import RECORDED, make_load
 REQUESTS, WARM_UP = 2_000_000, 20_000  # of each run
 BATCHES = 40
 LATE = Flags(*(False for _ in Flags._fields))._replace(NOISE=True, BATCHING=True, WAIT=True, DROPS=True,
-                                                         ONE_QUEUE=True, RECORD=True)
+                                                         ONE_QUEUE=True, SERVERS=True, RECORD=True)
 
 
 class Queue(SimulatedCluster):
