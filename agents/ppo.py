@@ -19,6 +19,7 @@ from gymnasium.spaces import MultiDiscrete
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.choices import Choices
 from envs.actions import Mode
 
 
@@ -85,6 +86,7 @@ def make_ppo(settings: PPOSettings, environment: VecEnv, seed: int, tensorboard:
         vf_coef=settings.value_weight,
         policy_kwargs={"net_arch": [settings.hidden, settings.hidden], "activation_fn": torch.nn.Tanh},
     )
+    model.policy.action_dist = Choices(_nvec(environment))
     with torch.no_grad():
         _output(model).bias.copy_(_first_bias(settings.action_mode, _nvec(environment)))
     return model

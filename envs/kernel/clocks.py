@@ -20,21 +20,24 @@ def next_clock(node):
 
 @entry
 def set_clock(time, node, leaf, t_s):
-    """Sets one clock and lets it play its matches up to the root; stops where it changes nothing above.
+    """Sets one clock and lets it play its matches up to the root.
 
+    The winner so far is carried along, so that a match waits for no other memory than its rival's, known beforehand.
     Indices are unsigned, which spares numba's test for negative ones.
     """
-    changed = np.uint32(leaf)
-    time[changed] = t_s
-    i = (np.uint32(len(time)) + changed) >> np.uint32(1)
-    while i >= np.uint32(1):
-        a = node[i << np.uint32(1)]
-        b = node[i << np.uint32(1) | np.uint32(1)]
-        winner = b if time[b] < time[a] else a
-        if winner == node[i] and winner != changed:
-            return
-        node[i] = winner
+    winner = np.uint32(leaf)
+    best_s = t_s
+    time[winner] = t_s
+    i = np.uint32(len(time)) + winner
+    while i > np.uint32(1):
+        rival = node[i ^ np.uint32(1)]
+        rival_s = time[rival]
+        if rival_s < np.inf:
+            beaten = np.uint32(rival_s < best_s) | (np.uint32(rival_s == best_s) & i)
+            winner ^= (winner ^ rival) & -(beaten & np.uint32(1))
+            best_s = min(best_s, rival_s)
         i >>= np.uint32(1)
+        node[i] = winner
 
 
 @entry
