@@ -1,4 +1,4 @@
-"""Several choices at once: SB3's distribution of a `MultiDiscrete` action, computed in one piece rather than choice by choice."""
+"""Several choices at once: SB3's distribution of a `MultiDiscrete` action, in one piece rather than choice by choice."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import numpy as np
 from envs import state as st
 from envs.kernel.compiled import inlined, internal
 from envs.rules import batch_ready, expired
+from envs.state import NONE
 
 EARLY: bool
 LANES: bool

@@ -5,6 +5,7 @@ import numpy as np
 
 from envs.kernel.clocks import set_clock
 from envs.kernel.compiled import inlined
+from envs.state import NONE
 
 PIPELINE: bool
 SERVERS: bool

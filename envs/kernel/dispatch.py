@@ -6,6 +6,7 @@ import numpy as np
 from envs import state as st
 from envs.kernel.compiled import inlined
 from envs.rules import fewer_per_server, in_time
+from envs.state import NONE
 
 EARLY: bool
 LANES: bool

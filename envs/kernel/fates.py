@@ -9,7 +9,6 @@ from envs.rules import in_time
 
 RECORD: bool
 APPS: bool
-NONE = st.NONE
 
 
 @inlined

@@ -7,6 +7,7 @@ from envs import state as st
 from envs.kernel.clocks import next_clock, set_clock
 from envs.kernel.compiled import entry, inlined
 from envs.rules import refill
+from envs.state import NONE
 
 EARLY: bool
 PIPELINE: bool
@@ -132,7 +133,7 @@ def run(m, s, times, counts, heads, t_end):
                 gone_if_done(m, s, slot, t)
     count_first_stages(m, s, 1)
     if t_end < np.inf:
-        for slot in range(s.whole[st.HIGH]):
-            if s.replica_status[slot] != st.FREE:
-                account(m, s, slot, t_end)
+        for held in range(s.whole[st.HIGH]):
+            if s.replica_status[held] != st.FREE:
+                account(m, s, held, t_end)
         s.clock[st.NOW] = t_end

@@ -1,7 +1,6 @@
 """Many clusters in one call: each plays the same interval, under a deployment and with arrivals of its own."""
 # ruff: noqa: F821  (flags and names of earlier parts are given by `envs.kernel.specialise`)
 
-
 from envs import state as st
 from envs.kernel.clocks import set_clock
 from envs.kernel.compiled import entry, inlined, internal

@@ -6,6 +6,7 @@ import numpy as np
 from envs import state as st
 from envs.kernel.clocks import set_clock
 from envs.kernel.compiled import entry, internal
+from envs.state import NONE
 
 EARLY: bool
 

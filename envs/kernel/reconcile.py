@@ -1,4 +1,4 @@
-"""Reconciling: from the replicas that are to those that are wanted; deployments take effect (`docs/simulator.md`, Reconciling)."""
+"""Reconciling: towards the replicas and routes that are wanted; deployments take effect (`docs/simulator.md`, Reconciling)."""
 # ruff: noqa: F821  (flags and names of earlier parts are given by `envs.kernel.specialise`)
 
 import numpy as np

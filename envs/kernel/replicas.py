@@ -8,6 +8,7 @@ from envs.kernel.clocks import set_clock
 from envs.kernel.compiled import entry, inlined, internal
 from envs.randomness import draw, factor
 from envs.rules import nanoseconds
+from envs.state import NONE
 
 EARLY: bool
 LANES: bool

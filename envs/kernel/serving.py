@@ -8,6 +8,7 @@ from envs.kernel.clocks import set_clock
 from envs.kernel.compiled import inlined
 from envs.randomness import draw, factor, uniform
 from envs.rules import billionths, nanoseconds
+from envs.state import NONE
 
 EARLY: bool
 LANES: bool

@@ -6,6 +6,7 @@ import numpy as np
 from envs import state as st
 from envs.kernel.compiled import internal
 from envs.randomness import draw, uniform
+from envs.state import NONE
 
 EARLY: bool
 PIPELINE: bool
