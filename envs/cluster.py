@@ -11,9 +11,10 @@ import pandas as pd
 
 from envs import state as st
 from envs.contract import Cluster, Deployment, Observation, ReplicaKind
+from envs.growth import grown, with_pipelines
 from envs.kernel import Flags, specialise
 from envs.kernel.clocks import set_clock
-from envs.model import compile_model, grown, kernel_flags, leave_table, new_state, with_pipelines
+from envs.model import compile_model, kernel_flags, leave_table, new_state
 from envs.observation import kind_constants, missing_observation, observe, stale_observation
 from envs.randomness import ARRIVAL, draw, key, uniform
 from envs.scenario import Scenario

@@ -11,8 +11,9 @@ import numpy as np
 from envs import state as st
 from envs.cluster import SCRAPE, SimulatedCluster, sample_time
 from envs.contract import Deployment, Observation
+from envs.growth import grown
 from envs.kernel import specialise
-from envs.model import grown, keys, leave_table, new_state
+from envs.model import keys, leave_table, new_state
 from envs.observation import kind_constants, missing_observation, observe, stale_observation
 from envs.randomness import ARRIVAL, draw, key, uniform
 from envs.routes import deployment_of
