@@ -75,20 +75,15 @@ class Placement:
                 raise ModelError(f"{word} {index} of {count}: give 0 to {count - 1}")
 
     @property
-    def first(self) -> bool:
-        """Whether requests come in here."""
-        return self.stage == 0
-
-    @property
     def last(self) -> bool:
         """Whether answers go out here."""
         return self.stage == self.inter_op - 1
 
 
 class Group(Protocol):
-    """What the ranks of one stage share."""
+    """What the ranks of one stage share: a `runtime.worlds.World` is one."""
 
-    def all_reduce(self, tensor: torch.Tensor) -> None:
+    def all_reduce(self, tensor: torch.Tensor) -> object:
         """Replaces the tensor by its sum over all ranks, in place; every rank calls it at the same point."""
 
 
@@ -104,13 +99,13 @@ class Model(ABC):
 
     Attributes:
         name: the variant's description.
-        inputs, outputs: what `run` takes and gives; known at the latest once loaded. Between stages, the outputs of one are
-            the inputs of the next.
+        inputs, outputs: what `run` takes and gives; empty until it is known, at the latest once loaded. Between stages, the
+            outputs of one are the inputs of the next.
     """
 
     name: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
 
     @abstractmethod
     def load(self) -> None:
@@ -132,7 +127,7 @@ class Model(ABC):
             tensors: one for each of `inputs`, on any device.
 
         Returns:
-            One for each of `outputs`, on the model's device.
+            One for each of `outputs`, on the model's device and contiguous, as worlds send them.
 
         Raises:
             ModelError: not loaded, or the tensors are not as `inputs` says.

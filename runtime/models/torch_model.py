@@ -62,7 +62,8 @@ class TorchModel(Model):
         with torch.inference_mode():
             given = tuple(self._cast(tensor.to(self.device), self.dtype) for tensor in tensors)
             answer = as_tensors(self._module(*given), self.name)
-            return tuple(self._cast(tensor, torch.float32) for tensor in answer) if self.placement.last else answer
+            dtype = torch.float32 if self.placement.last else self.dtype
+            return tuple(self._cast(tensor, dtype).contiguous() for tensor in answer)
 
     def unload(self) -> None:
         """Gives the memory back."""

@@ -30,6 +30,17 @@ def row():
     return module
 
 
+def turned():
+    """A first stage whose output is a view with its strides turned."""
+    class Turn(nn.Linear):
+        def forward(self, x):
+            return super().forward(x).unflatten(1, (2, 2)).transpose(1, 2)
+
+    module = nn.Sequential(Turn(4, 4), nn.Flatten())
+    module.example_inputs = {"features": torch.zeros(1, 4)}
+    return module
+
+
 def row_with_points():
     """The same, cut where its author says."""
     module = row()

@@ -172,6 +172,39 @@ def test_the_replica_queues_first_come_first_served():
     np.testing.assert_array_equal(answered_s, simulated(CORES, arrivals_s))
 
 
+def test_each_request_takes_its_own_draw():
+    """Two applications on one replica, one of them a chain that comes to it twice: other variants, other noise."""
+    rows = [("u", "cpu", np.nan, 1, 1, 1, 0, 0.05), ("v", "cpu", np.nan, 1, 1, 1, 0, 0.08)]
+    shared = scenario(
+        {"cores": [3]}, rows, variants={name: {"accuracy": 1.0, "load_s": 0.0} for name in "uv"},
+        services={name: {"variants": [name[0]], "slo_s": 5.0} for name in ("u1", "v1", "v2")},
+        applications={"chain": {"services": ["u1", "v1"], "slo_s": 5.0}},
+        candidates=[{"variants": ["u", "v"], "cores": [3]}])
+    arrivals_s = {"chain": arrivals(12.0, 200), "v2": arrivals(9.0, 150) + 0.01}
+    cluster = Simulated(shared, {name: make_load(RECORDED, recorded_s=times) for name, times in arrivals_s.items()})
+    while cluster.t_s <= 30:
+        cluster.advance()
+    cluster.finish()
+    clock = FakeClock()
+    replica = EmulatedReplica(shared, shared.kinds[0], number=0, seed=SEED, clock=clock)
+    answered_s = {name: np.zeros(len(times)) for name, times in arrivals_s.items()}
+
+    async def request(name, number):
+        await clock.sleep_until(arrivals_s[name][number])
+        for stage, service in enumerate(shared.applications[name].services):
+            await replica.run(shared.services[service].variants[0], 1, Head(name, number, stage))
+        answered_s[name][number] = clock.now_s()
+
+    async def play():
+        await replica.load()
+        await asyncio.gather(*(request(name, i) for name, times in arrivals_s.items() for i in range(len(times))))
+
+    asyncio.run(clock.drive(play()))
+    wanted = cluster.records()
+    for name in arrivals_s:
+        np.testing.assert_array_equal(answered_s[name], wanted[wanted["application"] == name]["t_s"].to_numpy())
+
+
 def test_load_time_is_the_simulators():
     slow = CORES.with_(variants={"v": {"accuracy": 1.0, "load_s": 3.0}}, failures={"load_cv": 0.5}, scrape={"interval_s": 0})
     cluster = Simulated(slow.with_(initial=()), {})

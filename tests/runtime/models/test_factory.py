@@ -67,6 +67,12 @@ def test_dtype_inside_and_float32_outside(features):
     assert loaded("row", inter_op=2, dtype="float16").outputs == (TensorSpec("hidden", "FP16", (-1, 4)),)
 
 
+def test_what_goes_between_stages_can_be_sent(features):
+    first = loaded("turned", inter_op=2)
+    assert first.outputs == (TensorSpec("hidden", "FP32", (-1, 2, 2)),)
+    assert first.run((features,))[0].is_contiguous()
+
+
 @pytest.mark.parametrize("name, placement, message", [
     ("no_module", {}, "returned int; it must return an nn.Module"),
     ("raises", {}, "raised KeyError: 'colour'"),
