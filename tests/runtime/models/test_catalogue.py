@@ -35,6 +35,14 @@ def test_hugging_face(tmp_path):
         catalogue.make(f"hf:{tmp_path}")
 
 
+def test_hugging_face_where_it_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    model = catalogue.make(f"hf:{tmp_path}")
+    with pytest.raises(ModelError, match=r"transformers is not installed; pip install transformers \(the extra `hf`\)"):
+        model.load()
+
+
 @pytest.mark.parametrize("description, settings, message", [
     ("resnet51", {}, "no model 'resnet51', did you mean 'resnet50'. Known: resnet18, .*bert-104b, hf:PATH, package.module"),
     ("", {}, "no model ''. Known: "),
