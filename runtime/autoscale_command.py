@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from envs.envelope import Limits
     from envs.scenario import Scenario
     from runtime.actuators.actuator import Actuator
     from runtime.autoscaler.policy_host import HostedPolicy
@@ -50,8 +49,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     _check(parser, arguments)
+    from envs.envelope import Limits
     from envs.scenario_file import load
     from runtime.autoscaler.lease import FileLease
+    from runtime.autoscaler.limits_file import read_limits
     from runtime.autoscaler.policy_host import PolicyHost
     from runtime.autoscaler.process import Autoscaler
     from runtime.autoscaler.web import SILENT_INTERVALS, Pages
@@ -62,6 +63,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     scenario = load(arguments.scenario)
     interval_s = scenario.interval_s if arguments.interval is None else arguments.interval
     host, port = _address(parser, arguments.listen)
+    limits = read_limits(arguments.limits, scenario) if arguments.limits else Limits()
     with ExitStack() as stack:
         def hosted(name: str) -> HostedPolicy:
             return _hosted(name, scenario, interval_s)
@@ -74,9 +76,12 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
                 stack.callback(part.close)
         autoscaler = Autoscaler(
             scenario, policies[0], PagedSource(scenario, reader, interval_s), actuator, arguments.journal,
-            FileLease(arguments.journal), SteadyClock(), interval_s=interval_s, limits=_limits(arguments.limits, scenario),
-            mode=arguments.mode, shadow_host=policies[1] if arguments.shadow else None)
-        pages = Pages(autoscaler, host, port, SILENT_INTERVALS * interval_s)
+            FileLease(arguments.journal), SteadyClock(), interval_s=interval_s, limits=limits, mode=arguments.mode,
+            shadow_host=policies[1] if arguments.shadow else None)
+        try:
+            pages = Pages(autoscaler, host, port, SILENT_INTERVALS * interval_s)
+        except OSError as error:
+            raise OSError(f"--listen {arguments.listen}: {error.strerror}; give another address") from error
         stack.callback(pages.close)
         print(f"{scenario.name}: {arguments.policy} every {interval_s:g} s, {arguments.mode}; {pages.url}/metrics", flush=True)
         autoscaler.run(_until_signalled())
@@ -130,42 +135,6 @@ def _actuator(arguments: argparse.Namespace, scenario: Scenario) -> Actuator:
     from runtime.actuators.cluster import ClusterActuator
 
     return ClusterActuator(arguments.control, arguments.token_file)
-
-
-def _limits(path: Path | None, scenario: Scenario) -> Limits:
-    """The operator's limits, from YAML; none but the budget without a file."""
-    from envs.envelope import Limits
-
-    if path is None:
-        return Limits()
-    import yaml
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-    from pydantic.dataclasses import dataclass
-
-    form: Any = TypeAdapter(dataclass(Limits, config=ConfigDict(extra="forbid", allow_inf_nan=False)))
-    try:
-        limits: Limits = form.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    _check_limits(path, limits, scenario)
-    return limits
-
-
-def _check_limits(path: Path, limits: Limits, scenario: Scenario) -> None:
-    n = len(scenario.candidates)
-    for name in ("min_levels", "max_levels"):
-        bounds = getattr(limits, name)
-        if bounds is not None and len(bounds) != n:
-            raise ValueError(f"{path}: {name}: give {n} levels, one for each candidate of {scenario.name}, not {len(bounds)}")
-    for i, (low, high) in enumerate(zip(limits.min_levels or (), limits.max_levels or ())):
-        if low > high:
-            raise ValueError(f"{path}: candidate {i}: min_levels {low} is above max_levels {high}")
-    for name, value in vars(limits).items():
-        if isinstance(value, (int, float)) and value < 0:
-            raise ValueError(f"{path}: {name}: {value} is below 0")
 
 
 def _address(parser: argparse.ArgumentParser, text: str) -> tuple[str, int]:
