@@ -42,7 +42,8 @@ def test_a_kind_is_read_back_exactly(kind):
     assert kind_from_json(json.loads(json.dumps(kind_to_json(kind)))) == kind
 
 
-KIND = {"variants": ["large"], "shape": {"cores": 4, "inter_op": 1, "intra_op": 1, "device": "cpu"}, "batch": 1, "max_wait_s": 0}
+SHAPE = {"cores": 4, "inter_op": 1, "intra_op": 1, "device": "cpu"}
+KIND = {"variants": ["large"], "shape": SHAPE, "batch": 1, "max_wait_s": 0}
 GOOD = {"replicas": [{"kind": KIND, "count": 2}],
         "routes": [{"service": "see", "kind": KIND, "variant": "large", "share": 1.0}],
         "thresholds": [{"application": "see", "stage": 0, "threshold": 0.5}]}
