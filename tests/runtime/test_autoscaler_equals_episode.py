@@ -34,7 +34,7 @@ def oldest_first(observation):
     ("tenants", "hpa", (5, 200), None),
 ])
 def test_observations_and_decisions_are_those_of_run_episode(name, policy, rps, limits, tmp_path):
-    scenario, intervals, seed = load(name), 30, 7
+    scenario, intervals, seed = load(name), 20, 7
     loads = swelling_load(scenario, *rps)
     simulated = Recorder(registry.make(policy, scenario))
     episode = run_episode(scenario, simulated, loads, seed=seed, intervals=intervals, limits=limits)
