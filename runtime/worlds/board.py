@@ -52,19 +52,27 @@ class Board:
             self._failure = failure
             self._changed.notify_all()
 
-    def read(self, rank: int, key: str, deadline_s: float | None = None) -> bytes:
+    def read(
+        self, rank: int, key: str, deadline_s: float | None = None, enough: Callable[[bytes], bool] = lambda note: True
+    ) -> bytes:
         """The note of one member; waits for it.
 
         Args:
             rank: whose note.
             key: its name.
             deadline_s: `time.monotonic()` at which to give up.
+            enough: what a note that changes must have come to.
 
         Raises:
             TimeoutError: it did not come in time.
             WorldError: the world broke or closed meanwhile.
         """
-        return self._wait(lambda: self._notes.get((rank, key)), f"no {key!r} from rank {rank}", deadline_s)
+
+        def look() -> bytes | None:
+            note = self._notes.get((rank, key))
+            return note if note is not None and enough(note) else None
+
+        return self._wait(look, f"no {key!r} from rank {rank}", deadline_s)
 
     def read_all(self, key: str, deadline_s: float | None = None) -> list[bytes]:
         """The notes of all members, by rank; waits for the last one. Raises as `read`."""
@@ -100,25 +108,26 @@ class BoardStore(Store):
     Args:
         board: the world's.
         deadline_s: `time.monotonic()` after which every wait fails.
+        prefix: keeps the keys of several groups of one world apart.
     """
 
-    def __init__(self, board: Board, deadline_s: float) -> None:
+    def __init__(self, board: Board, deadline_s: float, prefix: str = "store") -> None:
         super().__init__()
-        self._board, self._deadline_s = board, deadline_s
+        self._board, self._deadline_s, self._prefix = board, deadline_s, prefix
 
     def set(self, key: str, value: str | bytes) -> None:
         """Announce a value to all members."""
-        self._board.announce(f"store/{key}", value.encode() if isinstance(value, str) else bytes(value))
+        self._board.announce(f"{self._prefix}/{key}", value.encode() if isinstance(value, str) else bytes(value))
 
-    def get(self, key: str) -> bytes:  # type: ignore[override]
+    def get(self, key: str) -> bytes:
         """The value that some member announced."""
-        return self._board.first(f"store/{key}", self._deadline_s)
+        return self._board.first(f"{self._prefix}/{key}", self._deadline_s)
 
-    def wait(self, keys: list[str], timeout: timedelta | None = None) -> None:  # type: ignore[override]
+    def wait(self, keys: list[str], timeout: timedelta | None = None) -> None:
         """Until all keys are there; the world's own deadline counts."""
         for key in keys:
             self.get(key)
 
-    def check(self, keys: list[str]) -> bool:  # type: ignore[override]
+    def check(self, keys: list[str]) -> bool:
         """Whether all keys are there."""
-        return all(self._board.has(f"store/{key}") for key in keys)
+        return all(self._board.has(f"{self._prefix}/{key}") for key in keys)

@@ -90,7 +90,8 @@ def _aligned(size: int) -> int:
 
 
 @lru_cache(1024)
-def _read(description: bytes) -> Layout:
+def read_layout(description: bytes) -> Layout:
+    """The layout that a description tells of."""
     at, forms = 0, []
     while at < len(description):
         code, dimensions = struct.unpack_from("<BB", description, at)
@@ -101,7 +102,7 @@ def _read(description: bytes) -> Layout:
 
 def write_head(head: np.ndarray, layout: Layout, sequence: int) -> None:
     """Write the start of a message's head: who it is, and what is in it."""
-    _HEAD.pack_into(head, 0, _MAGIC, len(layout.description), sequence)
+    _HEAD.pack_into(head.data, 0, _MAGIC, len(layout.description), sequence)
     head[_HEAD.size : _HEAD.size + len(layout.description)] = np.frombuffer(layout.description, np.uint8)
 
 
@@ -111,12 +112,12 @@ def read_head(head: np.ndarray, sequence: int) -> Layout:
     Raises:
         RuntimeError: it is no message, or not the next one.
     """
-    magic, size, number = _HEAD.unpack_from(head, 0)
+    magic, size, number = _HEAD.unpack_from(head.data, 0)
     if magic != _MAGIC or size > HEAD_BYTES:
         raise RuntimeError("what arrived is no message: did the other side call send() on this tag?")
     if number != sequence:
         raise RuntimeError(f"message {number} arrived where {sequence} was due")
-    return _read(head[_HEAD.size : _HEAD.size + size].tobytes())
+    return read_layout(head[_HEAD.size : _HEAD.size + size].tobytes())
 
 
 def unpack(buffer: np.ndarray, layout: Layout, body_offset: int) -> list[torch.Tensor]:
@@ -129,6 +130,11 @@ def _view(buffer: np.ndarray, place: Place, offset: int) -> torch.Tensor:
         return torch.empty(place.shape, dtype=place.dtype)
     flat = torch.frombuffer(buffer, dtype=place.dtype, count=place.nbytes // place.dtype.itemsize, offset=offset)
     return flat if len(place.shape) == 1 else flat.view(place.shape)
+
+
+def unpack_tensor(body: torch.Tensor, place: Place) -> torch.Tensor:
+    """One tensor of a body that is itself a tensor, uint8[body_bytes], as a view."""
+    return body[place.offset : place.offset + place.nbytes].view(place.dtype).view(place.shape)
 
 
 def pack(tensors: Sequence[torch.Tensor], layout: Layout, into: torch.Tensor) -> None:

@@ -91,13 +91,13 @@ class Joining:
         return invitation
 
     def _come(self, uid: str, frame: dict[str, Any], until_s: float) -> None:
-        name, rank = frame["name"], frame["as"]
+        name, rank = frame["name"], frame["rank"]
         roll = self._rolls.get(name)
         if roll is None:
             self._waiting.append((uid, frame, until_s))
         elif rank >= roll.size or rank in roll.came:
             why = "is taken" if rank in roll.came else f"is outside 1 to {roll.size - 1}"
-            self._links.send(uid, {"type": "refuse", "name": name, "as": rank, "text": f"rank {rank} {why}"})
+            self._links.send(uid, {"type": "refuse", "name": name, "rank": rank, "text": f"rank {rank} {why}"})
         else:
             roll.came[rank] = Member(uid, frame["address"])
             self._changed.notify_all()
@@ -122,7 +122,7 @@ class Joining:
             self._answers[uid, name, rank] = answer
             self._asking[world] = (uid, name, rank)
         left_s = max(0.0, deadline_s - time.monotonic())
-        self._links.send(uid, {"type": "join", "name": name, "as": rank, "address": self._links.address, "within_s": left_s})
+        self._links.send(uid, {"type": "join", "name": name, "rank": rank, "address": self._links.address, "within_s": left_s})
         try:
             return answer.result(left_s)
         except TimeoutError:
@@ -140,7 +140,7 @@ class Joining:
             if frame["type"] == "join":
                 self._come(uid, frame, time.monotonic() + frame["within_s"])
             elif (
-                answer := self._answers.get((uid, frame["name"], frame.get("rank", frame.get("as"))))
+                answer := self._answers.get((uid, str(frame["name"]), int(frame["rank"])))
             ) is not None and not answer.done():
                 if frame["type"] == "welcome":
                     members = [Member(**member) for member in frame["members"]]

@@ -17,6 +17,7 @@ import torch
 
 from .backends.gloo import GlooWire
 from .backends.inproc import Exchange
+from .backends.nccl import Nccl
 from .backends.wire import Connect
 from .fate import NameTaken, Reason, State
 from .joining import Invitation, Joining, Member, bring_up
@@ -47,7 +48,7 @@ class WorldManager:
     def __init__(self, host: str = "127.0.0.1", port: int = 0, token: str = "", exchange: Exchange | None = None) -> None:
         if host not in _LOOPBACK and not token:
             raise ValueError(f"whoever reaches {host} could join worlds: give a token")
-        self._backends: dict[str, Connect] = {"gloo": partial(GlooWire, host=host), "nccl": _nccl}
+        self._backends: dict[str, Connect] = {"gloo": partial(GlooWire, host=host), "nccl": Nccl().connect}
         if exchange is not None:
             self._backends["inproc"] = exchange.connect
         self._lock = threading.Lock()
@@ -121,12 +122,20 @@ class WorldManager:
         op_timeout_s: float | None = None,
         wait: bool = True,
     ) -> World:
-        """Join a world that is, or will soon be, created at another manager's `address`. Arguments and errors as `create`.
+        """Join a world that is, or will soon be, created at another manager's `address`.
 
         Args:
             name: the world's.
             rank: ours, from 1 to size - 1.
             address: the creating manager's.
+            device: as in `create`, like all that follow.
+            init_timeout_s: the whole of coming up must be done by then.
+            op_timeout_s: after how long an operation breaks the world.
+            wait: return when the world is up.
+
+        Raises:
+            NameTaken: a world of that name lives here.
+            InitFailed: it did not come up: nobody there, a wrong token, a rank that is taken, nobody who created it in time.
         """
         if rank < 1:
             raise ValueError(f"rank {rank} cannot join: rank 0 creates the world, the others are 1 to size - 1")
@@ -142,7 +151,8 @@ class WorldManager:
         op_timeout_s: float | None,
         wait: bool,
     ) -> World:
-        world = World(name, None if device is None else torch.device(device), op_timeout_s, self._on_end)
+        world = World(name, None if device is None else torch.device(device), op_timeout_s)
+        world.at_end.append(partial(self._on_end, world))
         with self._lock:
             if name in self._named:
                 raise NameTaken(f"world {name!r} lives in this process ({self._named[name].state}): leave it first")
@@ -293,9 +303,3 @@ class WorldManager:
         for world, rank in lost:
             world.breaks(reason, rank, text)
         self._joining.lost(uid, text)
-
-
-def _nccl(*arguments: Any) -> Any:
-    from .backends.nccl import NcclWire  # needs a build with NCCL
-
-    return NcclWire(*arguments)

@@ -7,7 +7,6 @@ world breaks; `aio.py` has the same for asyncio.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -16,7 +15,7 @@ import torch
 
 from .backends.wire import Reduction, Wire
 from .board import Board
-from .fate import Broken, InitFailed, Reason, State, TensorMismatch, WorldBroken, WorldClosed
+from .fate import Fate, Reason, State, TensorMismatch, WorldBroken, WorldClosed
 from .frames import lay_out
 from .lanes import Form, Lane, check_form, check_layout
 
@@ -25,7 +24,7 @@ TAGS = 1 << 24
 T = TypeVar("T")
 
 
-class World:
+class World(Fate):
     """One member's view of a world; made by `WorldManager.create` and `WorldManager.join`.
 
     Threads: every method may be called from any thread. Operations on different lanes (peer, direction, tag, plain or message)
@@ -42,19 +41,15 @@ class World:
         op_timeout_s: after how long an operation breaks the world; None: never.
     """
 
-    def __init__(
-        self, name: str, device: torch.device | None, op_timeout_s: float | None, on_end: Callable[[World], None]
-    ) -> None:
-        self.name, self.device, self.op_timeout_s = name, device, op_timeout_s
+    def __init__(self, name: str, device: torch.device | None, op_timeout_s: float | None) -> None:
+        super().__init__(name)
+        self.op_timeout_s = op_timeout_s
+        self.device: torch.device = device  # type: ignore[assignment]  # None takes the wire's, before anybody can use it
         self.uid, self.backend = "", ""
         self.rank, self.size, self.epoch = -1, 0, 0
         self.board: Board | None = None
         self._wire: Wire | None = None
-        self._state = State.NEW
-        self._broken: Broken | None = None
-        self.left_by: Broken | None = None  # a member that is leaving
         self.farewells: dict[int, int] = {}  # by rank: how much a member has sent us, said when we left
-        self._changed = threading.Condition()
         self._sends: dict[tuple[int, int], Lane] = {}
         self._recvs: dict[tuple[int, int], Lane] = {}
         self._message_sends: dict[tuple[int, int], Lane] = {}
@@ -62,7 +57,7 @@ class World:
         self._collective = Lane(-1)
         self._agreed: set[bytes] = set()
         self._under_way: tuple[str, bytes] | None = None  # the collective that runs without having been compared again
-        self._on_end = on_end
+        self.at_end.append(self._release)
 
     def __repr__(self) -> str:
         broken = f" ({self._broken.reason})" if self._broken else ""
@@ -70,76 +65,7 @@ class World:
             f"<World {self.name!r} epoch {self.epoch}, rank {self.rank} of {self.size}, {self.backend}: {self._state}{broken}>"
         )
 
-    # --- State ---------------------------------------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> State:
-        """Where it stands."""
-        return self._state
-
-    @property
-    def broken(self) -> Broken | None:
-        """Why it broke; None while it has not."""
-        return self._broken
-
-    @property
-    def over(self) -> bool:
-        """Whether it is CLOSED or BROKEN."""
-        return self._state in (State.CLOSED, State.BROKEN)
-
-    def raise_if_over(self) -> None:
-        """Raise what its operations raise, where it is over."""
-        if self.over:
-            raise self._failure()
-
-    def wait(self, *states: State, timeout_s: float | None = None) -> State:
-        """Wait until the world is in one of the states, or over (CLOSED or BROKEN).
-
-        Raises:
-            TimeoutError: neither in time.
-        """
-        awaited = {*states, State.CLOSED, State.BROKEN}
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._state in awaited, timeout_s):
-                raise TimeoutError(
-                    f"world {self.name!r} is {self._state} after {timeout_s} s; awaited: {', '.join(sorted(awaited))}"
-                )
-            return self._state
-
-    def advance(self, state: State) -> None:
-        """Go on to a later state. Raises as operations do where the world is over."""
-        with self._changed:
-            self.raise_if_over()
-            self._state = state
-            self._changed.notify_all()
-
-    def breaks(self, reason: Reason, peer: int | None, text: str) -> None:
-        """It has broken; the first cause counts, and a world that is over stays as it is."""
-        with self._changed:
-            if self.over:
-                return
-            if self._state in (State.NEW, State.JOINING):
-                reason, text = Reason.INIT_FAILED, f"{text} (while it was coming up)"
-            self._broken = Broken(reason, peer, time.monotonic(), text)
-            self._state = State.BROKEN
-        self._end()
-
-    def closed(self) -> None:
-        """It is closed, in good order."""
-        with self._changed:
-            if self.over:
-                return
-            self._state = State.CLOSED
-        self._end()
-
-    def _end(self) -> None:
-        if self.board is not None:
-            self.board.fail(self._failure)
-        if self._wire is not None:
-            self._wire.abort()
-        with self._changed:
-            self._changed.notify_all()
-        self._on_end(self)
+    # --- Coming and going ----------------------------------------------------------------------------------------------------
 
     def set_out(self, uid: str, epoch: int, rank: int, size: int, backend: str, board: Board) -> None:
         """The members are known."""
@@ -154,22 +80,37 @@ class World:
             self._wire, self.device, self._state = wire, wire.device, State.UP
             self._changed.notify_all()
 
+    def _release(self) -> None:
+        """Free whoever waits or is in an operation."""
+        if self.board is not None:
+            self.board.fail(self.failure)
+        if self._wire is not None:
+            self._wire.abort()
+
     def free(self) -> None:
         """Close the wire once the last operation has returned. Takes a while; called once, after the end."""
-        lanes = [lane for lanes in self._all_lanes() for lane in lanes.values()]
-        for lane in [*lanes, self._collective]:
+        for lane in self._lanes():
             with lane.lock:
                 pass
         if self._wire is not None:
             self._wire.close()
             self._wire = None
 
-    def _failure(self) -> WorldBroken | WorldClosed:
-        if self._broken is not None:
-            return (InitFailed if self._broken.reason is Reason.INIT_FAILED else WorldBroken)(self.name, self._broken)
-        if self.left_by is not None:
-            return WorldBroken(self.name, self.left_by)
-        return WorldClosed(f"world {self.name!r} is {self._state}: operations need one that is up")
+    def sent_to(self, peer: int) -> int:
+        """How many tensors and messages have gone to a member."""
+        return sum(lane.passed for lane in [*self._sends.values(), *self._message_sends.values()] if lane.peer == peer)
+
+    def received_from(self, peer: int) -> int:
+        """How many tensors and messages have come from a member."""
+        return sum(lane.passed for lane in [*self._recvs.values(), *self._message_recvs.values()] if lane.peer == peer)
+
+    def sending(self) -> bool:
+        """Whether a send or a collective is under way."""
+        return any(lane.busy for lane in [*self._sends.values(), *self._message_sends.values(), self._collective])
+
+    def _lanes(self) -> list[Lane]:
+        kinds = (self._sends, self._recvs, self._message_sends, self._message_recvs)
+        return [self._collective, *(lane for lanes in kinds for lane in lanes.values())]
 
     # --- Running one operation -----------------------------------------------------------------------------------------------
 
@@ -178,7 +119,7 @@ class World:
         with lane.lock:
             wire = self._wire
             if self._state is not State.UP or wire is None:
-                raise self._failure()
+                raise self.failure()
             lane.busy, began_s = True, time.monotonic()
             try:
                 result = operation(wire)
@@ -196,11 +137,11 @@ class World:
         with self._changed:
             self._changed.wait_for(lambda: self.over, VERDICT_S)
         self.breaks(Reason.OP_ERROR, peer, str(error).split("\n", 1)[0][:300])
-        return self._failure()
+        return self.failure()
 
     def _up(self) -> Board:
         if self._state is not State.UP or self.board is None:
-            raise self._failure()
+            raise self.failure()
         return self.board
 
     def _check_peer(self, peer: int, tag: int) -> None:
@@ -249,7 +190,7 @@ class World:
             form = Form.decode(self._up().read(dst, f"form/{self.rank}/{tag}", deadline_s))
         except TimeoutError:
             self.breaks(Reason.TIMEOUT, dst, f"rank {dst} called no recv() for tag {tag} within {timeout_s} s")
-            raise self._failure() from None
+            raise self.failure() from None
         return self._sends.setdefault((dst, tag), Lane(dst, form))
 
     def _open_recv(self, tensor: torch.Tensor, src: int, tag: int) -> Lane:
@@ -373,7 +314,7 @@ class World:
             forms = board.read_all(key, None if timeout_s is None else time.monotonic() + timeout_s)
         except TimeoutError as error:
             self.breaks(Reason.TIMEOUT, None, f"the members did not all come to {form.decode()}: {error}")
-            raise self._failure() from None
+            raise self.failure() from None
         if any(other != form for other in forms):
             self._collective.passed += 1
             raise TensorMismatch(
@@ -390,33 +331,3 @@ class World:
         if under_way is not None and under_way[0] == key:  # it starts something else than what we are in already
             self.board.announce(*under_way)
             self.breaks(Reason.OP_ERROR, rank, f"we are in {under_way[1].decode()}, rank {rank} starts {value.decode()}")
-
-    # --- Leaving -------------------------------------------------------------------------------------------------------------
-
-    def _all_lanes(self) -> list[dict[tuple[int, int], Lane]]:
-        return [self._sends, self._recvs, self._message_sends, self._message_recvs]
-
-    def sent_to(self, peer: int) -> int:
-        """How many tensors and messages have gone to a member."""
-        return sum(
-            lane.passed for lanes in (self._sends, self._message_sends) for lane in list(lanes.values()) if lane.peer == peer
-        )
-
-    def received_from(self, peer: int) -> int:
-        """How many tensors and messages have come from a member."""
-        return sum(
-            lane.passed for lanes in (self._recvs, self._message_recvs) for lane in list(lanes.values()) if lane.peer == peer
-        )
-
-    def sending(self) -> bool:
-        """Whether a send or a collective is under way."""
-        lanes = [*self._sends.values(), *self._message_sends.values(), self._collective]
-        return any(lane.busy for lane in lanes)
-
-    def drains_for(self, peer: int) -> None:
-        """A member is leaving: nothing new is started."""
-        with self._changed:
-            if self._state is State.UP:
-                self.left_by = Broken(Reason.LEFT, peer, time.monotonic(), f"rank {peer} left")
-                self._state = State.DRAINING
-                self._changed.notify_all()

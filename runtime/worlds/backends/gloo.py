@@ -14,8 +14,9 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch._C._distributed_c10d import ProcessGroupGloo
@@ -37,7 +38,7 @@ from .gloo_messages import Inbox, Outbox
 from .wire import Reduction
 
 FOREVER = timedelta(days=3650)
-_OPS = {
+_OPS: dict[Reduction, Any] = {
     Reduction.SUM: ReduceOp.SUM,
     Reduction.PRODUCT: ReduceOp.PRODUCT,
     Reduction.MIN: ReduceOp.MIN,
@@ -62,11 +63,12 @@ class GlooWire:
         if self.device.type != "cpu":
             raise RuntimeError(f"gloo worlds carry CPU tensors; the device is {self.device}")
         self._store = BoardStore(board, deadline_s)
-        options = ProcessGroupGloo._Options()
-        options._devices = [ProcessGroupGloo.create_device(hostname=host)]
+        gloo: Any = ProcessGroupGloo
+        options = gloo._Options()
+        options._devices = [gloo.create_device(hostname=host)]
         options._threads = 1
         options._timeout = timedelta(seconds=max(0.001, deadline_s - time.monotonic()))
-        self._group = ProcessGroupGloo(self._store, board.rank, board.size, options)
+        self._group: Any = gloo(self._store, board.rank, board.size, options)
         # What members announced holds the addresses they listen at: by them `abort` knows the group's sockets.
         self._addresses = [self._store.get(f"0/{rank}") for rank in range(board.size)]
         self._outboxes: dict[tuple[int, int], Outbox] = {}
@@ -132,10 +134,9 @@ class GlooWire:
         self._finish(self._group.barrier, options=BarrierOptions(), timeout_s=timeout_s)
 
     @staticmethod
-    def _finish(start, *tensors, options, timeout_s: float | None) -> None:  # type: ignore[no-untyped-def]
+    def _finish(start: Callable[..., Work], *tensors: Any, options: Any, timeout_s: float | None) -> None:
         options.timeout = patience(timeout_s)
-        work: Work = start(*tensors, options)
-        work.wait()
+        start(*tensors, options).wait()
 
     # --- The end -------------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,12 @@ from ..board import Board
 from ..frames import Layout
 from .wire import Reduction, Wire
 
-_COMBINE = {Reduction.SUM: torch.add, Reduction.PRODUCT: torch.mul, Reduction.MIN: torch.minimum, Reduction.MAX: torch.maximum}
+_COMBINE: dict[Reduction, Callable[..., torch.Tensor]] = {
+    Reduction.SUM: torch.add,
+    Reduction.PRODUCT: torch.mul,
+    Reduction.MIN: torch.minimum,
+    Reduction.MAX: torch.maximum,
+}
 
 
 class Exchange:
