@@ -16,12 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from envs.contract import Observation
+from envs.contract import Decision, Observation
 from envs.envelope import History, Limits
 from envs.scenario import Scenario
 from runtime.actuators.actuator import Actuator, ActuatorError, InForce, Outcome
 from runtime.autoscaler import records
-from runtime.autoscaler.decision import Verdict, decide
+from runtime.autoscaler.decision import Verdict, decide, problem_with
 from runtime.autoscaler.journal import Journal, Record, newest_first
 from runtime.autoscaler.lease import Lease
 from runtime.autoscaler.meters import Meters
@@ -96,6 +96,7 @@ class Autoscaler:
         due = math.ceil(self._clock.now_s() / self._interval_s - 1e-6)
         due += due == self._last_number  # an interval is decided on once, whoever decides
         while True:
+            due = min(due, math.floor(self._clock.now_s() / self._interval_s + 1e-6) + 1)  # the clock may have been set back
             self._clock.sleep_until(due * self._interval_s, stop)
             if stop.is_set() or not self._lease.hold():
                 break
@@ -111,7 +112,7 @@ class Autoscaler:
         """Opens the journal and takes up what it says: the policies' memory, the envelope's state, an open decision."""
         self._journal = self._open_journal(self._folder)
         hosts = [host for host in (self._host, self._shadow_host) if host is not None]
-        memory = records.remembered(newest_first(self._folder), self._scenario, max(h.memory_intervals for h in hosts))
+        memory = self._remembered(max(host.memory_intervals for host in hosts))
         for host in hosts:
             host.remember(memory.observations)
         self._history = self._shadow_history = memory.history
@@ -122,6 +123,13 @@ class Autoscaler:
         self._write({"type": "start", "at_s": self._clock.now_s(), "mode": self._mode, "scenario": self._scenario.name,
                      "remembered": len(memory.observations)})
         self.meters.leading.set(1)
+
+    def _remembered(self, intervals: int) -> records.Remembered:
+        try:
+            return records.remembered(newest_first(self._folder), self._scenario, intervals)
+        except (KeyError, TypeError, ValueError) as error:
+            log.error("the journal cannot be read back (%s: %s); going on without a past", type(error).__name__, error)
+            return records.Remembered()
 
     def tick(self, number: int) -> Verdict | None:
         """One decision, at `number` x interval. None: what is in force is not known, so nothing can be decided."""
@@ -150,12 +158,15 @@ class Autoscaler:
         return verdict
 
     def _current(self) -> InForce | None:
-        """What is in force; the last that is known where it cannot be read now."""
+        """What is in force; the last that is known where it cannot be read now; None where none can be decided on."""
         try:
             self._in_force = self._actuator.current()
         except ActuatorError as error:
             self.meters.actuator_failures.inc()
             log.warning("%s", error)
+        if self._in_force and (problem := problem_with(Decision(self._in_force.deployment, ""), self._scenario)):
+            log.error("what is in force is not of the scenario %s: %s", self._scenario.name, problem)
+            return None
         return self._in_force
 
     def _act(self, verdict: Verdict, in_force: InForce, decision_id: str) -> str:

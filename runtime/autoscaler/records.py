@@ -73,8 +73,11 @@ def remembered(newest_first: Iterable[Record], scenario: Scenario, intervals: in
 
     Args:
         newest_first: records (`runtime.autoscaler.journal.newest_first`).
-        scenario: the problem; decisions for another one are not looked at.
+        scenario: the problem; decisions for another one, or for one with other names in it, are not looked at.
         intervals: observations that the policies need.
+
+    Raises:
+        KeyError, TypeError, ValueError: a record is not as it should be.
     """
     found = Remembered()
     done: set[str] = set()
@@ -95,7 +98,11 @@ def remembered(newest_first: Iterable[Record], scenario: Scenario, intervals: in
 
 
 def _is_intent(record: Record, scenario: Scenario) -> bool:
-    return record.get("type") == "intent" and record.get("scenario") == scenario.name
+    if record.get("type") != "intent" or record["scenario"] != scenario.name:
+        return False
+    seen = record["observation"]
+    return (set(seen["services"]) == set(scenario.services) and set(seen["applications"]) == set(scenario.applications)
+            and set(seen["load_s"]) == set(scenario.variants))
 
 
 def _decision(decision: Decision) -> Record:

@@ -14,7 +14,7 @@ from simulated_service import FakeClock, SimulatedService, swelling_load
 
 from agents import registry
 from baselines.static import Static
-from envs.contract import Decision, Policy
+from envs.contract import Decision, Deployment, Policy, ReplicaKind, Shape
 from envs.envelope import Limits
 from envs.observation import missing_observation
 from envs.scenario_file import load
@@ -180,6 +180,45 @@ def test_when_the_control_api_is_gone_for_a_while_the_last_known_deployment_coun
     assert [i["version"] for i in intents] == ["1", "1", "1", "2"]
     assert [o["status"] for o in outcomes] == ["applied", "conflict", "conflict", "applied"]
     assert actuator.current().deployment == TWO
+
+
+def test_a_deployment_that_the_scenario_does_not_know_is_left_alone(tmp_path):
+    alien = Deployment({ReplicaKind(("somebody's model",), Shape(1)): 1})
+    scaler, actuator = play(tmp_path, 15, actuator=DryRun(alien))
+    assert journaled(tmp_path) == [] and actuator.current().deployment == alien
+    assert metric(scaler, "skipped_ticks_total") == 4
+
+
+@pytest.mark.parametrize("record", [{"type": "intent"}, {"type": "outcome"},
+                                    {"type": "intent", "scenario": "live-demo", "observation": []}])
+def test_a_journal_that_makes_no_sense_does_not_keep_it_from_going_on(tmp_path, record):
+    journal = Journal(tmp_path)
+    journal.append(record)
+    journal.close()
+    _, actuator = play(tmp_path, 10)
+    assert actuator.current().version == "4" and journaled(tmp_path, "start")[0]["remembered"] == 0
+
+
+def test_decisions_of_another_scenario_are_not_remembered(tmp_path):
+    play(tmp_path, 10)
+    services = {"other": SCENARIO.services["classify"]}
+    workload = {"other": SCENARIO.workload["classify"]}
+    other = SCENARIO.with_(services=services, workload=workload)
+    run(autoscaler(other, Static(), Steady(), DryRun(other.initial_deployment), tmp_path, FakeClock(15, 14)))
+    play(tmp_path, 14, clock=FakeClock(15, 14))
+    assert [r["remembered"] for r in journaled(tmp_path, "start")] == [0, 0, 1]
+
+
+def test_a_clock_that_is_set_back_is_followed(tmp_path):
+    clock = FakeClock(start_s=3600, last_s=3620)
+
+    def set_back(t_s):
+        if t_s == 3610:
+            clock._now_s, clock._last_s = 10.5, 30
+
+    clock._on_time = set_back
+    play(tmp_path, 0, clock=clock)
+    assert [i["t_s"] for i in journaled(tmp_path)] == [3600, 3605, 3610, 15, 20, 25, 30]
 
 
 @pytest.mark.parametrize("mood, statuses, in_force", [
