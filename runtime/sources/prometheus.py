@@ -18,10 +18,12 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util import Retry
 
+from runtime import metrics as m
 from runtime.deadline import DeadlineMissed, DeadlineThread
 from runtime.sources.page import Page, Pages, SourceError, page
 
 TIMEOUT_S = 1.0
+_OURS = {label for labels in m.sample_keys().values() for label in labels}
 
 
 class PrometheusReader:
@@ -87,13 +89,15 @@ def _by_target(rows: Sequence[Mapping[str, Any]]) -> dict[str, Page | None]:
             up[target] = value == 1
         else:
             by_target.setdefault(target, []).append((name, labels, value))
-    return {target: page(by_target[target]) if is_up and target in by_target else None for target, is_up in up.items()}
+    return {target: page(by_target.get(target, ())) if is_up else None for target, is_up in up.items()}
 
 
 def _samples(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Labels of ours that Prometheus has renamed, since its own for the target has the same name, get their names back."""
     for row in rows:
         labels: dict[str, str] = row["metric"]
-        yield labels["__name__"], labels, float(row["value"][1])
+        ours = {label: labels[f"exported_{label}"] for label in _OURS if f"exported_{label}" in labels}
+        yield labels["__name__"], labels | ours, float(row["value"][1])
 
 
 def _refuse_partial_results(response: requests.Response, *_: Any, **__: Any) -> None:

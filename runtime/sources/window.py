@@ -84,8 +84,9 @@ class Window:
         return stale_observation(self._last, deployment, t_s)
 
     def take(self, pages: Pages, t_s: float, deployment: Deployment) -> Observation:
-        """The observation at t_s that these pages complete."""
+        """The observation at t_s that these pages complete. A page that never was of the contract is none of ours."""
         kinds = self._with(deployment)
+        pages = {t: p for t, p in pages.items() if p is None or p.exposed_s is not None or t in self._known}
         told = {target: page for target, page in pages.items() if page is not None and page.exposed_s is not None}
         silent = [self._known.get(target) for target in pages if target not in told]
         if not told or None in silent:

@@ -88,6 +88,7 @@ class _Families:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits 40 ms for an acknowledgement
     service: SimulatedService
 
     def do_GET(self):

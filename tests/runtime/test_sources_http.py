@@ -10,7 +10,7 @@ import pytest
 from simulated_service import serving
 
 from runtime import metrics as m
-from runtime.sources.page import SourceError
+from runtime.sources.page import Page, SourceError
 from runtime.sources.prometheus import PrometheusReader, escaped
 from runtime.sources.scrape import Scraper
 
@@ -169,9 +169,17 @@ def test_targets_that_are_down_or_have_no_series_are_silent_and_unlisted_ones_ar
             row(m.EXPOSED_AT.name, "5", "d:1")]
     with prometheus(result(*rows)) as reader:
         pages = reader.pages()
-    assert (pages.pop("a:1").exposed_s, pages) == (7, {"b:1": None, "c:1": None})
+    assert (pages.pop("a:1").exposed_s, pages) == (7, {"b:1": None, "c:1": Page({})})
     with prometheus(result()) as reader:
         assert reader.pages() == {}
+
+
+def test_a_label_that_prometheus_has_renamed_gets_its_name_back():
+    # A target label `service`, as service discovery sets it, displaces ours.
+    labels = {"service": "the-kubernetes-service", "exported_service": "classify", "exported_instance": "x"}
+    renamed = row(m.SERVICE_QUEUE.name, "4", **labels)
+    with prometheus(result(UP, EXPOSED, renamed)) as reader:
+        assert reader.pages()["a:1"].values == {(m.EXPOSED_AT.name,): 7, (m.SERVICE_QUEUE.name, "classify"): 4}
 
 
 def test_the_job_is_quoted_and_the_past_is_asked_for_by_time():

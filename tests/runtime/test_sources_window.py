@@ -174,6 +174,12 @@ def test_a_target_that_was_silent_from_the_start_may_know_anything():
     assert math.isnan(after((a_page(0.0, 100), None), (a_page(5.0, 200), None)).age_s)
 
 
+def test_a_page_that_is_not_of_the_contract_is_none_of_ours_unless_it_was():
+    other = Page({})  # the autoscaler's own page in the same job, say
+    assert rps(after((a_page(0.0, 100), other), (a_page(5.0, 200), other))) == 20
+    assert math.isnan(rps(after((a_page(0.0, 100), a_page(0.0, 50)), (a_page(5.0, 200), other))))
+
+
 def test_a_target_more_or_less_begins_the_window_anew():
     for second in ((a_page(5.0, 200), a_page(5.0, 50)), (a_page(5.0, 200),)):
         first = (a_page(0.0, 100), a_page(0.0, 50)) if len(second) == 1 else (a_page(0.0, 100),)
