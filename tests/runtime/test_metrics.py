@@ -4,6 +4,7 @@ import dataclasses
 import math
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,3 +113,12 @@ def test_kinds_that_cannot_be_told_apart_by_label_are_refused():
     kinds = [ReplicaKind(("m",), Shape(1), 2, 0.1), ReplicaKind(("m",), Shape(1), 2, 0.1 + 1e-12)]
     with pytest.raises(ValueError, match="two replica kinds are called 'm @1c batch 2 wait"):
         kind_names(kinds)
+
+
+def test_the_page_about_the_autoscaler_has_the_contract_and_what_observations_are_made_of():
+    text = (Path(__file__).parents[2] / "docs" / "autoscaler.md").read_text()
+    for series in m.CONTRACT:
+        assert f"| `{series.name}` | {series.type} | {', '.join(series.labels) or '-'} | {series.help} |" in text
+    for number, source in m.COMPUTED_FROM.items():
+        assert f"| `{number}` | {source} |" in text
+    assert text.count("| `tidal_") == len(m.CONTRACT)
