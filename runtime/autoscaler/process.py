@@ -61,7 +61,6 @@ class Autoscaler:
         self._folder, self._lease, self._clock, self._open_journal = journal_folder, lease, clock, open_journal
         self._interval_s, self._limits, self._mode, self._shadow_host = interval_s, limits, mode, shadow_host
         self._history: History = ()
-        self._shadow_history: History = ()
         self._failures_told: Counter[str] = Counter()
         self._last_number: int | None = None
         self._in_force: InForce | None = None
@@ -98,7 +97,11 @@ class Autoscaler:
         while True:
             due = min(due, math.floor(self._clock.now_s() / self._interval_s + 1e-6) + 1)  # the clock may have been set back
             self._clock.sleep_until(due * self._interval_s, stop)
-            if stop.is_set() or not self._lease.hold():
+            if stop.is_set():
+                self._write({"type": "stop", "at_s": self._clock.now_s()})
+                break
+            if not self._lease.hold():
+                log.warning("another process leads now")
                 break
             self.tick(due)
             past = math.floor(self._clock.now_s() / self._interval_s - 1e-6)
@@ -115,7 +118,7 @@ class Autoscaler:
         memory = self._remembered(max(host.memory_intervals for host in hosts))
         for host in hosts:
             host.remember(memory.observations)
-        self._history = self._shadow_history = memory.history
+        self._history = memory.history
         if memory.observations:
             self._last_number = round(memory.observations[-1].t_s / self._interval_s)
         if memory.open_intent is not None:
@@ -151,7 +154,7 @@ class Autoscaler:
         self._write(records.intent(decision_id, self._clock.now_s(), self._mode, observation, in_force, proposal, verdict,
                                    self._scenario, self._shadow(observation, verdict)))
         status = self._act(verdict, in_force, decision_id)
-        self._history = verdict.history
+        self._history = records.settled(verdict.history, t_s, status)
         self._measure(observation, verdict, status, began)
         log.info("%s by %s: %s%s; %s: %s", decision_id, proposal.by, proposal.decision.reason,
                  "".join(f"; {bound}" for bound in verdict.bounds), status, verdict.decision.deployment)
@@ -181,21 +184,18 @@ class Autoscaler:
         return found.status
 
     def _shadow(self, observation: Observation, acting: Verdict) -> Record | None:
-        """What the shadow policy would have done, within the same limits."""
+        """What the shadow policy would have done here, in the acting one's place."""
         if self._shadow_host is None:
             return None
         proposal = self._shadow_host.propose(observation)
-        verdict = decide(observation, proposal.decision, self._shadow_history, self._limits, self._scenario,
+        verdict = decide(observation, proposal.decision, self._history, self._limits, self._scenario,
                          max(observation.t_s, self._clock.now_s()))
-        self._shadow_history = verdict.history
         told = records.shadow(proposal, verdict, acting)
         self.meters.shadow.labels("yes" if told["agrees"] else "no").inc()
         return told
 
     def _reconcile(self, intent: Record) -> None:
         """Finds out what became of a decision that a process left open; makes up for it within its interval only."""
-        if intent["mode"] == "advisory":
-            return
         try:
             in_force = self._actuator.current()
         except ActuatorError as error:
@@ -230,8 +230,7 @@ class Autoscaler:
         meters.tick.observe(time.perf_counter() - began)
 
     def _stand_down(self) -> None:
-        """Ends leading in good order."""
-        self._write({"type": "stop", "at_s": self._clock.now_s()})
+        """Stops leading; the journal may be another process' from here on."""
         if self._journal is not None:
             self._journal.close()
             self._journal = None

@@ -80,21 +80,31 @@ def remembered(newest_first: Iterable[Record], scenario: Scenario, intervals: in
         KeyError, TypeError, ValueError: a record is not as it should be.
     """
     found = Remembered()
-    done: set[str] = set()
+    status: dict[str, str] = {}  # by decision
     intents: list[Record] = []
     records = (r for r in newest_first if r.get("type") == "outcome" or _is_intent(r, scenario))
     for record in records:
         if record["type"] == "outcome":
-            done.add(record["decision_id"])
+            status.setdefault(record["decision_id"], record["status"])
             continue
         if not intents:
-            found.history = tuple(_event_from(event) for event in record["history"])
-            found.open_intent = record if record["acts"] and record["decision_id"] not in done else None
+            is_open = record["acts"] and record["mode"] != "advisory" and record["decision_id"] not in status
+            found.open_intent = record if is_open else None
+            history = tuple(_event_from(event) for event in record["history"])
+            became = status.get(record["decision_id"]) or str(record["mode"])
+            found.history = settled(history, record["t_s"], became)
         intents.append(record)
         if len(intents) == intervals:
             break
     found.observations = [observation_from_json(r["observation"], scenario) for r in islice(reversed(intents), intervals)]
     return found
+
+
+def settled(history: History, t_s: float, status: str) -> History:
+    """The envelope's state once it is known what became of the decision at t_s: a change that was not made is none."""
+    if status in ("conflict", "refused", "abandoned", "advised", "advisory"):
+        return tuple(event for event in history if isinstance(event, Panic) or event.t_s != t_s)
+    return history
 
 
 def _is_intent(record: Record, scenario: Scenario) -> bool:

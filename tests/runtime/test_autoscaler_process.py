@@ -20,8 +20,10 @@ from envs.observation import missing_observation
 from envs.scenario_file import load
 from runtime.actuators.actuator import ActuatorError, InForce, Outcome
 from runtime.actuators.dry_run import DryRun
-from runtime.autoscaler.journal import Journal
+from runtime.autoscaler.journal import Journal, newest_first
+from runtime.autoscaler.lease import FileLease
 from runtime.autoscaler.observation_json import observation_from_json, observation_to_json
+from runtime.autoscaler.process import Autoscaler
 from runtime.deployment_json import from_json
 from runtime.sources.page import Page, page
 from runtime.sources.scrape import _samples
@@ -122,6 +124,38 @@ def test_advisory_journals_and_never_acts(tmp_path):
     assert metric(scaler, "decisions_total", outcome="advised") == 5
     play(tmp_path, 45, mode="advisory", clock=FakeClock(25, 45))  # what was advised is not caught up with
     assert actuator.current().version == "1" and journaled(tmp_path, "outcome") == []
+
+
+def test_advice_that_nobody_took_does_not_cool_anything_down(tmp_path):
+    limits = Limits(rise_cooldown_s=1000, fall_cooldown_s=1000)
+    play(tmp_path, 10, mode="advisory", limits=limits)
+    play(tmp_path, 20, mode="advisory", limits=limits, clock=FakeClock(15, 20))
+    assert [from_json(i["deployment"]) for i in journaled(tmp_path)] == [ONE, TWO, ONE, TWO, ONE]
+
+
+@pytest.mark.parametrize("mood, cooled_down", [("overtaken", False), ("lost", True), (None, True)])
+def test_only_a_change_that_may_have_been_made_cools_down(tmp_path, mood, cooled_down):
+    limits = Limits(rise_cooldown_s=1000, fall_cooldown_s=1000)
+    play(tmp_path / "through", 5, limits=limits, actuator=Moody(apply=[mood]))
+    actuator = Moody(apply=[mood])
+    play(tmp_path / "restarted", 0, limits=limits, actuator=actuator)
+    play(tmp_path / "restarted", 5, limits=limits, actuator=actuator, clock=FakeClock(5, 5))
+    for folder in ("through", "restarted"):
+        assert bool(journaled(tmp_path / folder)[-1]["bounds"]) == cooled_down
+
+
+def test_who_has_lost_the_lease_writes_nothing_more(tmp_path):
+    class Lost(FileLease):
+        times = 4
+
+        def hold(self):
+            self.times -= 1
+            return self.times > 0 and super().hold()
+
+    clock = FakeClock(last_s=100)
+    run(Autoscaler(SCENARIO, host(Alternating(), SCENARIO), Steady(), DryRun(ONE), tmp_path, Lost(tmp_path), clock,
+                   interval_s=5, limits=Limits()))
+    assert [r["type"] for r in newest_first(tmp_path)][::-1] == ["journal", "start", "intent", "intent", "outcome"]
 
 
 def test_shadow_decides_beside_and_is_only_journaled(tmp_path):
