@@ -11,7 +11,6 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from .backends.wire import Reduction
 from .world import World
 
 Job = Callable[[], Any]
-Deliver = Callable[[Any, bool], None]
+Deliver = Callable[[Any, bool], object]
 
 
 class _Lane:
@@ -47,7 +46,7 @@ class _Lane:
     async def run(self, job: Job) -> Any:
         """Run a job; the jobs of a lane run in order."""
         future = self._loop.create_future()
-        self._jobs.put((job, partial(_settle, future)))
+        self._jobs.put((job, lambda outcome, failed: _settle(future, outcome, failed)))
         return await future
 
     async def take(self, job: Job) -> Any:

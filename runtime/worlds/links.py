@@ -24,7 +24,7 @@ from .pulse import Pulse
 log = logging.getLogger(__name__)
 TICK_S = 0.05
 SILENCE_S = 0.5
-PROGRESS_TICKS = 20
+PROGRESS_TICKS = 2
 HANDSHAKE_S = 5.0
 T = TypeVar("T")
 
@@ -74,13 +74,16 @@ class Links:
         self.address = f"{host}:{self._listener.getsockname()[1]}"
         self._pulse = Pulse()
         self._loop = asyncio.new_event_loop()
+        self._serving = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="worlds-links", daemon=True)
         self._thread.start()
+        self._serving.wait()
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._server = self._loop.run_until_complete(asyncio.start_server(self._accept, sock=self._listener))
         self._spawn(self._watch())
+        self._serving.set()
         self._loop.run_forever()
         self._loop.close()
 

@@ -154,7 +154,7 @@ class WorldManager:
         world = World(name, None if device is None else torch.device(device), op_timeout_s)
         world.at_end.append(partial(self._on_end, world))
         with self._lock:
-            if name in self._named:
+            if name in self._named and not self._named[name].over:
                 raise NameTaken(f"world {name!r} lives in this process ({self._named[name].state}): leave it first")
             self._named[name] = world
         world.advance(State.JOINING)

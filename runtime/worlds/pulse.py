@@ -48,7 +48,9 @@ class Pulse:
             socket.send_fds(self._line, [b"c"], [connection.fileno()])
 
     def progress(self) -> None:
-        """We are alive. Call it every second or so; cheap."""
+        """We are alive. To be called a few times in each `SILENCE_S` (`links.py`): it is also how the beating process is
+        missed.
+        """
         try:
             self._line.send(b"p")
         except BlockingIOError:

@@ -183,6 +183,7 @@ class World(Fate):
         return tensor
 
     def _open_send(self, tensor: torch.Tensor, dst: int, tag: int, timeout_s: float | None) -> Lane:
+        self._up()
         self._check_peer(dst, tag)
         check_layout(tensor, self.device)
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
@@ -194,6 +195,7 @@ class World(Fate):
         return self._sends.setdefault((dst, tag), Lane(dst, form))
 
     def _open_recv(self, tensor: torch.Tensor, src: int, tag: int) -> Lane:
+        self._up()
         self._check_peer(src, tag)
         with self._changed:
             lane = self._recvs.get((src, tag))
@@ -221,6 +223,7 @@ class World(Fate):
         return self._run(lane, src, timeout_s, lambda wire: wire.recv_message(src, tag, timeout_s))
 
     def _open_messages(self, lanes: dict[tuple[int, int], Lane], peer: int, tag: int) -> Lane:
+        self._up()
         self._check_peer(peer, tag)
         return lanes.setdefault((peer, tag), Lane(peer))
 
@@ -290,6 +293,7 @@ class World(Fate):
     ) -> None:
         if tensor is not None:
             check_layout(tensor, self.device)
+        self._up()
         if root is not None and not 0 <= root < self.size:
             raise ValueError(f"rank {root} is no member of world {self.name!r} (ranks 0 to {self.size - 1})")
         form = f"{what}{'' if tensor is None else f' of {Form.of(tensor)}'}{'' if root is None else f', root {root}'}".encode()
