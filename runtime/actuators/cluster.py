@@ -11,11 +11,11 @@ DEPLOYMENT is as in `runtime.deployment_json`. The token file is read anew for e
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
+from requests.auth import AuthBase
 
 from envs.contract import Deployment
 from runtime.actuators.actuator import ActuatorError, InForce, Outcome
@@ -24,8 +24,6 @@ from runtime.deployment_json import DeploymentError, from_json, to_json
 
 PATH = "/v1/deployment"
 TIMEOUT_S = 2.0
-
-T = TypeVar("T")
 
 
 class ClusterActuator:
@@ -73,21 +71,27 @@ class ClusterActuator:
         self._thread.close()
 
     def _request(self, method: str, headers: dict[str, str] | None = None, body: Any = None) -> requests.Response:
-        headers = dict(headers or {})
-        if self._token_file is not None:
-            headers["Authorization"] = f"Bearer {self._token_file.read_text(encoding='utf-8').strip()}"
+        auth = _Bearer(self._token_file.read_text(encoding="utf-8").strip()) if self._token_file else None
 
         def ask() -> requests.Response:
-            return self._session.request(method, self._url, headers=headers, json=body, timeout=self._timeout_s,
+            return self._session.request(method, self._url, headers=headers, json=body, auth=auth, timeout=self._timeout_s,
                                          allow_redirects=False)  # a token goes nowhere else
 
-        return self._in_time(ask)
-
-    def _in_time(self, ask: Callable[[], T]) -> T:
         try:
             return self._thread.call(ask, self._timeout_s)
         except DeadlineMissed as error:
             raise requests.Timeout(str(error)) from error
+
+
+class _Bearer(AuthBase):
+    """As authentication, not as a mere header, which a .netrc file would replace."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
 
 
 def _in_force(response: requests.Response) -> InForce:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from runtime import metrics as m
 
 Key = tuple[str | float, ...]
@@ -76,3 +78,13 @@ def page(samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Page:
         key: Key = (name, *(float(labels["le"]) if label == "le" else labels[label] for label in names))
         values[key] = math.nan if key in values else value
     return Page({key: value for key, value in values.items() if math.isfinite(value)})
+
+
+def parsed(text: str) -> Page:
+    """The page that a text exposition is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    families = text_string_to_metric_families(text)
+    return page((sample.name, sample.labels, float(sample.value)) for family in families for sample in family.samples)

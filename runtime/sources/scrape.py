@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import requests
-from prometheus_client.parser import text_string_to_metric_families
 
 from runtime.deadline import DeadlineMissed, DeadlineThread
-from runtime.sources.page import Page, Pages, SourceError, page
+from runtime.sources.page import Page, Pages, SourceError, parsed
 
 TIMEOUT_S = 1.0
 LARGEST_BYTES = 64 * 1024**2
@@ -70,10 +69,4 @@ def _read(session: requests.Session, url: str, timeout_s: float) -> Page:
             text += chunk
             if len(text) > LARGEST_BYTES:
                 raise ValueError(f"more than {LARGEST_BYTES} bytes")
-    return page(_samples(text.decode("utf-8")))
-
-
-def _samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            yield sample.name, sample.labels, float(sample.value)
+    return parsed(text.decode("utf-8"))

@@ -68,16 +68,18 @@ def test_the_next_process_goes_on_as_if_nothing_had_happened(point, through, tmp
     assert first["remembered"] == 0 and second["remembered"] > 0
 
 
-def test_a_decision_left_open_for_longer_than_its_interval_is_abandoned(through, tmp_path):
+@pytest.mark.parametrize("point, status", [("after-intent", "abandoned"), ("after-action", "applied")])
+def test_a_decision_left_open_for_longer_than_its_interval(point, status, through, tmp_path):
     intents, _ = through
     time_s = next(i["t_s"] for i in intents if i["acts"] and i["t_s"] >= 20)
     service = new_service(tmp_path / "run")
     with serve(service) as url:
-        die(url, tmp_path / "run", f"after-intent@{time_s}")
+        die(url, tmp_path / "run", f"{point}@{time_s}")
         service.advance_to(time_s + 15)
         go_on(url, tmp_path / "run")
     outcomes = {o["decision_id"]: o for o in journaled(tmp_path / "run" / "journal", "outcome")}
     [late] = [i for i in journaled(tmp_path / "run" / "journal") if i["t_s"] == time_s]
-    assert outcomes[late["decision_id"]]["status"] == "abandoned"
+    assert outcomes[late["decision_id"]]["status"] == status
     accepted = [id_ for id_, _ in service.accepted]
-    assert late["decision_id"] not in accepted and accepted[-1].endswith("/12")  # it goes on acting until 60 s
+    assert accepted.count(late["decision_id"]) == (status == "applied")
+    assert accepted[-1].endswith("/12")  # it goes on acting until 60 s

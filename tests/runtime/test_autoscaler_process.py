@@ -25,8 +25,7 @@ from runtime.autoscaler.lease import FileLease
 from runtime.autoscaler.observation_json import observation_from_json, observation_to_json
 from runtime.autoscaler.process import Autoscaler
 from runtime.deployment_json import from_json
-from runtime.sources.page import Page, page
-from runtime.sources.scrape import _samples
+from runtime.sources.page import Page, parsed
 from runtime.sources.source import PagedSource
 
 SCENARIO = load("live-demo")
@@ -352,7 +351,7 @@ class Reader:
 
     def pages_at(self, t_s):
         text = self._service.pages.get(t_s)
-        return {"service": page(_samples(text.decode()))} if text else {}
+        return {"service": parsed(text.decode())} if text else {}
 
 
 @pytest.mark.parametrize("policy", ["hpa", "infadapter", "ppo"])
