@@ -90,9 +90,11 @@ class DeadlineThread:
         return self.start(function).answer(deadline_s)
 
     def close(self) -> None:
-        """Ends the thread once its call returns; does not wait for it."""
+        """Ends the thread; does not wait for a call that still runs."""
         if self._thread is not None:
             self._calls.put(None)
+            if not self.busy:
+                self._thread.join()
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:

@@ -25,8 +25,12 @@ def autoscaler(scenario, policy, source, actuator, folder, clock, *, limits=None
 
 
 def run(scaler):
-    stop = threading.Event()
-    scaler.run(stop)
+    """Runs until its clock stops it; its policies' threads end with it."""
+    try:
+        scaler.run(threading.Event())
+    finally:
+        for hosted in filter(None, (scaler._host, scaler._shadow_host)):
+            hosted.close()
 
 
 def journaled(folder, kind="intent"):

@@ -99,9 +99,11 @@ def main(url, folder, last_s, crash):
         requests.put(f"{url}/clock", json={"t_s": t_s}, timeout=10)
 
     clock = FakeClock(requests.get(f"{url}/clock", timeout=10).json()["t_s"], float(last_s), on_time)
-    source = PagedSource(scenario, PastScraper(url), scenario.interval_s)
-    run(autoscaler(scenario, MeanOfThree(), source, actuator(url, folder / "token", 10.0), folder / "journal", clock,
-                   open_journal=journal))
+    reader, control = PastScraper(url), actuator(url, folder / "token", 10.0)
+    source = PagedSource(scenario, reader, scenario.interval_s)
+    run(autoscaler(scenario, MeanOfThree(), source, control, folder / "journal", clock, open_journal=journal))
+    reader.close()
+    control.close()
 
 
 if __name__ == "__main__":

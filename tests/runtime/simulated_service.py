@@ -1,8 +1,9 @@
 """A simulated cluster as a live service: /metrics by the metric contract and the control API over HTTP, on a fake clock."""
 
 import json
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -131,16 +132,37 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving(handler, **attributes):
     """A handler class at a free port of 127.0.0.1; gives its URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (handler,), attributes))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), type("Handler", (handler,), attributes))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
-        server.server_close()
+        server.hang_up()
+        server.server_close()  # waits for the threads of all connections
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self._connections = []
+
+    def process_request(self, request, client_address):
+        self._connections.append(request)
+        super().process_request(request, client_address)
+
+    def hang_up(self):
+        """Ends the connections that clients keep open."""
+        for connection in self._connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request, client_address):
+        pass  # a client that has gone is what some tests are about
 
 
 def serve(service):

@@ -119,7 +119,7 @@ def test_odd_answers_are_no_success(answer, status):
         assert found.status == status and found.detail
         with pytest.raises(ActuatorError):
             client.current()
-        client.close()
+    client.close()
 
 
 def test_nobody_there():

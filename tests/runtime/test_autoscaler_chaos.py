@@ -1,12 +1,11 @@
 """Hundreds of decisions with everything failing at random: what must never happen does not, by the history that is left."""
 
 import math
-import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from autoscaling import autoscaler, host, journaled
+from autoscaling import autoscaler, host, journaled, run
 from simulated_service import FakeClock
 
 from baselines.static import Static
@@ -113,10 +112,10 @@ def play(folder, seed):
         scaler = autoscaler(SCENARIO, host(Erratic(world.rng), SCENARIO, Static()), world, world, folder, clock,
                             limits=LIMITS, open_journal=DyingJournal)
         try:
-            scaler.run(threading.Event())
+            run(scaler)
             break
         except Crash:
-            scaler._journal = None
+            scaler._journal.close()
             t_s = clock.now_s() + float(world.rng.choice([0.0, 1.0, 5.0, 12.0]))
     return world, processes
 

@@ -20,6 +20,21 @@ LEVELS = [SCENARIO.deployment(levels) for levels in ((1, 0, 0), (2, 0, 0), (0, 1
 DEADLINE_S = 0.1
 
 
+HOSTS = []
+
+
+@pytest.fixture(autouse=True)
+def no_threads_left():
+    yield
+    while HOSTS:
+        HOSTS.pop().close()
+
+
+def hosted(name, policy, deadline_s=DEADLINE_S):
+    HOSTS.append(HostedPolicy(name, policy, SCENARIO, deadline_s))
+    return HOSTS[-1]
+
+
 def observed(number):
     return replace(missing_observation(SCENARIO, SCENARIO.kinds, SCENARIO.initial_deployment, 5.0 * number), age_s=1.0)
 
@@ -63,8 +78,7 @@ class Second(Policy):
 
 
 def play(policy, n, baseline=None):
-    host = PolicyHost(HostedPolicy("sick", policy, SCENARIO, DEADLINE_S),
-                      HostedPolicy("second", baseline or Second(), SCENARIO, DEADLINE_S), SCENARIO.interval_s)
+    host = PolicyHost(hosted("sick", policy), hosted("second", baseline or Second()), SCENARIO.interval_s)
     proposals = []
     for number in range(n):
         policy.now_s = 5.0 * number
@@ -171,11 +185,11 @@ def test_memory_is_rebuilt_from_the_last_observations():
         return replace(seen, services={"classify": replace(seen.services["classify"], offered_rps=rps)})
 
     loads = [20, 80, 30, 25, 60, 10, 10, 10, 70]
-    through, restarted = (HostedPolicy("i", InfAdapter(memory=3, hold=0), SCENARIO, 120.0) for _ in range(2))
+    through, restarted = (hosted("i", InfAdapter(memory=3, hold=0), 120.0) for _ in range(2))
     decisions = [through.decide(observation(i, rps)) for i, rps in enumerate(loads)]
     restarted.remember([observation(i, rps) for i, rps in enumerate(loads[:-1])])
     assert restarted.decide(observation(8, 70)) == decisions[-1]
-    fresh = HostedPolicy("i", InfAdapter(memory=3, hold=0), SCENARIO, 120.0)
+    fresh = hosted("i", InfAdapter(memory=3, hold=0), 120.0)
     assert fresh.decide(observation(8, 10)) != decisions[-1]
 
 
