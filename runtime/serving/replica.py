@@ -5,13 +5,13 @@ worlds.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from envs.contract import ReplicaKind
 from runtime.models.model import TensorSpec
+from runtime.models.server_clocks import Head
 
 
 class ReplicaLost(Exception):
@@ -22,15 +22,6 @@ class RequestRefused(Exception):
     """The model cannot answer this request (its tensors are wrong, or it raised): the fault is the request's, not the
     replica's.
     """
-
-
-@dataclass(frozen=True)
-class Head:
-    """The keys of a batch's noise: those of its first request (`envs/randomness.py`); real models pay no heed."""
-
-    application: int
-    request: int
-    stage: int
 
 
 Tensors = Sequence[np.ndarray]
