@@ -1,9 +1,9 @@
 """The envelope: safety rules that every decision passes, live and in evaluation. Pure functions; nothing is remembered here.
 
 `project` makes a deployment feasible: within each device type's budget, and placed on its nodes. `guard` holds a
-decision within an operator's limits (bounds, change per window, cool-down, no change on missing or stale observations),
-then projects it. What `guard` needs of the past is passed in and handed back, so that whoever journals decisions can
-journal that too.
+decision within an operator's limits (bounds, change per window, cool-down, no loss of capacity in a panic, no change on
+missing or stale observations), then projects it. What `guard` needs of the past is passed in and handed back, so that
+whoever journals decisions can journal that too.
 """
 
 from __future__ import annotations
@@ -170,6 +170,8 @@ class Limits:
         change_window_s: length of that window; 0 compares with the deployment in force only.
         rise_cooldown_s, fall_cooldown_s: after a change of replicas, no level rises (falls) for this long.
         max_age_s: an observation older than this is stale (None: older than its own interval).
+        panic_violation_ratio: an application with at least this ratio of violations is in panic (None: never).
+        panic_window_s: a panic lasts until it has not been seen for this long.
     """
 
     min_levels: tuple[int, ...] | None = None
@@ -180,11 +182,14 @@ class Limits:
     rise_cooldown_s: float = 0.0
     fall_cooldown_s: float = 0.0
     max_age_s: float | None = None
+    panic_violation_ratio: float | None = None
+    panic_window_s: float = 60.0
 
     @property
     def memory_s(self) -> float:
-        """For how long a change matters."""
-        return max(self.change_window_s, self.rise_cooldown_s, self.fall_cooldown_s)
+        """For how long the past matters."""
+        panic_s = self.panic_window_s if self.panic_violation_ratio is not None else 0.0
+        return max(self.change_window_s, self.rise_cooldown_s, self.fall_cooldown_s, panic_s)
 
 
 @dataclass(frozen=True)
@@ -195,16 +200,26 @@ class Change:
     before: Deployment
 
 
-History = tuple[Change, ...]
+@dataclass(frozen=True)
+class Panic:
+    """Too many violations were seen: when, and of which application."""
+
+    t_s: float
+    application: str
+
+
+History = tuple[Change | Panic, ...]
 
 
 def guard(decision: Decision, observation: Observation, scenario: Scenario, limits: Limits = Limits(),
           history: History = ()) -> tuple[Decision, tuple[str, ...], History]:
     """A decision within the limits, what was changed, and the history to pass next time.
 
-    The rules, the later one winning: bounds; change per window; cool-down; *hold* (the observation is stale, or its age
+    The rules, the later one winning: bounds; change per window; cool-down; *panic* (while an application is in panic, what
+    would leave one of its services less capacity than is in force is not done); *hold* (the observation is stale, or its age
     or the offered load of a service is missing: the deployment in force stays, for missing is never zero); `project`
-    (never over budget). While a rise is cut by the window or the cool-down, nothing that shares a service with it
+    (never over budget). A deployment in force counts whole, with its pending replicas: what was asked for is not asked
+    for again. While a rise is cut by the window or the cool-down, nothing that shares a service with it
     falls: a swap of variants does not leave less than there was. A service whose levels were changed here gets no
     routes: its requests go to all its ready hosts.
 
@@ -213,17 +228,19 @@ def guard(decision: Decision, observation: Observation, scenario: Scenario, limi
         observation: what it saw.
         scenario: the problem.
         limits: the operator's limits.
-        history: changes of the last `limits.memory_s` seconds, as the call before returned it (empty at first).
+        history: changes and panics of the last `limits.memory_s` seconds, as the call before returned it (empty at first).
     """
     in_force = observation.deployment
     missing = _missing(observation, limits)
+    recent = tuple(c for c in history if c.t_s > observation.t_s - limits.memory_s) + _panics(observation, limits)
     if missing:
         wanted = in_force
         notes: tuple[str, ...] = (f"held: {missing}",) if decision.deployment != in_force else ()
     else:
         wanted, notes = _limited(decision.deployment, observation, scenario, limits, history)
+        if panic := _loss_in_panic(wanted, observation, scenario, limits, recent):
+            wanted, notes = in_force, (*notes, panic)
     deployment, lowered = project(wanted, scenario)
-    recent = tuple(c for c in history if c.t_s > observation.t_s - limits.memory_s)
     if deployment.replicas != in_force.replicas:
         recent += (Change(observation.t_s, in_force),)
     return replace(decision, deployment=deployment), notes + lowered, recent
@@ -240,12 +257,43 @@ def _missing(observation: Observation, limits: Limits) -> str:
     return f"offered load of {', '.join(gaps)} is missing" if gaps else ""
 
 
+def _panics(observation: Observation, limits: Limits) -> tuple[Panic, ...]:
+    """The applications whose violations are too many now."""
+    if limits.panic_violation_ratio is None:
+        return ()
+    return tuple(Panic(observation.t_s, name) for name, row in observation.applications.items()
+                 if row.violation_ratio >= limits.panic_violation_ratio)
+
+
+def _loss_in_panic(wanted: Deployment, observation: Observation, scenario: Scenario, limits: Limits, history: History) -> str:
+    """What a deployment would take from a service of an application in panic, or nothing."""
+    since_s = observation.t_s - limits.panic_window_s
+    panicking = {c.application for c in history if isinstance(c, Panic) and c.t_s > since_s}
+    for application in sorted(panicking):
+        for service in scenario.applications[application].services:
+            now, then = (_capacity_rps(d, service, scenario) for d in (observation.deployment, wanted))
+            if then < now:
+                return f"panic: {service} would fall from {now:.4g} to {then:.4g} req/s"
+    return ""
+
+
+def _capacity_rps(deployment: Deployment, service: str, scenario: Scenario) -> float:
+    """What the replicas of a deployment carry of a service, each with the first variant that it has for it."""
+    total = 0.0
+    for kind, n in deployment.replicas.items():
+        variant = next((v for v in scenario.services[service].variants if v in kind.variants), None)
+        if variant is not None and worth(kind, scenario) > 0:
+            total += n * scenario.capacity_rps(kind, variant)
+    return total
+
+
 def _limited(wanted: Deployment, observation: Observation, scenario: Scenario, limits: Limits,
              history: History) -> tuple[Deployment, tuple[str, ...]]:
     """Bounds, then change per window and cool-down."""
     now, want = _levels(observation.deployment, scenario), _levels(wanted, scenario)
-    window = [_levels(c.before, scenario) for c in history if c.t_s > observation.t_s - limits.change_window_s] + [now]
-    since_s = observation.t_s - history[-1].t_s if history else math.inf
+    changes = [c for c in history if isinstance(c, Change)]
+    window = [_levels(c.before, scenario) for c in changes if c.t_s > observation.t_s - limits.change_window_s] + [now]
+    since_s = observation.t_s - changes[-1].t_s if changes else math.inf
     slots = tuple(dict.fromkeys((*want, *now)))
     given = {slot: _bounded(slot, want.get(slot, 0), limits) for slot in slots}
     cut = []

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.contract import (
+    ApplicationObservation,
     Decision,
     Deployment,
     KindObservation,
@@ -18,7 +19,7 @@ from envs.contract import (
     ServiceObservation,
     Shape,
 )
-from envs.envelope import Limits, guard, project
+from envs.envelope import Limits, Panic, guard, project
 from envs.profiles import LATENCY_COLUMNS, Profile
 from envs.scenario import Candidate, Device, InitialReplica, Scenario, Service, Variant, Workload
 
@@ -235,16 +236,77 @@ def test_a_swap_whose_rise_is_cut_keeps_what_was_there():
     assert decision.deployment.routes == {}  # so that the requests go to all of them
 
 
+def suffering(in_force, t_s, violation_ratio):
+    row = ApplicationObservation(10.0, violation_ratio, violation_ratio, 0, 0, 0, 0.5, 0.1, 0.2, 0.3)
+    return replace(observed(in_force, t_s=t_s), applications={"see": row})
+
+
+# Capacity of `see` in force: one small of 4 cores (1 / 0.1 s x 4 = 40 req/s). Of `hear`: one on 2 cores (4 req/s).
+@pytest.mark.parametrize("levels, refused", [
+    ((1, 0, 0, 1, 0), "panic: see would fall from 40 to 20 req/s"),
+    ((0, 3, 0, 1, 0), "panic: see would fall from 40 to 20 req/s"),  # large, 8 cores: 8 / 0.4 s
+    ((0, 0, 2, 1, 0), ""),  # two of tiny: 2 / 0.05 s, as much
+    ((3, 0, 0, 1, 0), ""),
+    ((2, 0, 0, 0, 1), ""),  # another service may fall
+])
+def test_in_a_panic_no_service_loses_capacity(levels, refused):
+    scen, limits = scenario(), Limits(panic_violation_ratio=0.1, panic_window_s=60)
+    start = scen.initial_deployment
+    decision, notes, history = guard(want(*levels), suffering(start, 0, 0.1), scen, limits)
+    assert decision.deployment == (start if refused else want(*levels).deployment)
+    assert notes == ((refused,) if refused else ())
+    assert history[0] == Panic(0, "see")
+
+
+@pytest.mark.parametrize("t_s, violation_ratio, ends", [(30, 0.0, False), (59, NAN, False), (60, 0.0, True), (60, 0.1, False)])
+def test_a_panic_ends_when_it_has_not_been_seen_for_its_window(t_s, violation_ratio, ends):
+    scen, limits = scenario(), Limits(panic_violation_ratio=0.1, panic_window_s=60)
+    start = scen.initial_deployment
+    _, _, history = guard(Decision(start, ""), suffering(start, 0, 0.4), scen, limits)
+    lower = want(1, 0, 0, 1, 0)
+    decision, _, _ = guard(lower, suffering(start, t_s, violation_ratio), scen, limits, history)
+    assert decision.deployment == (lower.deployment if ends else start)
+
+
+def test_without_a_threshold_there_is_no_panic():
+    scen = scenario()
+    lower = want(1, 0, 0, 1, 0)
+    assert guard(lower, suffering(scen.initial_deployment, 0, 1.0), scen)[0] == lower
+
+
+def test_panics_do_not_count_as_changes():
+    scen, limits = scenario(), Limits(panic_violation_ratio=0.1, fall_cooldown_s=90, change_window_s=90, max_rise=1)
+    start = scen.initial_deployment
+    _, _, history = guard(Decision(start, ""), suffering(start, 0, 0.4), scen, limits)
+    higher = want(3, 0, 0, 1, 0)
+    assert guard(higher, suffering(start, 30, 0.0), scen, limits, history)[0] == higher
+    other = want(2, 0, 0, 0, 1)  # hear moves from cpu to gpu: a fall, and no cool-down holds it
+    assert guard(other, suffering(start, 30, 0.0), scen, limits, history)[0] == other
+
+
+def test_replicas_on_their_way_are_not_asked_for_again():
+    scen, limits = scenario(), Limits(max_rise=2)
+    wanted = scen.deployment((2, 0, 4, 1, 0))
+    seen = observed(wanted)  # four of tiny are in force; none of them is ready yet
+    pending = {k: KindObservation(0.0, float(n), 0.0, 0.0, NAN, (5.0,) * n) for k, n in wanted.replicas.items()}
+    decision, notes, _ = guard(want(2, 0, 6, 1, 0), replace(seen, kinds=pending), scen, limits)
+    assert (scen.levels(decision.deployment), notes) == ((2, 0, 6, 1, 0), ())  # 4 -> 6, not 0 -> 2 or 4 + 4 -> 6
+    assert guard(Decision(wanted, ""), replace(seen, kinds=pending), scen, limits)[0].deployment == wanted
+
+
 @settings(max_examples=300, deadline=None)
 @given(routed(), deployments.map(Deployment), st.integers(4, 40), st.sampled_from([0.0, 10.0, NAN]),
        st.builds(Limits, max_rise=st.none() | st.integers(0, 3), max_fall=st.none() | st.integers(0, 3),
                  change_window_s=st.sampled_from([0.0, 90.0]), rise_cooldown_s=st.sampled_from([0.0, 90.0]),
-                 fall_cooldown_s=st.sampled_from([0.0, 90.0])))
-def test_no_guarded_decision_is_over_budget(wanted, in_force, budget, rps, limits):
+                 fall_cooldown_s=st.sampled_from([0.0, 90.0]), panic_violation_ratio=st.sampled_from([None, 0.1])),
+       st.sampled_from([0.0, 0.2]))
+def test_no_guarded_decision_is_over_budget(wanted, in_force, budget, rps, limits, violation_ratio):
     scen = scenario(budget)
     history = ()
     for t_s in (0.0, 30.0, 60.0):
-        decision, _, history = guard(Decision(wanted, ""), observed(in_force, t_s=t_s, rps=rps), scen, limits, history)
+        rows = suffering(in_force, t_s, violation_ratio).applications
+        seen = replace(observed(in_force, t_s=t_s, rps=rps), applications=rows)
+        decision, _, history = guard(Decision(wanted, ""), seen, scen, limits, history)
         assert fits(decision.deployment, scen)
         if math.isnan(rps) and fits(in_force, scen):
             assert decision.deployment == in_force

@@ -1,0 +1,39 @@
+"""What worlds cost and how soon they notice, against plain `torch.distributed` in the same run.
+
+    python benchmarks/worlds.py [--json FILE] [--backend gloo|nccl] [--rounds N] [--alarm-minutes M]
+
+Throughput: in every round all ways run once, in a new order; the row tells the median of the rounds' ratios, and the upper end
+of its 95 % interval is held against the target. Negative losses are gains.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.measure_worlds import faults, joining, throughput
+from benchmarks.rows import Row, command_line, report
+
+
+def rows(backend: str, rounds: int, minutes: float) -> Iterator[Row]:
+    """All rows."""
+    yield from throughput.rows(backend, rounds)
+    yield from faults.detection_rows(backend, repeats=min(rounds, 12))
+    yield from joining.join_rows(backend, joins=min(4 * rounds, 60), rounds=min(rounds, 6))
+    yield from joining.resource_rows(backend, cycles=15 * rounds, many=60)
+    yield from faults.alarm_rows(backend, minutes)
+
+
+if __name__ == "__main__":
+    parser = command_line(__doc__.splitlines()[0])
+    parser.add_argument("--backend", choices=["gloo", "nccl"], default="gloo")
+    parser.add_argument("--rounds", type=int, default=34, help="of throughput (default: %(default)s)")
+    parser.add_argument("--alarm-minutes", type=float, default=1.0, help="of watching for false alarms (default: %(default)s)")
+    options = parser.parse_args()
+    report(rows(options.backend, options.rounds, options.alarm_minutes), options.json)

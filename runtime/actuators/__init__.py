@@ -1,0 +1,1 @@
+"""Actuators: what makes a deployment the desired one."""

@@ -1,0 +1,110 @@
+"""The actuator of a live cluster: a client of its control API.
+
+    GET /v1/deployment      200, ETag: "7", {"deployment": DEPLOYMENT, "version": "7", "decision_id": "a1b2/41"}
+    PUT /v1/deployment      If-Match: "7", {"deployment": DEPLOYMENT, "decision_id": "a1b2/42"}
+                            200, as GET afterwards: it is in force; the same decision_id as in force: nothing is changed
+                            412, as GET: another version is in force, nothing was changed; 428: If-Match is missing
+                            400, {"error": TEXT}: not acceptable; 401, 403: without a valid bearer token
+
+DEPLOYMENT is as in `runtime.deployment_json`. The token file is read anew for each call, so that tokens may be changed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.auth import AuthBase
+
+from envs.contract import Deployment
+from runtime.actuators.actuator import ActuatorError, InForce, Outcome
+from runtime.deadline import DeadlineMissed, DeadlineThread
+from runtime.deployment_json import DeploymentError, from_json, to_json
+
+PATH = "/v1/deployment"
+TIMEOUT_S = 2.0
+
+
+class ClusterActuator:
+    """Reads and writes the deployment of a live cluster.
+
+    Args:
+        url: of the control API, "http://127.0.0.1:8081".
+        token_file: holds the bearer token; None: none is sent.
+        timeout_s: for all of an answer.
+    """
+
+    def __init__(self, url: str, token_file: Path | None = None, timeout_s: float = TIMEOUT_S) -> None:
+        self._url, self._token_file, self._timeout_s = url.rstrip("/") + PATH, token_file, timeout_s
+        self._session = requests.Session()
+        self._thread = DeadlineThread(f"control {url}")
+
+    def current(self) -> InForce:
+        """See `Actuator`."""
+        try:
+            response = self._request("GET")
+            if response.status_code != 200:
+                raise ActuatorError(f"{self._url}: {_said(response)}")
+            return _in_force(response)
+        except (requests.RequestException, OSError, DeploymentError, ValueError) as error:
+            raise ActuatorError(f"{self._url}: {error}") from error
+
+    def apply(self, deployment: Deployment, version: str, decision_id: str) -> Outcome:
+        """See `Actuator`."""
+        body = {"deployment": to_json(deployment), "decision_id": decision_id}
+        try:
+            response = self._request("PUT", {"If-Match": f'"{version}"'}, body)
+            if response.status_code == 200:
+                return Outcome("applied", _in_force(response).version)
+            if response.status_code == 412:
+                return Outcome("conflict", _in_force(response).version, "somebody else changed the deployment")
+        except (requests.RequestException, OSError, DeploymentError, ValueError) as error:
+            return Outcome("unknown", "", f"{self._url}: {error}")
+        if 400 <= response.status_code < 500:
+            return Outcome("refused", version, _said(response))
+        return Outcome("unknown", "", _said(response))
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._session.close()
+        self._thread.close()
+
+    def _request(self, method: str, headers: dict[str, str] | None = None, body: Any = None) -> requests.Response:
+        auth = _Bearer(self._token_file.read_text(encoding="utf-8").strip()) if self._token_file else None
+
+        def ask() -> requests.Response:
+            return self._session.request(method, self._url, headers=headers, json=body, auth=auth, timeout=self._timeout_s,
+                                         allow_redirects=False)  # a token goes nowhere else
+
+        try:
+            return self._thread.call(ask, self._timeout_s)
+        except DeadlineMissed as error:
+            raise requests.Timeout(str(error)) from error
+
+
+class _Bearer(AuthBase):
+    """As authentication, not as a mere header, which a .netrc file would replace."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _in_force(response: requests.Response) -> InForce:
+    answer = response.json()
+    if not isinstance(answer, dict) or not isinstance(answer.get("version"), str):
+        raise ValueError("not an answer of the control API: no version")
+    return InForce(from_json(answer.get("deployment")), answer["version"], str(answer.get("decision_id") or ""))
+
+
+def _said(response: requests.Response) -> str:
+    """What the API answered, in one line."""
+    try:
+        told = response.json().get("error", "")
+    except (ValueError, AttributeError):
+        told = ""
+    return f"HTTP {response.status_code} {told or response.reason}"

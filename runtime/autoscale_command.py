@@ -1,0 +1,158 @@
+"""`tidal autoscale`: watches metrics, decides, and scales a service, within the envelope, until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from envs.scenario import Scenario
+    from runtime.actuators.actuator import Actuator
+    from runtime.autoscaler.policy_host import HostedPolicy
+    from runtime.sources.page import PageReader
+
+DEADLINE_RATIO = 0.25  # of the interval, for one decision of a policy
+JOB = "tidal"
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `autoscale` to the command line."""
+    parser = commands.add_parser("autoscale", help="scale a live service: metrics, policy, envelope, control API")
+    parser.add_argument("--scenario", required=True, metavar="NAME_OR_FILE", help="the problem: services, kinds, budget, SLOs")
+    parser.add_argument("--policy", required=True, metavar="NAME_OR_FOLDER",
+                        help="a baseline, an exported agent's folder, or package.module:Class")
+    parser.add_argument("--fallback", default="hpa", metavar="NAME", help="baseline that decides when the policy fails (hpa)")
+    parser.add_argument("--source", required=True, choices=("prometheus", "scrape"), help="where metrics are read from")
+    parser.add_argument("--url", required=True, action="append",
+                        help="of the Prometheus, or of a target's /metrics (again for each target)")
+    parser.add_argument("--job", default=JOB, help=f"job_name of Tidal's targets in Prometheus ({JOB})")
+    parser.add_argument("--actuator", required=True, choices=("cluster", "dry-run"), help="what is told the decisions")
+    parser.add_argument("--control", metavar="URL", help="of the cluster's control API")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the control API's bearer token")
+    parser.add_argument("--journal", required=True, type=Path, metavar="DIR", help="where decisions are kept")
+    parser.add_argument("--mode", choices=("act", "advisory", "shadow"), default="act",
+                        help="act; advisory: never act; shadow: act, and journal what --shadow would have done")
+    parser.add_argument("--shadow", metavar="NAME_OR_FOLDER", help="the policy of the mode shadow")
+    parser.add_argument("--interval", type=float, metavar="S", help="between decisions (the scenario's)")
+    parser.add_argument("--limits", type=Path, metavar="FILE", help="YAML of the operator's limits (docs/autoscaler.md)")
+    parser.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT",
+                        help="address of the own /metrics and /healthz (a free port of 127.0.0.1)")
+    parser.set_defaults(run=partial(_run, parser))
+
+
+def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    _check(parser, arguments)
+    from envs.envelope import Limits
+    from envs.scenario_file import load
+    from runtime.autoscaler.lease import FileLease
+    from runtime.autoscaler.limits_file import read_limits
+    from runtime.autoscaler.policy_host import PolicyHost
+    from runtime.autoscaler.process import Autoscaler
+    from runtime.autoscaler.web import SILENT_INTERVALS, Pages
+    from runtime.clock import SteadyClock
+    from runtime.sources.source import PagedSource
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    scenario = load(arguments.scenario)
+    interval_s = scenario.interval_s if arguments.interval is None else arguments.interval
+    host, port = _address(parser, arguments.listen)
+    limits = read_limits(arguments.limits, scenario) if arguments.limits else Limits()
+    with ExitStack() as stack:
+        def hosted(name: str) -> HostedPolicy:
+            return _hosted(name, scenario, interval_s)
+
+        policies = [PolicyHost(hosted(name), hosted(arguments.fallback), interval_s)
+                    for name in (arguments.policy, arguments.shadow) if name]
+        reader, actuator = _reader(arguments), _actuator(arguments, scenario)
+        for part in (*policies, reader, actuator):
+            if hasattr(part, "close"):
+                stack.callback(part.close)
+        autoscaler = Autoscaler(
+            scenario, policies[0], PagedSource(scenario, reader, interval_s), actuator, arguments.journal,
+            FileLease(arguments.journal), SteadyClock(), interval_s=interval_s, limits=limits, mode=arguments.mode,
+            shadow_host=policies[1] if arguments.shadow else None)
+        try:
+            pages = Pages(autoscaler, host, port, SILENT_INTERVALS * interval_s)
+        except OSError as error:
+            raise OSError(f"--listen {arguments.listen}: {error.strerror}; give another address") from error
+        stack.callback(pages.close)
+        print(f"{scenario.name}: {arguments.policy} every {interval_s:g} s, {arguments.mode}; {pages.url}/metrics", flush=True)
+        autoscaler.run(_until_signalled())
+    return 0
+
+
+def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """What the parser cannot say by itself."""
+    if (arguments.actuator == "cluster") != bool(arguments.control):
+        parser.error("--control URL goes with --actuator cluster, and only with it")
+    if (arguments.mode == "shadow") != bool(arguments.shadow):
+        parser.error("--shadow goes with --mode shadow, and only with it")
+    if arguments.source == "prometheus" and len(arguments.url) > 1:
+        parser.error("one --url for --source prometheus")
+    if arguments.interval is not None and not 0 < arguments.interval < float("inf"):
+        parser.error("--interval: give seconds > 0")
+    for url in (*arguments.url, *filter(None, [arguments.control])):
+        if not url.startswith(("http://", "https://")):
+            parser.error(f"{url}: give a URL that begins with http:// or https://")
+    for name in filter(None, (arguments.policy, arguments.fallback, arguments.shadow)):
+        if name.endswith(".zip"):
+            parser.error(f"{name}: loading it runs the code that is pickled in it; export the agent and give its folder")
+
+
+def _hosted(name: str, scenario: Scenario, interval_s: float) -> HostedPolicy:
+    from agents import registry
+    from runtime.autoscaler.policy_host import HostedPolicy
+
+    try:
+        policy = registry.make(name, scenario)
+    except (LookupError, ImportError) as error:
+        raise ValueError(str(error.args[0] if error.args else error)) from error
+    return HostedPolicy(name, policy, scenario, DEADLINE_RATIO * interval_s)
+
+
+def _reader(arguments: argparse.Namespace) -> PageReader:
+    if arguments.source == "prometheus":
+        from runtime.sources.prometheus import PrometheusReader
+
+        return PrometheusReader(arguments.url[0], arguments.job)
+    from runtime.sources.scrape import Scraper
+
+    return Scraper(arguments.url)
+
+
+def _actuator(arguments: argparse.Namespace, scenario: Scenario) -> Actuator:
+    if arguments.actuator == "dry-run":
+        from runtime.actuators.dry_run import DryRun
+
+        return DryRun(scenario.initial_deployment)
+    from runtime.actuators.cluster import ClusterActuator
+
+    return ClusterActuator(arguments.control, arguments.token_file)
+
+
+def _address(parser: argparse.ArgumentParser, text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        parser.error(f"--listen {text}: give HOST:PORT, 127.0.0.1:9464 say")
+    return host, int(port)
+
+
+def _until_signalled() -> threading.Event:
+    """Set by SIGTERM or SIGINT; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    handler: Callable[[int, Any], None] = on_signal
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+    return stop

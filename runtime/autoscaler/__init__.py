@@ -1,0 +1,1 @@
+"""The autoscaler process: source, policy, envelope, actuator; journal first, then act."""

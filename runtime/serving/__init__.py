@@ -1,0 +1,1 @@
+"""The live cluster: replicas, the gateway in front of them, and what starts and stops them."""

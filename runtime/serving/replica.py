@@ -1,0 +1,77 @@
+"""What the live cluster knows of one replica, whatever runs it: an emulated one in this process, or worker processes joined by
+worlds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from envs.contract import ReplicaKind
+from runtime.models.model import TensorSpec
+from runtime.models.server_clocks import Head
+
+
+class ReplicaLost(Exception):
+    """The replica is gone, or was, before it answered: what it had not answered goes to another one."""
+
+
+class RequestRefused(Exception):
+    """The model cannot answer this request (its tensors are wrong, or it raised): the fault is the request's, not the
+    replica's.
+    """
+
+
+Tensors = Sequence[np.ndarray]
+
+
+class Replica(Protocol):
+    """One running instance of a kind. All methods run on the event loop of the cluster process.
+
+    Attributes:
+        number: its id in the cluster; never given twice.
+        kind: what it is an instance of.
+        inputs, outputs: what requests and answers of each variant hold; known once `load` has returned.
+    """
+
+    number: int
+    kind: ReplicaKind
+    inputs: dict[str, tuple[TensorSpec, ...]]
+    outputs: dict[str, tuple[TensorSpec, ...]]
+
+    async def load(self) -> None:
+        """Starts it and returns when it is ready: loaded and warmed up.
+
+        Raises:
+            ReplicaLost: it never will be; the text says why.
+        """
+
+    async def serve(self, variant: str, requests: Sequence[Tensors], head: Head) -> list[Tensors | RequestRefused]:
+        """Answers a batch of at most `kind.batch` requests of one variant, each answer in its place. As many batches at once
+        as it has servers, and one ahead; more is the caller's mistake.
+
+        Raises:
+            ReplicaLost: it is gone; none of the batch is answered.
+        """
+
+    async def stop(self) -> None:
+        """Ends it, in good order where it can be, else by force; returns when it is gone. No batch is under way."""
+
+    def fence(self) -> None:
+        """Makes sure at once that it answers nothing any more, without waiting: it has failed or hangs."""
+
+    def on_lost(self, call: Callable[[str], None]) -> None:
+        """Have this called, once, on the loop, with the reason, when it is gone without having been stopped."""
+
+    @property
+    def memory_bytes(self) -> float:
+        """What each of its devices holds for it, as the operating system or the profile says."""
+
+
+MakeReplica = Callable[[int, ReplicaKind], Replica]
+"""Makes a replica of a number and kind, not started: a launcher (`local`, `ray`), or emulation."""
+
+Drained = Callable[[Replica], Awaitable[None]]
+"""Takes no new work for a replica, and returns when what it had is answered."""

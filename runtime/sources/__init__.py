@@ -1,0 +1,1 @@
+"""Metric sources: from what a cluster exports to the contract's `Observation`."""

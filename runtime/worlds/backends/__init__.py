@@ -1,0 +1,1 @@
+"""The data planes that a world can run on."""

@@ -1,0 +1,122 @@
+"""Messages over Gloo's send and receive, where no sender may ever send more than the receiver has posted.
+
+Usually a message looks like the one before it. Then its body alone goes out, from where it lies, in one operation. Otherwise a
+head goes out, and after it the body where it does not fit in the head.
+
+The receiver posts one buffer for either, and tells them apart by how much of it was written: around the byte at which a body
+like the last one ends it has put a mark, random and known to nobody else. If just the half before the end was overwritten, it
+was such a body.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import numpy as np
+import torch
+from torch.distributed import Work
+
+from ..frames import HEAD_BYTES, Buffers, Layout, pack, read_head, unpack, write_head
+
+_SLOT, _BODY_SLOT = 1, 2
+HALF = 16  # bytes of the mark on either side of the end
+
+
+class _Last:
+    """What both sides remember of the last message.
+
+    Attributes:
+        layout: None at first.
+        end: length of a body like the last one; 0 where such a body cannot be told from a head.
+        room: bytes that the receiver posts.
+    """
+
+    def __init__(self) -> None:
+        self.layout: Layout | None = None
+        self.end, self.room = 0, HEAD_BYTES
+
+    def becomes(self, layout: Layout) -> None:
+        self.layout = layout
+        self.end = layout.body_bytes if layout.body_bytes >= HALF else 0
+        self.room = max(HEAD_BYTES, self.end + 2 * HALF)
+
+
+class Outbox:
+    """The sending end of one peer and tag.
+
+    Args:
+        send: starts sending uint8 data on a slot.
+    """
+
+    def __init__(self, send: Callable[[torch.Tensor, int], Work]) -> None:
+        self._send, self._last, self._sequence = send, _Last(), 0
+        self._head = np.zeros(HEAD_BYTES, np.uint8)
+
+    def send(self, tensors: Sequence[torch.Tensor], layout: Layout, patience: timedelta) -> None:
+        """Send one message; blocks until the receiver has it."""
+        if layout is self._last.layout and self._last.end:
+            self._send(self._body(tensors, layout), _SLOT).wait(patience)
+        else:
+            self._send(self._whole_head(tensors, layout), _SLOT).wait(patience)
+            if not layout.fits_head:
+                self._send(self._body(tensors, layout), _BODY_SLOT).wait(patience)
+            self._last.becomes(layout)
+        self._sequence += 1
+
+    @staticmethod
+    def _body(tensors: Sequence[torch.Tensor], layout: Layout) -> torch.Tensor:
+        if len(tensors) == 1:
+            return tensors[0]
+        body = torch.empty(layout.body_bytes, dtype=torch.uint8)
+        pack(tensors, layout, body)
+        return body
+
+    def _whole_head(self, tensors: Sequence[torch.Tensor], layout: Layout) -> torch.Tensor:
+        """The head; of a length that the receiver cannot take for a body like the last one."""
+        length, end = layout.body_offset + (layout.body_bytes if layout.fits_head else 0), self._last.end
+        if end - HALF < length < end + 2 * HALF:
+            length = end + 2 * HALF
+        if length > len(self._head):
+            self._head = np.zeros(length, np.uint8)
+        write_head(self._head, layout, self._sequence)
+        head = torch.from_numpy(self._head)
+        if layout.fits_head:
+            pack(tensors, layout, head[layout.body_offset :])
+        return head[:length]
+
+
+class Inbox:
+    """The receiving end of one peer and tag.
+
+    Args:
+        recv: starts receiving into uint8 data from a slot.
+    """
+
+    def __init__(self, recv: Callable[[torch.Tensor, int], Work]) -> None:
+        self._recv, self._last, self._sequence = recv, _Last(), 0
+        self._buffers = Buffers()
+        self._written, self._unwritten = os.urandom(HALF), os.urandom(HALF)
+        self._mark = np.frombuffer(self._written + self._unwritten, np.uint8)
+
+    def recv(self, patience: timedelta) -> list[torch.Tensor]:
+        """The next message; blocks until it is there. The tensors are views that nobody else will write to."""
+        end, buffer = self._last.end, self._buffers.take(self._last.room)
+        if end:
+            buffer[end - HALF : end + HALF] = self._mark
+        self._recv(torch.from_numpy(buffer), _SLOT).wait(patience)
+        self._sequence += 1
+        if (
+            end
+            and buffer[end : end + HALF].tobytes() == self._unwritten
+            and buffer[end - HALF : end].tobytes() != self._written
+        ):
+            return unpack(buffer, self._last.layout, 0)  # type: ignore[arg-type]
+        layout = read_head(buffer, self._sequence - 1)
+        self._last.becomes(layout)
+        if layout.fits_head:
+            return unpack(buffer, layout, layout.body_offset)
+        body = self._buffers.take(self._last.room)
+        self._recv(torch.from_numpy(body[: layout.body_bytes]), _BODY_SLOT).wait(patience)
+        return unpack(body, layout, 0)

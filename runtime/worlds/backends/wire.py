@@ -1,0 +1,64 @@
+"""What a world asks of its data plane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import torch
+
+from ..board import Board
+from ..frames import Layout
+
+
+class Reduction(StrEnum):
+    """How values are combined."""
+
+    SUM = "sum"
+    PRODUCT = "product"
+    MIN = "min"
+    MAX = "max"
+
+
+class Wire(Protocol):
+    """The data connections of one world, seen from one member.
+
+    Tensors have been checked: contiguous, on `device`, and of the dtype and size that the other side expects. Operations
+    block, and raise `RuntimeError` when they fail, also after `abort`. Two operations of one direction, peer and tag never run
+    at once. `timeout_s` None means for ever. Nothing may be done on a wire after an operation has failed, except `abort` and
+    `close`.
+    """
+
+    device: torch.device
+
+    def send(self, tensor: torch.Tensor, peer: int, tag: int, timeout_s: float | None) -> None: ...
+    def recv(self, tensor: torch.Tensor, peer: int, tag: int, timeout_s: float | None) -> None: ...
+    def send_message(
+        self, tensors: Sequence[torch.Tensor], layout: Layout, peer: int, tag: int, timeout_s: float | None
+    ) -> None: ...
+    def recv_message(self, peer: int, tag: int, timeout_s: float | None) -> list[torch.Tensor]: ...
+
+    def broadcast(self, tensor: torch.Tensor, root: int, timeout_s: float | None) -> None: ...
+    def all_reduce(self, tensor: torch.Tensor, op: Reduction, timeout_s: float | None) -> None: ...
+    def reduce(self, tensor: torch.Tensor, root: int, op: Reduction, timeout_s: float | None) -> None: ...
+    def gather(self, tensor: torch.Tensor, into: list[torch.Tensor] | None, root: int, timeout_s: float | None) -> None: ...
+    def all_gather(self, tensor: torch.Tensor, into: list[torch.Tensor], timeout_s: float | None) -> None: ...
+    def scatter(
+        self, into: torch.Tensor, parts: Sequence[torch.Tensor] | None, root: int, timeout_s: float | None
+    ) -> None: ...
+    def barrier(self, timeout_s: float | None) -> None: ...
+
+    def abort(self) -> None:
+        """From any thread: whatever is under way here fails soon. Returns at once; may be called twice."""
+
+    def close(self) -> None:
+        """Free everything. Called once, when no operation is under way or after `abort`; may take a while."""
+
+
+class Connect(Protocol):
+    """Makes the wire of a world: all members call it at about the same time."""
+
+    def __call__(self, board: Board, uid: str, device: torch.device | None, deadline_s: float) -> Wire:
+        """Raises `RuntimeError`, `TimeoutError` or a `WorldError` where it cannot be made by `time.monotonic() = deadline_s`.
+        """

@@ -1,0 +1,100 @@
+"""How two processes meet: each proves to the other that it knows the token, before anything else is read.
+
+Challenge and response (HMAC-SHA256 over both nonces and both names), so that the token never crosses the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import os
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+PROTOCOL = 1
+MAX_FRAME_BYTES = 1 << 20
+_LENGTH = struct.Struct("!I")
+
+
+class Refused(Exception):
+    """The other side does not want us, or is not one of ours."""
+
+
+@dataclass(frozen=True)
+class Introduction:
+    """Who speaks.
+
+    Attributes:
+        uid: the process (one worlds manager).
+        address: where it listens, `host:port`.
+        kind: `control` or `pulse`.
+    """
+
+    uid: str
+    address: str
+    kind: str
+
+
+def encode(frame: dict[str, Any]) -> bytes:
+    """A frame of the control link: length, then JSON."""
+    body = json.dumps(frame, separators=(",", ":")).encode()
+    if len(body) > MAX_FRAME_BYTES:
+        raise ValueError(f"a control frame of {len(body)} bytes; at most {MAX_FRAME_BYTES} fit")
+    return _LENGTH.pack(len(body)) + body
+
+
+async def read_frame(reader: asyncio.StreamReader, limit: int = MAX_FRAME_BYTES) -> dict[str, Any]:
+    """The next frame.
+
+    Raises:
+        Refused: what came is no frame.
+        asyncio.IncompleteReadError, OSError: the connection is gone.
+    """
+    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    if length > limit:
+        raise Refused(f"what answers does not speak our protocol (a frame of {length} bytes)")
+    try:
+        frame = json.loads(await reader.readexactly(length))
+    except ValueError:
+        frame = None
+    if not isinstance(frame, dict):
+        raise Refused("what answers does not speak our protocol (a frame that is no JSON object)")
+    return frame
+
+
+def _proof(token: str, role: str, ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """What only someone with the token can say; `ours` and `theirs` are both hellos, the speaker's first."""
+    text = json.dumps([role, ours, theirs], sort_keys=True)
+    return hmac.new(token.encode(), text.encode(), "sha256").hexdigest()
+
+
+async def shake_hands(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, me: Introduction, token: str, *, accepting: bool
+) -> Introduction:
+    """Introduce ourselves and learn who is there.
+
+    Raises:
+        Refused: wrong token, another protocol, or no process of ours.
+        asyncio.IncompleteReadError, OSError: the connection is gone.
+    """
+    hello = {"tidal-worlds": PROTOCOL, "uid": me.uid, "address": me.address, "kind": me.kind, "nonce": os.urandom(16).hex()}
+    writer.write(encode(hello))
+    theirs = await read_frame(reader, 4096)
+    if theirs.get("tidal-worlds") != PROTOCOL:
+        raise Refused(f"it speaks {theirs.get('tidal-worlds')!r}, we speak worlds protocol {PROTOCOL}")
+    role, other = ("accept", "connect") if accepting else ("connect", "accept")
+    writer.write(encode({"proof": _proof(token, role, hello, theirs)}))
+    answer = await read_frame(reader, 4096)
+    if not hmac.compare_digest(str(answer.get("proof")), _proof(token, other, theirs, hello)):
+        raise Refused("wrong token")
+    # The last word is the accepting side's, so that a connecting one knows that it is in.
+    if accepting:
+        writer.write(encode({"ok": True}))
+    else:
+        try:
+            await read_frame(reader, 4096)
+        except asyncio.IncompleteReadError:
+            raise Refused("wrong token") from None
+    return Introduction(str(theirs["uid"]), str(theirs["address"]), str(theirs["kind"]))

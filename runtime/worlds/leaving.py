@@ -1,0 +1,63 @@
+"""How a member takes leave without losing what is under way.
+
+The leaver finishes its own sends, says how much it has sent, and hears from each other member how much that has sent; when all
+of it has come, it closes. The others finish what is due, answer, and then the world is over for them: BROKEN(left).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from .fate import Reason, State, WorldError
+from .world import World
+
+POLL_S = 0.002
+GRACE_S = 0.1  # for a send to one who may not receive any more
+
+
+class Send(Protocol):
+    """Sends a frame to members of the world; all, or those of the given ranks."""
+
+    def __call__(self, frame: dict[str, Any], ranks: list[int] | None = None) -> None: ...
+
+
+def take_leave(world: World, send: Send, drain_s: float) -> None:
+    """The leaver's part, in the caller's thread; blocks at most about `drain_s`."""
+    if world.state in (State.NEW, State.JOINING):
+        world.breaks(Reason.LEFT, world.rank, "we left")
+        return
+    try:
+        world.advance(State.DRAINING)
+    except WorldError:
+        return
+    deadline_s = time.monotonic() + drain_s
+    _poll(lambda: not world.sending(), deadline_s)
+    others = [rank for rank in range(world.size) if rank != world.rank]
+    for rank in others:
+        send({"type": "leave", "sent": world.sent_to(rank)}, [rank])
+    _poll(lambda: world.over or all(rank in world.farewells for rank in others), deadline_s)
+    _poll(lambda: world.over or all(world.received_from(rank) >= sent for rank, sent in world.farewells.items()), deadline_s)
+    world.closed()
+
+
+def _poll(done: Callable[[], bool], deadline_s: float) -> None:
+    while not done() and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+
+
+def answer_leave(world: World, rank: int, sent: int, send: Send, later: Callable[[float, Callable[[], None]], None]) -> None:
+    """The others' part, on the links' thread: `rank` leaves, having sent us `sent`. Does not block."""
+    world.drains_for(rank)
+    until_s = time.monotonic() + GRACE_S
+
+    def settle() -> None:
+        if (world.sending() or world.received_from(rank) < sent) and time.monotonic() < until_s and not world.over:
+            later(POLL_S, settle)
+            return
+        send({"type": "farewell", "sent": world.sent_to(rank)}, [rank])
+        if world.left_by is not None:
+            world.breaks(Reason.LEFT, rank, world.left_by.text)
+
+    settle()

@@ -1,0 +1,262 @@
+"""Control links: one TCP connection to each process that we share a world with, and one on which pulses run.
+
+One thread with one event loop serves all of them and never blocks. It notices a crash (the link resets), a freeze (no pulse
+for `SILENCE_S`) and a leave (said on the link), whatever the data connections do. It counts silence in ticks that came on
+time, so that a pause of our own process is never taken for a peer's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from .fate import Reason
+from .handshake import Introduction, Refused, encode, read_frame, shake_hands
+from .pulse import Pulse
+
+log = logging.getLogger(__name__)
+TICK_S = 0.05
+SILENCE_S = 0.5
+PROGRESS_TICKS = 2
+HANDSHAKE_S = 5.0
+T = TypeVar("T")
+
+
+class _Peer:
+    """One process at the other end."""
+
+    def __init__(self, introduction: Introduction, writer: asyncio.StreamWriter) -> None:
+        self.uid, self.address, self.writer = introduction.uid, introduction.address, writer
+        self.pulses: asyncio.StreamWriter | None = None  # where our pulse runs
+        self.silent_ticks = 0
+        self.leaving = False
+
+    def hang_up(self) -> None:
+        self.writer.transport.abort()
+        if self.pulses is not None:
+            self.pulses.transport.abort()
+
+
+class Links:
+    """All links of this process.
+
+    Args:
+        host: the address to listen on.
+        port: the port; 0 takes a free one.
+        token: what both sides must know.
+        on_frame: called with `(uid, frame)` on the loop's thread; must not block.
+        on_lost: called with `(uid, reason, text)` on the loop's thread when a peer is gone; must not block.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        token: str,
+        on_frame: Callable[[str, dict[str, Any]], None],
+        on_lost: Callable[[str, Reason, str], None],
+    ) -> None:
+        self.uid = uuid.uuid4().hex
+        self._token, self._on_frame, self._on_lost = token, on_frame, on_lost
+        self._peers: dict[str, list[_Peer]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener = socket.create_server((host, port))
+        self.address = f"{host}:{self._listener.getsockname()[1]}"
+        self._pulse = Pulse()
+        self._loop = asyncio.new_event_loop()
+        self._serving = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="worlds-links", daemon=True)
+        self._thread.start()
+        self._serving.wait()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._accept, sock=self._listener))
+        self._spawn(self._watch())
+        self._serving.set()
+        self._loop.run_forever()
+        self._loop.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def run(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
+        """Run a coroutine on the loop from another thread, and wait for it.
+
+        Raises:
+            TimeoutError: it took longer; it is cancelled.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(timeout_s)
+        finally:
+            future.cancel()
+
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call something on the loop's thread after a while. It must not block."""
+        self._loop.call_soon_threadsafe(self._loop.call_later, delay_s, call)
+
+    def close(self) -> None:
+        """Say goodbye to all peers and stop. Worlds should have been left before."""
+        if not self._loop.is_closed():
+            with contextlib.suppress(TimeoutError):
+                self.run(self._say_goodbye(), 2.0)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._pulse.close()
+
+    async def _say_goodbye(self) -> None:
+        self._server.close()
+        peers = [peer for links in self._peers.values() for peer in links]
+        self._peers.clear()
+        for peer in peers:
+            peer.writer.write(encode({"type": "bye"}))
+            peer.writer.close()  # after the goodbye has gone out
+            if peer.pulses is not None:
+                peer.pulses.transport.abort()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- Sending -------------------------------------------------------------------------------------------------------------
+
+    def send(self, uid: str, frame: dict[str, Any]) -> None:
+        """Send a frame to a peer, from any thread. To a peer that is gone: nothing; `on_lost` has been called or will be."""
+        data = encode(frame)
+        if threading.current_thread() is self._thread:
+            self._write(uid, data)
+        else:
+            with contextlib.suppress(RuntimeError):  # closed meanwhile
+                self._loop.call_soon_threadsafe(self._write, uid, data)
+
+    def _write(self, uid: str, data: bytes) -> None:
+        for peer in self._peers.get(uid, [])[:1]:
+            peer.writer.write(data)
+
+    def has(self, uid: str) -> bool:
+        """Whether we are linked to a process."""
+        return uid in self._peers
+
+    # --- Meeting -------------------------------------------------------------------------------------------------------------
+
+    def connect(self, address: str, timeout_s: float) -> str:
+        """Be linked to the process that listens there; its uid.
+
+        Raises:
+            Refused: wrong token, or no process of ours.
+            TimeoutError: no answer in time.
+            OSError: nobody listens there.
+        """
+        return self.run(self._connect(address), timeout_s)
+
+    async def _connect(self, address: str) -> str:
+        for peers in self._peers.values():
+            if peers[0].address == address and peers[0].pulses is not None:
+                return peers[0].uid
+        them, reader, writer = await self._open(address, "control")
+        peer = self._register(them, reader, writer)
+        _, pulse_reader, pulse_writer = await self._open(address, "pulse")
+        self._beat(peer, pulse_reader, pulse_writer)
+        return peer.uid
+
+    async def _open(self, address: str, kind: str) -> tuple[Introduction, asyncio.StreamReader, asyncio.StreamWriter]:
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            me = Introduction(self.uid, self.address, kind)
+            return await shake_hands(reader, writer, me, self._token, accepting=False), reader, writer
+        except asyncio.IncompleteReadError:
+            writer.close()
+            raise Refused("it hung up: another token there, or no process of ours") from None
+        except BaseException:
+            writer.close()
+            raise
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            me = Introduction(self.uid, self.address, "accept")
+            async with asyncio.timeout(HANDSHAKE_S):
+                them = await shake_hands(reader, writer, me, self._token, accepting=True)
+        except (Refused, TimeoutError, asyncio.IncompleteReadError, OSError, KeyError):
+            writer.close()
+            return
+        if them.kind == "control":
+            self._register(them, reader, writer)
+        elif them.uid in self._peers:
+            self._beat(self._peers[them.uid][-1], reader, writer)
+        else:
+            writer.close()
+
+    def _register(self, them: Introduction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Peer:
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = _Peer(them, writer)
+        # Two processes may dial each other at once: both links stay, frames use the older one.
+        self._peers.setdefault(peer.uid, []).append(peer)
+        self._spawn(self._listen(peer, reader))
+        return peer
+
+    def _beat(self, peer: _Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer.pulses = writer
+        self._pulse.add(writer.get_extra_info("socket"))
+        self._spawn(self._feel(peer, reader))
+
+    # --- Listening -----------------------------------------------------------------------------------------------------------
+
+    async def _listen(self, peer: _Peer, reader: asyncio.StreamReader) -> None:
+        reason, text = Reason.PEER_DIED, "its process closed the control link"
+        try:
+            while True:
+                frame = await read_frame(reader)
+                if frame.get("type") == "bye":
+                    peer.leaving = True
+                    continue
+                self._on_frame(peer.uid, frame)
+        except (asyncio.IncompleteReadError, OSError):
+            if peer.leaving:
+                reason, text = Reason.LEFT, "its process ended in good order"
+        except Exception as error:
+            log.exception("a frame of %s could not be handled", peer.address)
+            text = str(error)
+        self._lose(peer, reason, text)
+
+    async def _feel(self, peer: _Peer, pulses: asyncio.StreamReader) -> None:
+        with contextlib.suppress(OSError):
+            while await pulses.read(4096):
+                peer.silent_ticks = 0
+
+    async def _watch(self) -> None:
+        due_s, ticks = time.monotonic(), 0
+        while True:
+            due_s += TICK_S
+            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+            late_s, ticks = time.monotonic() - due_s, ticks + 1
+            if ticks % PROGRESS_TICKS == 0:
+                self._pulse.progress()
+            if late_s > TICK_S:  # it was we who slept: what the peers sent meanwhile has yet to be read
+                due_s = time.monotonic()
+                continue
+            for peer in [peer for peers in self._peers.values() for peer in peers if peer.pulses]:
+                peer.silent_ticks += 1
+                if peer.silent_ticks * TICK_S >= SILENCE_S:
+                    self._lose(peer, Reason.FROZEN, f"no pulse for {peer.silent_ticks * TICK_S:.2f} s")
+
+    def _lose(self, peer: _Peer, reason: Reason, text: str) -> None:
+        links = self._peers.get(peer.uid, [])
+        if peer in links:
+            del self._peers[peer.uid]
+            for link in links:
+                link.hang_up()
+            self._on_lost(peer.uid, reason, text)

@@ -1,0 +1,305 @@
+"""All worlds of one process: created, joined, left, watched."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import logging
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+
+from .backends.gloo import GlooWire
+from .backends.inproc import Exchange
+from .backends.nccl import Nccl
+from .backends.wire import Connect
+from .fate import NameTaken, Reason, State
+from .joining import Invitation, Joining, Member, bring_up
+from .leaving import answer_leave, take_leave
+from .links import Links
+from .world import World
+
+log = logging.getLogger(__name__)
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class WorldManager:
+    """Makes worlds with other processes' managers, and notices what becomes of them.
+
+    Nothing is kept process-wide: a process may have several managers (tests do). Close it, or use it in a `with` statement.
+
+    Args:
+        host: where to listen, for control links and for data.
+        port: for control links; 0 takes a free one (`address` tells).
+        token: what all processes that meet must know.
+        exchange: where managers of one process meet, for worlds of backend "inproc".
+
+    Raises:
+        ValueError: another host than this machine's own, without a token.
+        OSError: the address cannot be bound.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, token: str = "", exchange: Exchange | None = None) -> None:
+        if host not in _LOOPBACK and not token:
+            raise ValueError(f"whoever reaches {host} could join worlds: give a token")
+        self._backends: dict[str, Connect] = {"gloo": partial(GlooWire, host=host), "nccl": Nccl().connect}
+        if exchange is not None:
+            self._backends["inproc"] = exchange.connect
+        self._lock = threading.Lock()
+        self._named: dict[str, World] = {}
+        self._by_uid: dict[str, World] = {}
+        self._members: dict[str, list[Member]] = {}
+        self._early: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._callbacks: list[Callable[[World], None]] = []
+        self._changed = threading.Condition()
+        self._ended: queue.SimpleQueue[World | None] = queue.SimpleQueue()
+        self._burying = threading.Thread(target=self._bury, name="worlds-ended", daemon=True)
+        self._burying.start()
+        self.links = Links(host, port, token, self._on_frame, self._on_lost)
+        self._joining = Joining(self.links)
+        atexit.register(self.close)  # a process group must not outlive its interpreter
+
+    def __enter__(self) -> WorldManager:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def address(self) -> str:
+        """Where others reach us, `host:port`."""
+        return self.links.address
+
+    # --- Making worlds -------------------------------------------------------------------------------------------------------
+
+    def create(
+        self,
+        name: str,
+        size: int,
+        *,
+        backend: str = "gloo",
+        device: str | torch.device | None = None,
+        init_timeout_s: float = 30.0,
+        op_timeout_s: float | None = None,
+        wait: bool = True,
+    ) -> World:
+        """Create a world, as its rank 0; the others `join` it here.
+
+        Args:
+            name: free in this process; a name can be used again once its world is over.
+            size: number of members, at least 2.
+            backend: "gloo", "nccl" or "inproc".
+            device: where tensors will be; None takes the backend's usual one.
+            init_timeout_s: the whole of coming up must be done by then.
+            op_timeout_s: after how long an operation breaks the world; None waits as long as its members live.
+            wait: return when the world is up; otherwise at once, in state JOINING (`World.wait` waits, `World.broken` tells).
+
+        Raises:
+            NameTaken: a world of that name lives here.
+            InitFailed: it did not come up.
+        """
+        if size < 2:
+            raise ValueError(f"a world of {size} members; it takes at least 2")
+        if backend not in self._backends:
+            raise ValueError(f"no backend {backend!r} here; there are {', '.join(sorted(self._backends))}")
+        invite = partial(self._joining.gather, name, size, backend)
+        return self._start(name, invite, device, init_timeout_s, op_timeout_s, wait)
+
+    def join(
+        self,
+        name: str,
+        rank: int,
+        address: str,
+        *,
+        device: str | torch.device | None = None,
+        init_timeout_s: float = 30.0,
+        op_timeout_s: float | None = None,
+        wait: bool = True,
+    ) -> World:
+        """Join a world that is, or will soon be, created at another manager's `address`.
+
+        Args:
+            name: the world's.
+            rank: ours, from 1 to size - 1.
+            address: the creating manager's.
+            device: as in `create`, like all that follow.
+            init_timeout_s: the whole of coming up must be done by then.
+            op_timeout_s: after how long an operation breaks the world.
+            wait: return when the world is up.
+
+        Raises:
+            NameTaken: a world of that name lives here.
+            InitFailed: it did not come up: nobody there, a wrong token, a rank that is taken, nobody who created it in time.
+        """
+        if rank < 1:
+            raise ValueError(f"rank {rank} cannot join: rank 0 creates the world, the others are 1 to size - 1")
+        ask = partial(self._joining.ask, name, rank, address)
+        return self._start(name, ask, device, init_timeout_s, op_timeout_s, wait)
+
+    def _start(
+        self,
+        name: str,
+        invite: Callable[[World, float], Invitation],
+        device: str | torch.device | None,
+        init_timeout_s: float,
+        op_timeout_s: float | None,
+        wait: bool,
+    ) -> World:
+        world = World(name, None if device is None else torch.device(device), op_timeout_s)
+        world.at_end.append(partial(self._on_end, world))
+        with self._lock:
+            if name in self._named and not self._named[name].over:
+                raise NameTaken(f"world {name!r} lives in this process ({self._named[name].state}): leave it first")
+            self._named[name] = world
+        world.advance(State.JOINING)
+        deadline_s = time.monotonic() + init_timeout_s
+        threading.Thread(
+            target=self._come_up, args=(world, invite, deadline_s), name=f"worlds-join-{name}", daemon=True
+        ).start()
+        if wait:
+            world.wait(State.UP)
+            world.raise_if_over()
+        return world
+
+    def _come_up(self, world: World, invite: Callable[[World, float], Invitation], deadline_s: float) -> None:
+        try:
+            invitation = invite(world, deadline_s)
+            bring_up(world, invitation, self._backends, self.links, self._admit, deadline_s)
+        except Exception as error:  # whatever it is, it is why the world did not come up
+            world.breaks(Reason.INIT_FAILED, None, f"{error}" or type(error).__name__)
+        self._notify()
+
+    def _admit(self, world: World, members: list[Member]) -> None:
+        """From here on frames and losses reach the world, also those that came before it was known."""
+        with self._lock:
+            self._by_uid[world.uid], self._members[world.uid] = world, members
+            early = self._early.pop(world.uid, [])
+        for frame in early:
+            self._deliver(world, frame)
+        for rank, member in enumerate(members):
+            met = rank == 0 or world.rank == 0  # the others meet next
+            if met and rank != world.rank and not self.links.has(member.uid):
+                world.breaks(Reason.PEER_DIED, rank, "its process is gone")
+
+    # --- Living with them ----------------------------------------------------------------------------------------------------
+
+    def list(self) -> list[World]:
+        """The worlds that are not over."""
+        with self._lock:
+            return list(self._named.values())
+
+    def on_broken(self, callback: Callable[[World], None]) -> None:
+        """Call this with every world that breaks, on a thread of the manager's own; the world's operations have been freed by
+        then.
+        """
+        self._callbacks.append(callback)
+
+    def wait_any(self, worlds: Iterable[World], *states: State, timeout_s: float | None = None) -> World:
+        """The first of the worlds that is in one of the states; without states, the first that is over.
+
+        Raises:
+            TimeoutError: none in time.
+        """
+        worlds, awaited = tuple(worlds), states or (State.CLOSED, State.BROKEN)
+
+        def found() -> World | None:
+            return next((world for world in worlds if world.state in awaited), None)
+
+        with self._changed:
+            world = self._changed.wait_for(found, timeout_s)
+        if world is None:
+            raise TimeoutError(f"no world of {len(worlds)} was {' or '.join(awaited)} within {timeout_s} s")
+        return world
+
+    def leave(self, world: World, drain_s: float = 1.0) -> None:
+        """Take leave of a world: finish what is under way for at most `drain_s`, tell the others, close it. One that is over:
+        nothing.
+        """
+        take_leave(world, partial(self._send_to, world), drain_s)
+        self._notify()
+
+    def close(self) -> None:
+        """Leave all worlds, and stop."""
+        atexit.unregister(self.close)
+        for world in self.list():
+            self.leave(world)
+        self._ended.put(None)
+        self._burying.join()
+        self.links.close()
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _on_end(self, world: World) -> None:
+        """A world is over: its name is free, the others hear of it, and it is freed by a thread that may take its time."""
+        with self._lock:
+            if self._named.get(world.name) is world:
+                del self._named[world.name]
+            self._by_uid.pop(world.uid, None)
+        if world.broken is not None and world.broken.reason is not Reason.LEFT:
+            blame = {"reason": world.broken.reason, "peer": world.broken.peer, "text": world.broken.text}
+            self._send_to(world, {"type": "over", **blame})
+        self._joining.forget(world)
+        self._ended.put(world)
+        self._notify()
+
+    def _bury(self) -> None:
+        while (world := self._ended.get()) is not None:
+            for callback in self._callbacks if world.broken else []:
+                try:
+                    callback(world)
+                except Exception:
+                    log.exception("a callback of on_broken failed for world %r", world.name)
+            world.free()
+            with self._lock:
+                self._members.pop(world.uid, None)
+
+    # --- Frames (on the links' thread; nothing here blocks) ------------------------------------------------------------------
+
+    def _send_to(self, world: World, frame: dict[str, Any], ranks: Iterable[int] | None = None) -> None:
+        for rank, member in enumerate(self._members.get(world.uid, [])):
+            if rank != world.rank and (ranks is None or rank in ranks):
+                self.links.send(member.uid, {**frame, "world": world.uid, "rank": world.rank})
+
+    def _on_frame(self, uid: str, frame: dict[str, Any]) -> None:
+        if "world" not in frame:
+            self._joining.receive(uid, frame)
+            return
+        with self._lock:
+            world = self._by_uid.get(frame["world"])
+            if world is None:
+                self._early[frame["world"]].append(frame)
+                while sum(map(len, self._early.values())) > 1000:
+                    self._early.pop(next(iter(self._early)))
+        if world is not None:
+            self._deliver(world, frame)
+
+    def _deliver(self, world: World, frame: dict[str, Any]) -> None:
+        kind, rank = frame["type"], frame["rank"]
+        if kind == "note":
+            world.note(rank, frame["key"], base64.b64decode(frame["value"]))
+        elif kind == "over":
+            world.breaks(Reason(frame["reason"]), frame["peer"], f"rank {rank} says: {frame['text']}")
+        elif kind == "leave":
+            answer_leave(world, rank, frame["sent"], partial(self._send_to, world), self.links.later)
+        elif kind == "farewell":
+            world.farewells[rank] = frame["sent"]
+
+    def _on_lost(self, uid: str, reason: Reason, text: str) -> None:
+        with self._lock:
+            lost = [
+                (world, rank)
+                for world in self._by_uid.values()
+                for rank, member in enumerate(self._members[world.uid])
+                if member.uid == uid
+            ]
+        for world, rank in lost:
+            world.breaks(reason, rank, text)
+        self._joining.lost(uid, text)

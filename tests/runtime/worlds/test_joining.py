@@ -1,0 +1,244 @@
+"""Coming up: absent, late, dying and unwelcome members, names used again, and all of it in order where nothing goes wrong."""
+
+import socket
+import threading
+import time
+
+import pytest
+import torch
+from actors import Actor
+from members import create, fate, join, world_of
+
+from runtime.worlds import Exchange, InitFailed, NameTaken, Reason, State, WorldManager
+
+
+def attempt(manager, function, *arguments):
+    """What a create or join raises."""
+    began_s = time.monotonic()
+    try:
+        function(manager, *arguments)
+    except InitFailed as error:
+        return error.broken.reason.value, str(error), time.monotonic() - began_s
+    return None
+
+
+@pytest.fixture
+def managers():
+    """Managers in this process, closed at the end."""
+    made, exchange = [], Exchange()
+
+    def make(**options):
+        made.append(WorldManager(exchange=exchange, **options))
+        return made[-1]
+
+    yield make
+    for manager in made:
+        manager.close()
+
+
+def test_an_absent_member_fails_the_creation_in_time(team):
+    (member,) = team.grow(1)
+    reason, text, took_s = member.run(attempt, create, "w", 3, team.backend, {"init_timeout_s": 0.5})
+    assert reason == "init_failed" and "rank 1, 2 of 3 did not come in time" in text
+    assert 0.4 < took_s < 3
+
+
+def test_a_late_member_is_waited_for_on_either_side(team):
+    members = team.grow(2)
+    members[1].start(join, "w", 1, members[0].address, {})
+    time.sleep(0.4)
+    members[0].run(create, "w", 2, team.backend, {})
+    members[1].result()
+
+
+def test_joining_where_nobody_creates_fails_in_time(team):
+    members = team.grow(2)
+    reason, text, _ = members[1].run(attempt, join, "w", 1, members[0].address, {"init_timeout_s": 0.5})
+    assert reason == "init_failed" and "has no complete world 'w'" in text
+
+
+def test_joining_where_nobody_listens_fails_at_once(team):
+    (member,) = team.grow(1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    reason, text, took_s = member.run(attempt, join, "w", 1, address, {})
+    assert reason == "init_failed" and f"nobody can be reached at {address}" in text and took_s < 5
+
+
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+def test_a_member_that_came_and_died_fails_the_creation_at_once(processes, fault):
+    members = processes.grow(2)
+    members[0].start(attempt, create, "w", 3, processes.backend, {})
+    members[1].run(join, "w", 1, members[0].address, {"wait": False})
+    time.sleep(1.0)
+    getattr(members[1], fault)()
+    reason, _, took_s = members[0].result()
+    assert reason == "init_failed" and took_s < 10
+
+
+def test_a_creator_that_dies_fails_the_joining_at_once(processes):
+    members = processes.grow(2)
+    members[0].start(attempt, create, "w", 3, processes.backend, {})
+    members[1].start(attempt, join, "w", 1, members[0].address, {})
+    time.sleep(1.0)
+    members[0].kill()
+    reason, text, took_s = members[1].result()
+    assert reason == "init_failed" and "the process that creates the world is gone" in text and took_s < 10
+
+
+def test_members_killed_at_any_moment_of_the_joining_never_hang_the_others(processes):
+    host, neighbour = processes.grow(2)
+    for step in range(6):
+        victim = Actor()
+        host.start(attempt, create, "w", 3, processes.backend, {"init_timeout_s": 2})
+        neighbour.start(attempt, join, "w", 1, host.address, {"init_timeout_s": 2})
+        victim.start(join, "w", 2, host.address, {})
+        time.sleep(0.003 * step)
+        victim.kill()
+        outcomes = [host.result(), neighbour.result()]
+        victim.end()
+        for member, outcome in zip((host, neighbour), outcomes):
+            if outcome is None:  # it had come up before
+                assert member.run(fate) in (None, ("broken", "peer_died", 2), ("broken", "init_failed", 2))
+            else:
+                assert outcome[0] == "init_failed" and outcome[2] < 10
+        deadline_s = time.monotonic() + 10
+        while host.run(names) or neighbour.run(names):
+            assert time.monotonic() < deadline_s
+
+
+def names(manager):
+    return [world.name for world in manager.list()]
+
+
+def test_a_wrong_token_is_refused_and_harms_nobody(processes):
+    if processes.backend != "gloo":
+        pytest.skip("before any backend")
+    (host,) = processes.grow(1)
+    stranger = Actor(token="another token")
+    try:
+        host.start(create, "w", 2, "gloo", {})
+        reason, text, took_s = stranger.run(attempt, join, "w", 1, host.address, {"init_timeout_s": 5})
+        assert reason == "init_failed" and "wrong token" in text and took_s < 4
+        friend = processes.grow(2)[1]
+        friend.run(join, "w", 1, host.address, {})
+        host.result()
+    finally:
+        stranger.end()
+
+
+def test_what_is_no_process_of_ours_is_hung_up_on(managers):
+    manager = managers(token="secret")
+    host, port = manager.address.split(":")
+    for greeting in (b"GET / HTTP/1.1\r\n\r\n", b"\x00\x00\x00\x02{}", b"\x00\x00\x00\x05hello", b"\xff\xff\xff\xff"):
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(greeting)
+            while connection.recv(4096):
+                pass  # its own hello, then the end
+
+
+def test_a_stranger_is_told_apart_from_a_member(managers):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: server.accept()[0].sendall(b"220 mail.example\r\n" * 10), daemon=True).start()
+        with pytest.raises(InitFailed, match="does not speak our protocol"):
+            managers().join("w", 1, f"127.0.0.1:{server.getsockname()[1]}", init_timeout_s=5)
+
+
+def test_no_token_on_a_public_address():
+    with pytest.raises(ValueError, match="give a token"):
+        WorldManager(host="0.0.0.0")
+
+
+def test_names_are_used_again_and_epochs_tell_the_worlds_apart(team):
+    members = team.grow(2)
+    for epoch in (1, 2, 3):
+        team.world("w", members)
+        assert team.play(members, epoch_of) == [epoch, epoch]
+        members[epoch % 2].run(leave)
+        members[1 - epoch % 2].run(wait_until_gone)
+
+
+def epoch_of(manager):
+    world = world_of(manager)
+    world.all_reduce(torch.ones(1, device=world.device))
+    return world.epoch
+
+
+def leave(manager):
+    manager.leave(world_of(manager))
+
+
+def wait_until_gone(manager):
+    while manager.list():
+        time.sleep(0.002)
+
+
+def test_a_taken_name_a_taken_rank_and_an_impossible_one(managers):
+    host, one, two = managers(), managers(), managers()
+    world = host.create("w", 3, backend="inproc", wait=False)
+    with pytest.raises(NameTaken, match="joining"):
+        host.create("w", 2, backend="inproc")
+    first = one.join("w", 1, host.address, wait=False)
+    time.sleep(0.2)
+    with pytest.raises(InitFailed, match="rank 1 is taken"):
+        two.join("w", 1, host.address)
+    with pytest.raises(InitFailed, match="rank 3 is outside 1 to 2"):
+        two.join("w", 3, host.address)
+    two.join("w", 2, host.address)
+    assert world.wait(State.UP) == first.wait(State.UP) == State.UP
+    with pytest.raises(ValueError, match="rank 0 creates"):
+        two.join("v", 0, host.address)
+    with pytest.raises(ValueError, match="at least 2"):
+        host.create("v", 1)
+    with pytest.raises(ValueError, match="no backend 'smoke'"):
+        host.create("v", 2, backend="smoke")
+
+
+def test_a_creation_and_a_joining_are_given_up_by_leaving(managers):
+    host, one = managers(), managers()
+    waiting = [host.create("w", 3, wait=False), one.join("w", 1, host.address, wait=False)]
+    time.sleep(0.2)
+    for manager, world in zip((one, host), reversed(waiting)):
+        manager.leave(world)
+        assert world.broken.reason is Reason.INIT_FAILED
+        assert manager.list() == []
+
+
+def test_many_worlds_come_up_at_once(team):
+    members = team.grow(2)
+    assert team.play(members, many, members[0].address, team.backend)[0] == list(range(12))
+
+
+def many(manager, address, backend):
+    if manager.address == address:
+        worlds = [manager.create(f"w{number}", 2, backend=backend, wait=False) for number in range(12)]
+    else:
+        worlds = [manager.join(f"w{number}", 1, address, wait=False) for number in reversed(range(12))][::-1]
+    for world in worlds:
+        assert world.wait(State.UP, timeout_s=30) is State.UP
+    got = []
+    for number, world in enumerate(worlds):
+        if world.rank:
+            world.send(torch.tensor([float(number)], device=world.device), 0)
+        else:
+            got.append(int(world.recv(torch.empty(1, device=world.device), 1).item()))
+    return got
+
+
+def test_callbacks_and_wait_any_tell_which_world_broke(managers):
+    host, one, two = managers(), managers(), managers()
+    told = []
+    host.on_broken(lambda world: 1 / 0)  # a callback that fails disturbs nobody
+    host.on_broken(told.append)
+    a, b = host.create("a", 2, backend="inproc", wait=False), host.create("b", 2, backend="inproc", wait=False)
+    one.join("a", 1, host.address)
+    two.join("b", 1, host.address)
+    with pytest.raises(TimeoutError):
+        host.wait_any([a, b], timeout_s=0.05)
+    two.close()
+    assert host.wait_any([a, b], timeout_s=10) is b
+    assert host.wait_any([a, b], State.UP) is a
+    deadline_s = time.monotonic() + 10
+    while not told and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert told == [b] and b.broken.reason is Reason.LEFT and host.list() == [a]

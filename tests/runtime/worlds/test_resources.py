@@ -1,0 +1,93 @@
+"""Worlds that are over leave nothing behind, however many there were, and a manager that closes takes everything with it."""
+
+import gc
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from runtime.worlds import Exchange, State, WorldManager
+
+
+def held():
+    """Descriptors, threads and child processes of this process."""
+    tasks = [Path(f"/proc/self/task/{task}/children") for task in os.listdir("/proc/self/task")]
+    children = sum(len(task.read_text().split()) for task in tasks)
+    return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), children
+
+
+def settled(expected, timeout_s=10.0):
+    """What is held, once it is no more than expected, or at the end of the time."""
+    until_s = time.monotonic() + timeout_s
+    while any(now > then for now, then in zip(held(), expected)) and time.monotonic() < until_s:
+        gc.collect()
+        time.sleep(0.05)
+    return held()
+
+
+def cycle(one, two, backend, number):
+    world = one.create("w", 2, backend=backend, wait=False)
+    other = two.join("w", 1, one.address)
+    world.wait(State.UP)
+    if number % 3 == 0:
+        (one if number % 2 else two).leave(world if number % 2 else other)
+    else:
+        one.leave(world)
+    for end in (world, other):
+        end.wait(State.CLOSED, timeout_s=5)
+
+
+@pytest.mark.parametrize("backend", ["inproc", "gloo"])
+def test_worlds_that_come_and_go_leave_nothing(backend):
+    exchange = Exchange()
+    with WorldManager(exchange=exchange) as one, WorldManager(exchange=exchange) as two:
+        for number in range(5):
+            cycle(one, two, backend, number)
+        time.sleep(1)
+        before = held()
+        for number in range(60):
+            cycle(one, two, backend, number)
+        assert all(now <= then + 1 for now, then in zip(settled(before), before))
+
+
+def test_a_manager_that_closes_leaves_no_thread_descriptor_or_process():
+    with WorldManager(exchange=Exchange()):
+        pass
+    before = held()
+    one, two = WorldManager(), WorldManager()
+    world = one.create("w", 2, wait=False)
+    two.join("w", 1, one.address)
+    world.wait(State.UP)
+    assert held() > before
+    two.close()
+    one.close()
+    assert all(now <= then for now, then in zip(settled(before), before))
+
+
+def test_sixty_worlds_in_one_process():
+    with WorldManager() as hub, WorldManager() as spokes:
+        worlds = [hub.create(f"w{number}", 2, wait=False) for number in range(60)]
+        others = [spokes.join(f"w{number}", 1, hub.address) for number in range(60)]
+        for number, (world, other) in enumerate(zip(worlds, others)):
+            assert world.wait(State.UP) is State.UP
+            other_side = torch.empty(1)
+            receiving = threading.Thread(target=other.recv, args=(other_side, 0))
+            receiving.start()
+            world.send(torch.tensor([float(number)]), 1)
+            receiving.join(10)
+            assert other_side.item() == number
+
+
+def test_a_beating_process_that_dies_is_replaced_before_anybody_takes_us_for_frozen():
+    with WorldManager() as one, WorldManager() as two:
+        world = one.create("w", 2, wait=False)
+        two.join("w", 1, one.address)
+        world.wait(State.UP)
+        process = one.links._pulse._process
+        process.kill()
+        with pytest.raises(TimeoutError):
+            one.wait_any([world], timeout_s=3)
+        assert one.links._pulse._process.pid != process.pid
