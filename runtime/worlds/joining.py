@@ -9,33 +9,15 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from .backends.wire import Connect
 from .board import Board
 from .fate import Reason
+from .invitation import Invitation, Member
 from .links import Links
 from .world import World
-
-
-@dataclass(frozen=True)
-class Member:
-    """A member's process: its manager's uid and address."""
-
-    uid: str
-    address: str
-
-
-@dataclass(frozen=True)
-class Invitation:
-    """What a member must know to come up."""
-
-    uid: str
-    epoch: int
-    rank: int
-    backend: str
-    members: list[Member]
 
 
 class _Roll:
@@ -174,7 +156,7 @@ def bring_up(
     invitation: Invitation,
     backends: Mapping[str, Connect],
     links: Links,
-    admit: Callable[[World, list[Member]], None],
+    admit: Callable[[World], None],
     deadline_s: float,
 ) -> None:
     """Connect to all members, make the wire, and come up once all are there.
@@ -191,8 +173,8 @@ def bring_up(
         for other in ranks:
             links.send(members[other].uid, note)
 
-    world.set_out(invitation.uid, invitation.epoch, rank, len(members), invitation.backend, Board(rank, len(members), post))
-    admit(world, members)
+    world.set_out(invitation, Board(rank, len(members), post))
+    admit(world)
     board = world.board
     assert board is not None
     for other in range(1, rank):

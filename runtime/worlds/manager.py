@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,8 @@ from .backends.inproc import Exchange
 from .backends.nccl import Nccl
 from .backends.wire import Connect
 from .fate import NameTaken, Reason, State
-from .joining import Invitation, Joining, Member, bring_up
+from .invitation import Invitation
+from .joining import Joining, bring_up
 from .leaving import answer_leave, take_leave
 from .links import Links
 from .world import World
@@ -54,7 +55,6 @@ class WorldManager:
         self._lock = threading.Lock()
         self._named: dict[str, World] = {}
         self._by_uid: dict[str, World] = {}
-        self._members: dict[str, list[Member]] = {}
         self._early: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._callbacks: list[Callable[[World], None]] = []
         self._changed = threading.Condition()
@@ -142,6 +142,29 @@ class WorldManager:
         ask = partial(self._joining.ask, name, rank, address)
         return self._start(name, ask, device, init_timeout_s, op_timeout_s, wait)
 
+    def renew(self, world: World, *, without: Collection[int] = (), more: int = 0, **options: Any) -> World:
+        """A new world of the same name with the members of one that is over, less some, and more to come.
+
+        Every remaining member calls it alike; they keep their order, and the first of them creates. New ones `join` it there, as
+        the ranks that follow.
+
+        Args:
+            world: one that is over.
+            without: ranks in it that will not come.
+            more: how many new members will.
+            options: as of `create`; backend and device are as they were.
+
+        Raises:
+            NameTaken, InitFailed: as `create`.
+        """
+        remaining = [rank for rank in range(world.size) if rank not in without]
+        if world.rank not in remaining:
+            raise ValueError(f"rank {world.rank} is to stay out of {world.name!r}, and that is we")
+        rank, options = remaining.index(world.rank), {"device": world.device, **options}
+        if rank == 0:
+            return self.create(world.name, len(remaining) + more, backend=world.backend, **options)
+        return self.join(world.name, rank, world.members[remaining[0]].address, **options)
+
     def _start(
         self,
         name: str,
@@ -175,14 +198,14 @@ class WorldManager:
             world.breaks(Reason.INIT_FAILED, None, f"{error}" or type(error).__name__)
         self._notify()
 
-    def _admit(self, world: World, members: list[Member]) -> None:
+    def _admit(self, world: World) -> None:
         """From here on frames and losses reach the world, also those that came before it was known."""
         with self._lock:
-            self._by_uid[world.uid], self._members[world.uid] = world, members
+            self._by_uid[world.uid] = world
             early = self._early.pop(world.uid, [])
         for frame in early:
             self._deliver(world, frame)
-        for rank, member in enumerate(members):
+        for rank, member in enumerate(world.members):
             met = rank == 0 or world.rank == 0  # the others meet next
             if met and rank != world.rank and not self.links.has(member.uid):
                 world.breaks(Reason.PEER_DIED, rank, "its process is gone")
@@ -258,13 +281,11 @@ class WorldManager:
                 except Exception:
                     log.exception("a callback of on_broken failed for world %r", world.name)
             world.free()
-            with self._lock:
-                self._members.pop(world.uid, None)
 
     # --- Frames (on the links' thread; nothing here blocks) ------------------------------------------------------------------
 
     def _send_to(self, world: World, frame: dict[str, Any], ranks: Iterable[int] | None = None) -> None:
-        for rank, member in enumerate(self._members.get(world.uid, [])):
+        for rank, member in enumerate(world.members):
             if rank != world.rank and (ranks is None or rank in ranks):
                 self.links.send(member.uid, {**frame, "world": world.uid, "rank": world.rank})
 
@@ -297,7 +318,7 @@ class WorldManager:
             lost = [
                 (world, rank)
                 for world in self._by_uid.values()
-                for rank, member in enumerate(self._members[world.uid])
+                for rank, member in enumerate(world.members)
                 if member.uid == uid
             ]
         for world, rank in lost:

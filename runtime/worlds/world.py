@@ -17,6 +17,7 @@ from .backends.wire import Reduction, Wire
 from .board import Board
 from .fate import Fate, Reason, State, TensorMismatch, WorldBroken, WorldClosed
 from .frames import lay_out
+from .invitation import Invitation, Member
 from .lanes import Form, Lane, check_form, check_layout
 
 VERDICT_S = 0.05  # how long an operation that failed waits for the control link to say why
@@ -35,6 +36,7 @@ class World(Fate):
         name: what both sides call it.
         rank: our own; the world was created by rank 0. -1 until it is known.
         size: number of members. 0 until it is known.
+        members: their processes, by rank.
         epoch: how many worlds of that name the creating process has made, this one included.
         backend: "gloo", "nccl" or "inproc".
         device: where tensors must be.
@@ -47,6 +49,7 @@ class World(Fate):
         self.device: torch.device = device  # type: ignore[assignment]  # None takes the wire's, before anybody can use it
         self.uid, self.backend = "", ""
         self.rank, self.size, self.epoch = -1, 0, 0
+        self.members: list[Member] = []
         self.board: Board | None = None
         self._wire: Wire | None = None
         self.farewells: dict[int, int] = {}  # by rank: how much a member has sent us, said when we left
@@ -67,11 +70,13 @@ class World(Fate):
 
     # --- Coming and going ----------------------------------------------------------------------------------------------------
 
-    def set_out(self, uid: str, epoch: int, rank: int, size: int, backend: str, board: Board) -> None:
+    def set_out(self, invitation: Invitation, board: Board) -> None:
         """The members are known."""
         with self._changed:
             self.raise_if_over()
-            self.uid, self.epoch, self.rank, self.size, self.backend, self.board = uid, epoch, rank, size, backend, board
+            self.uid, self.epoch, self.backend = invitation.uid, invitation.epoch, invitation.backend
+            self.rank, self.members, self.size = invitation.rank, invitation.members, len(invitation.members)
+            self.board = board
 
     def comes_up(self, wire: Wire) -> None:
         """Its data connections stand."""

@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 from actors import TOKEN
-from members import create, fate, world_of
+from members import HELD, create, fate, join, world_of
 
 from runtime.worlds import WorldError
 
@@ -139,6 +139,31 @@ def test_a_world_of_three_ends_for_all_when_one_dies_and_their_other_world_lives
     for member in members[:2]:
         member.start(ping, "pair")
     assert [member.result() for member in members[:2]] == ["pong", "pong"]
+
+
+def renew(manager, without, more):
+    HELD[manager, "w"] = manager.renew(world_of(manager), without=without, more=more)
+
+
+def test_survivors_go_on_in_a_new_world_with_one_member_less_and_then_one_more(processes):
+    members = processes.grow(4)
+    processes.world("w", members[:3])
+    members[0].kill()
+    for member in members[1:3]:
+        assert member.run(fate) == ("broken", "peer_died", 0)
+    assert processes.play(members[1:3], renew, [0], 0) == [None, None]
+    assert processes.play(members[1:3], ping_sum) == [2, 2]
+    processes.play(members[1:3], leave)
+    for member in members[1:3]:
+        member.start(renew, [], 1)
+    members[3].run(join, "w", 2, members[1].address, {})
+    assert [member.result() for member in members[1:3]] == [None, None]
+    assert processes.play(members[1:], ping_sum) == [3, 3, 3]
+
+
+def ping_sum(manager):
+    world = world_of(manager)
+    return world.all_reduce(torch.ones(1, device=world.device)).item()
 
 
 def blocked_in_collective(manager):
