@@ -88,7 +88,7 @@ class Fate:
     def __init__(self, name: str) -> None:
         self.name = name
         self.left_by: Broken | None = None
-        self.at_end: list[Callable[[], None]] = []
+        self.at_end: list[Callable[[], object]] = []
         self._state = State.NEW
         self._broken: Broken | None = None
         self._changed = threading.Condition()

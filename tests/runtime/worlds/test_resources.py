@@ -1,5 +1,6 @@
 """Worlds that are over leave nothing behind, however many there were, and a manager that closes takes everything with it."""
 
+import contextlib
 import gc
 import os
 import threading
@@ -14,8 +15,10 @@ from runtime.worlds import Exchange, State, WorldManager
 
 def held():
     """Descriptors, threads and child processes of this process."""
-    tasks = [Path(f"/proc/self/task/{task}/children") for task in os.listdir("/proc/self/task")]
-    children = sum(len(task.read_text().split()) for task in tasks)
+    children = 0
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            children += len(Path(f"/proc/self/task/{task}/children").read_text().split())
     return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), children
 
 

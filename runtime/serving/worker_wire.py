@@ -1,0 +1,21 @@
+"""What the cluster process and its workers say to each other in a world: a head as JSON, and tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+Head = dict[str, Any]
+
+
+def encode(head: Head, tensors: Sequence[torch.Tensor] = ()) -> list[torch.Tensor]:
+    """A message for `World.send_message`."""
+    return [torch.frombuffer(bytearray(json.dumps(head).encode()), dtype=torch.uint8), *tensors]
+
+
+def decode(message: Sequence[torch.Tensor]) -> tuple[Head, list[torch.Tensor]]:
+    """Head and tensors of a message."""
+    return json.loads(message[0].cpu().numpy().tobytes()), list(message[1:])

@@ -1,0 +1,145 @@
+"""Replicas of real worker processes: whole, cut into stages, into ranks, and both; answers, faults and the end."""
+
+import asyncio
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from envs.contract import ReplicaKind, Shape
+from runtime.models import catalogue
+from runtime.models.model import Placement
+from runtime.models.server_clocks import Head
+from runtime.serving.local_launcher import LocalLauncher
+from runtime.serving.replica import ReplicaLost, RequestRefused
+from runtime.serving.worker_replica import Models, WorkerReplica
+from runtime.worlds import WorldManager
+
+HEAD = Head("application", 0)
+PICKY = """
+import torch
+
+class Picky(torch.nn.Module):
+    example_inputs = {"x": torch.ones(1, 3)}
+
+    def forward(self, x):
+        if bool((x < 0).any()):
+            raise ValueError("a negative one")
+        return x * 2
+
+def make():
+    return Picky()
+"""
+
+
+def run(play, shape, descriptions, batch=4):
+    """Play with a replica that is loaded."""
+
+    async def main():
+        with WorldManager(token="t") as manager:
+            launcher, started = LocalLauncher(), []
+
+            def start(job):
+                started.append(launcher.start(job))
+                return started[-1]
+
+            kind = ReplicaKind(tuple(descriptions), shape, batch)
+            replica = WorkerReplica(7, kind, models=Models(descriptions), manager=manager, token="t", start=start)
+            try:
+                await replica.load()
+                return await play(replica, started)
+            finally:
+                await replica.stop()
+                assert all(process.gone(5) for process in started)
+
+    return asyncio.run(main())
+
+
+def whole(description, inputs):
+    model = catalogue.make(description, Placement())
+    model.load()
+    return [tensor.numpy() for tensor in model.run([torch.from_numpy(part) for part in inputs])]
+
+
+def requests_of(specs, count, seed=0):
+    random = np.random.default_rng(seed)
+    sizes = [[8 if size == -1 else size for size in spec.shape[1:]] for spec in specs]
+
+    def one(spec, size):
+        if spec.datatype.startswith("INT"):
+            return random.integers(0, 100, (1, *size), dtype=np.dtype(spec.datatype.lower()))
+        return random.normal(size=(1, *size)).astype(np.float32)
+
+    return [[one(spec, size) for spec, size in zip(specs, sizes)] for _ in range(count)]
+
+
+@pytest.mark.parametrize("inter_op, intra_op", [(1, 1), (2, 1), (1, 2), (2, 2)])
+def test_answers_are_the_uncut_models(inter_op, intra_op):
+    async def play(replica, started):
+        assert len(started) == inter_op * intra_op
+        requests = requests_of(replica.inputs["tiny"], 4)
+        return requests, await replica.serve("tiny", requests, HEAD)
+
+    requests, answers = run(play, Shape(inter_op=inter_op, intra_op=intra_op, device="gpu"), {"tiny": "bert-tiny"})
+    for request, answer in zip(requests, answers):
+        for ours, theirs in zip(answer, whole("bert-tiny", request)):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_two_variants_and_several_servers_answer_each_request_in_its_place():
+    async def play(replica, _):
+        batches = [(variant, requests_of(replica.inputs[variant], 3, seed)) for seed in range(6) for variant in ("a", "b")]
+        return batches, await asyncio.gather(*(replica.serve(variant, requests, HEAD) for variant, requests in batches))
+
+    descriptions = {"a": "bert-tiny", "b": "bert-tiny"}
+    batches, answers = run(play, Shape(cores=2), descriptions)
+    for (_, requests), batch in zip(batches, answers):
+        for request, answer in zip(requests, batch):
+            np.testing.assert_allclose(answer[0], whole("bert-tiny", request)[0], atol=1e-5)
+
+
+@pytest.fixture
+def picky(tmp_path, monkeypatch):
+    (tmp_path / "picky_model.py").write_text(PICKY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "picky_model:make"
+
+
+def test_one_poisonous_request_spoils_only_itself(picky):
+    async def play(replica, _):
+        requests = [[np.full((1, 3), value, np.float32)] for value in (1, -1, 3)]
+        return await replica.serve("picky", requests, HEAD), await replica.serve("picky", requests[:1], HEAD)
+
+    (first, second, third), (again,) = run(play, Shape(cores=1), {"picky": picky})
+    assert isinstance(second, RequestRefused) and "a negative one" in str(second)
+    assert [part[0].tolist() for part in (first, third, again)] == [[[2.0] * 3], [[6.0] * 3], [[2.0] * 3]]
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_stage_that_dies_or_freezes_takes_its_replica_with_it_and_what_was_under_way_is_told(victim, number):
+    async def play(replica, started):
+        lost = asyncio.get_running_loop().create_future()
+        replica.on_lost(lost.set_result)
+        os.kill(started[victim].pid, number)
+        outcomes = await asyncio.gather(
+            *(replica.serve("tiny", requests_of(replica.inputs["tiny"], 2), HEAD) for _ in range(3)), return_exceptions=True
+        )
+        reason = await asyncio.wait_for(lost, 10)
+        with pytest.raises(ReplicaLost):
+            await replica.serve("tiny", requests_of(replica.inputs["tiny"], 1), HEAD)
+        return outcomes, reason
+
+    outcomes, reason = run(play, Shape(inter_op=2, device="gpu"), {"tiny": "bert-tiny"})
+    assert all(isinstance(outcome, ReplicaLost | list) for outcome in outcomes)
+    assert any(isinstance(outcome, ReplicaLost) for outcome in outcomes) and reason
+
+
+def test_a_model_that_cannot_be_made_is_told_with_its_reason():
+    async def play(replica, _):
+        raise AssertionError("it loaded")
+
+    with pytest.raises(ReplicaLost, match="no model 'resnet19', did you mean 'resnet1"):
+        run(play, Shape(cores=1), {"r": "resnet19"})
