@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -101,18 +100,12 @@ def two_senders(worlds: list[World], helpers: list[Helper], size: int) -> dict[s
     def in_two_worlds(count: int) -> float:
         for world, helper in zip(worlds, helpers):
             helper.start(send_known, world.name, size, count)
-        began_s = time.perf_counter()
 
-        def receive(world: World, tensor: torch.Tensor) -> None:
-            for _ in range(count):
-                world.recv(tensor, 1, size)
+        def receive() -> None:
+            for transfer in [world.irecv(tensor, 1, size) for world, tensor in zip(worlds, into)]:
+                transfer.wait()
 
-        threads = [threading.Thread(target=receive, args=pair) for pair in zip(worlds, into)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        speed = 2 * count / (time.perf_counter() - began_s)
+        speed = 2 * _timed(receive, count)
         [helper.result() for helper in helpers]
         return speed
 

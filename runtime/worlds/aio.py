@@ -59,7 +59,12 @@ class _Lane:
         if self._takes_under_way < len(self._takers):
             self._takes_under_way += 1
             self._jobs.put((job, self._taken))
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._kept.appendleft(future.result())  # it came in the moment in which its taker was cancelled
+            raise
 
     def _taken(self, outcome: Any, failed: bool) -> None:
         self._takes_under_way -= 1

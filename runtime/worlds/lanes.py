@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 
+from .backends.wire import Start
 from .fate import TensorMismatch
 
 
@@ -41,21 +43,46 @@ class Form:
         return f"{self.numel} x {str(self.dtype).removeprefix('torch.')}"
 
 
+ANYTHING = Form(torch.uint8, 0)
+
+
 class Lane:
     """One direction, one peer, one tag; one operation at a time.
 
     Attributes:
+        peer: the other member; None for collectives.
         busy: an operation is under way.
         passed: how many tensors or messages have passed.
-        form: of a plain lane; None of one for messages.
+        form: what a plain lane carries.
+        start: starts a transfer on a plain lane.
     """
 
-    __slots__ = ("busy", "form", "lock", "passed", "peer")
+    __slots__ = ("busy", "form", "lock", "passed", "peer", "start")
 
-    def __init__(self, peer: int, form: Form | None = None) -> None:
+    def __init__(self, peer: int | None, form: Form = ANYTHING, start: Start | None = None) -> None:
         self.peer, self.form = peer, form
+        self.start: Start = start  # type: ignore[assignment]  # only plain lanes have one, and use it
         self.lock = threading.Lock()
         self.busy, self.passed = False, 0
+
+
+def carries(lane: Lane, tensor: torch.Tensor, device: torch.device) -> bool:
+    """Whether a tensor may go on a plain lane as it is; `refuse` says why not. Quick: it comes before every transfer."""
+    form = lane.form
+    return (
+        tensor.dtype is form.dtype
+        and tensor.numel() == form.numel
+        and tensor.layout is torch.strided
+        and tensor.is_contiguous()
+        and tensor.device == device
+    )
+
+
+def refuse(lane: Lane, tensor: torch.Tensor, device: torch.device) -> NoReturn:
+    """Raises `TensorMismatch` for a tensor that a lane does not carry."""
+    check_layout(tensor, device)
+    check_form(tensor, lane.form, f"what goes to or comes from rank {lane.peer} under this tag is")
+    raise AssertionError("it does carry it")
 
 
 def check_layout(tensor: torch.Tensor, device: torch.device) -> None:

@@ -145,8 +145,8 @@ class WorldManager:
     def renew(self, world: World, *, without: Collection[int] = (), more: int = 0, **options: Any) -> World:
         """A new world of the same name with the members of one that is over, less some, and more to come.
 
-        Every remaining member calls it alike; they keep their order, and the first of them creates. New ones `join` it there, as
-        the ranks that follow.
+        Every remaining member calls it alike; they keep their order, and the first of them creates. New ones `join` it there,
+        as the ranks that follow.
 
         Args:
             world: one that is over.

@@ -13,16 +13,40 @@ from typing import TypeVar
 
 import torch
 
-from .backends.wire import Reduction, Wire
+from .backends.wire import Reduction, Wire, Work, patience
 from .board import Board
 from .fate import Fate, Reason, State, TensorMismatch, WorldBroken, WorldClosed
 from .frames import lay_out
 from .invitation import Invitation, Member
-from .lanes import Form, Lane, check_form, check_layout
+from .lanes import Form, Lane, carries, check_form, check_layout, refuse
 
 VERDICT_S = 0.05  # how long an operation that failed waits for the control link to say why
 TAGS = 1 << 24
 T = TypeVar("T")
+
+
+class Transfer:
+    """A send or receive that has been started."""
+
+    __slots__ = ("_lane", "_tensor", "_work", "_world")
+
+    def __init__(self, world: World, lane: Lane, tensor: torch.Tensor, work: Work) -> None:
+        self._world, self._lane, self._work = world, lane, work
+        self._tensor = tensor  # must live until it is through
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Until it is through; to be called exactly once. Raises as `World.send`."""
+        world, lane = self._world, self._lane
+        timeout_s = world.op_timeout_s if timeout_s is None else timeout_s
+        began_s = 0.0 if timeout_s is None else time.monotonic()
+        try:
+            self._work.wait(patience(timeout_s))
+            lane.passed += 1
+        except RuntimeError as error:
+            raise world.verdict(lane, error, timeout_s, time.monotonic() - began_s) from error
+        finally:
+            lane.busy = False
+            lane.lock.release()
 
 
 class World(Fate):
@@ -57,7 +81,7 @@ class World(Fate):
         self._recvs: dict[tuple[int, int], Lane] = {}
         self._message_sends: dict[tuple[int, int], Lane] = {}
         self._message_recvs: dict[tuple[int, int], Lane] = {}
-        self._collective = Lane(-1)
+        self._collective = Lane(None)
         self._agreed: set[bytes] = set()
         self._under_way: tuple[str, bytes] | None = None  # the collective that runs without having been compared again
         self.at_end.append(self._release)
@@ -119,35 +143,40 @@ class World(Fate):
 
     # --- Running one operation -----------------------------------------------------------------------------------------------
 
-    def _run(self, lane: Lane, peer: int | None, timeout_s: float | None, operation: Callable[[Wire], T]) -> T:
+    def _run(self, lane: Lane, timeout_s: float | None, operation: Callable[[Wire], T]) -> T:
         """Run an operation on its lane; turn any failure into the world's."""
         with lane.lock:
-            wire = self._wire
-            if self._state is not State.UP or wire is None:
-                raise self.failure()
-            lane.busy, began_s = True, time.monotonic()
+            wire, began_s = self._enter(lane), time.monotonic()
             try:
                 result = operation(wire)
             except RuntimeError as error:
-                if timeout_s is not None and time.monotonic() - began_s >= timeout_s:
-                    self.breaks(Reason.TIMEOUT, peer, f"an operation took longer than {timeout_s} s")
-                raise self._verdict(peer, error) from error
+                raise self.verdict(lane, error, timeout_s, time.monotonic() - began_s) from error
             finally:
                 lane.busy = False
             lane.passed += 1
             return result
 
-    def _verdict(self, peer: int | None, error: RuntimeError) -> WorldBroken | WorldClosed:
-        """The backend says only that it failed: the control link knows why, a moment later at most."""
+    def _enter(self, lane: Lane) -> Wire:
+        """An operation begins on a lane that we hold."""
+        wire = self._wire
+        if self._state is not State.UP or wire is None:
+            raise self.failure()
+        lane.busy = True
+        return wire
+
+    def verdict(self, lane: Lane, error: RuntimeError, timeout_s: float | None, took_s: float) -> WorldBroken | WorldClosed:
+        """The backend says only that an operation failed; why is known here, or on the control link a moment later at most."""
+        if timeout_s is not None and took_s >= timeout_s:
+            self.breaks(Reason.TIMEOUT, lane.peer, f"an operation took longer than {timeout_s} s")
         with self._changed:
             self._changed.wait_for(lambda: self.over, VERDICT_S)
-        self.breaks(Reason.OP_ERROR, peer, str(error).split("\n", 1)[0][:300])
+        self.breaks(Reason.OP_ERROR, lane.peer, str(error).split("\n", 1)[0][:300])
         return self.failure()
 
-    def _up(self) -> Board:
-        if self._state is not State.UP or self.board is None:
+    def _up(self) -> tuple[Wire, Board]:
+        if self._state is not State.UP or self._wire is None or self.board is None:
             raise self.failure()
-        return self.board
+        return self._wire, self.board
 
     def _check_peer(self, peer: int, tag: int) -> None:
         if not 0 <= peer < self.size or peer == self.rank:
@@ -172,41 +201,57 @@ class World(Fate):
             TensorMismatch: not what the receiver expects, or it cannot go as it lies in memory. Nothing was sent.
             WorldBroken, WorldClosed: the world is over.
         """
-        timeout_s = self._patience_s(timeout_s)
-        lane = self._sends.get((dst, tag)) or self._open_send(tensor, dst, tag, timeout_s)
-        check_layout(tensor, self.device)
-        check_form(tensor, lane.form, f"rank {dst} expects")  # type: ignore[arg-type]
-        self._run(lane, dst, timeout_s, lambda wire: wire.send(tensor, dst, tag, timeout_s))
+        self.isend(tensor, dst, tag).wait(timeout_s)
 
     def recv(self, tensor: torch.Tensor, src: int, tag: int = 0, timeout_s: float | None = None) -> torch.Tensor:
         """Receive into a tensor, and return it. Raises as `send`."""
-        timeout_s = self._patience_s(timeout_s)
-        check_layout(tensor, self.device)
-        lane = self._recvs.get((src, tag)) or self._open_recv(tensor, src, tag)
-        check_form(tensor, lane.form, f"this tag of rank {src} carries")  # type: ignore[arg-type]
-        self._run(lane, src, timeout_s, lambda wire: wire.recv(tensor, src, tag, timeout_s))
+        self.irecv(tensor, src, tag).wait(timeout_s)
         return tensor
 
-    def _open_send(self, tensor: torch.Tensor, dst: int, tag: int, timeout_s: float | None) -> Lane:
-        self._up()
+    def isend(self, tensor: torch.Tensor, dst: int, tag: int = 0) -> Transfer:
+        """Start a `send`; whoever starts it must wait for it. Only the first of a tag blocks, until the receiver calls `recv`.
+        """
+        return self._begin(self._sends.get((dst, tag)) or self._open_send(tensor, dst, tag), tensor)
+
+    def irecv(self, tensor: torch.Tensor, src: int, tag: int = 0) -> Transfer:
+        """Start a `recv`; whoever starts it must wait for it."""
+        return self._begin(self._recvs.get((src, tag)) or self._open_recv(tensor, src, tag), tensor)
+
+    def _begin(self, lane: Lane, tensor: torch.Tensor) -> Transfer:
+        if not carries(lane, tensor, self.device):
+            refuse(lane, tensor, self.device)
+        lane.lock.acquire()
+        try:
+            self._enter(lane)
+            return Transfer(self, lane, tensor, lane.start(tensor))
+        except BaseException as error:
+            lane.busy = False
+            lane.lock.release()
+            if isinstance(error, RuntimeError):
+                raise self.verdict(lane, error, None, 0.0) from error
+            raise
+
+    def _open_send(self, tensor: torch.Tensor, dst: int, tag: int) -> Lane:
+        wire, board = self._up()
         self._check_peer(dst, tag)
         check_layout(tensor, self.device)
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline_s = None if self.op_timeout_s is None else time.monotonic() + self.op_timeout_s
         try:
-            form = Form.decode(self._up().read(dst, f"form/{self.rank}/{tag}", deadline_s))
+            form = Form.decode(board.read(dst, f"form/{self.rank}/{tag}", deadline_s))
         except TimeoutError:
-            self.breaks(Reason.TIMEOUT, dst, f"rank {dst} called no recv() for tag {tag} within {timeout_s} s")
+            self.breaks(Reason.TIMEOUT, dst, f"rank {dst} called no recv() for tag {tag} within {self.op_timeout_s} s")
             raise self.failure() from None
-        return self._sends.setdefault((dst, tag), Lane(dst, form))
+        return self._sends.setdefault((dst, tag), Lane(dst, form, wire.sender(dst, tag)))
 
     def _open_recv(self, tensor: torch.Tensor, src: int, tag: int) -> Lane:
-        self._up()
+        wire, board = self._up()
         self._check_peer(src, tag)
+        check_layout(tensor, self.device)
         with self._changed:
             lane = self._recvs.get((src, tag))
             if lane is None:
-                lane = Lane(src, Form.of(tensor))
-                self._up().announce(f"form/{src}/{tag}", Form.of(tensor).encode(), to=src)
+                lane = Lane(src, Form.of(tensor), wire.receiver(src, tag))
+                board.announce(f"form/{src}/{tag}", lane.form.encode(), to=src)
                 self._recvs[src, tag] = lane
             return lane
 
@@ -219,13 +264,13 @@ class World(Fate):
         for tensor in tensors:
             check_layout(tensor, self.device)
         lane = self._message_sends.get((dst, tag)) or self._open_messages(self._message_sends, dst, tag)
-        self._run(lane, dst, timeout_s, lambda wire: wire.send_message(tensors, layout, dst, tag, timeout_s))
+        self._run(lane, timeout_s, lambda wire: wire.send_message(tensors, layout, dst, tag, timeout_s))
 
     def recv_message(self, src: int, tag: int = 0, timeout_s: float | None = None) -> list[torch.Tensor]:
         """The next message of a member: its tensors. Raises as `send`."""
         timeout_s = self._patience_s(timeout_s)
         lane = self._message_recvs.get((src, tag)) or self._open_messages(self._message_recvs, src, tag)
-        return self._run(lane, src, timeout_s, lambda wire: wire.recv_message(src, tag, timeout_s))
+        return self._run(lane, timeout_s, lambda wire: wire.recv_message(src, tag, timeout_s))
 
     def _open_messages(self, lanes: dict[tuple[int, int], Lane], peer: int, tag: int) -> Lane:
         self._up()
@@ -307,17 +352,17 @@ class World(Fate):
         def run(wire: Wire) -> None:
             key = f"collective/{self._collective.passed}"
             with self._changed:
-                known = form in self._agreed and not self._up().has(key)
+                known = form in self._agreed and not self._up()[1].has(key)
                 self._under_way = (key, form) if known else None
             if not known:
                 self._agree(key, form, timeout_s)
             operation(wire, timeout_s)
             self._under_way = None
 
-        self._run(self._collective, None, timeout_s, run)
+        self._run(self._collective, timeout_s, run)
 
     def _agree(self, key: str, form: bytes, timeout_s: float | None) -> None:
-        board = self._up()
+        _, board = self._up()
         board.announce(key, form)
         try:
             forms = board.read_all(key, None if timeout_s is None else time.monotonic() + timeout_s)

@@ -29,15 +29,13 @@ from torch.distributed.distributed_c10d import (
     GatherOptions,
     ReduceOptions,
     ScatterOptions,
-    Work,
 )
 
 from ..board import Board, BoardStore
 from ..frames import Layout
 from .gloo_messages import Inbox, Outbox
-from .wire import Reduction
+from .wire import Reduction, Start, patience
 
-FOREVER = timedelta(days=3650)
 _OPS: dict[Reduction, Any] = {
     Reduction.SUM: ReduceOp.SUM,
     Reduction.PRODUCT: ReduceOp.PRODUCT,
@@ -46,11 +44,6 @@ _OPS: dict[Reduction, Any] = {
 }
 # Gloo tags: the world's tag, then a slot; slot 0 carries plain tensors, the others messages.
 SLOT_BITS = 6
-
-
-def patience(timeout_s: float | None) -> timedelta:
-    """A timeout in PyTorch's form, which knows no infinity."""
-    return FOREVER if timeout_s is None else timedelta(seconds=timeout_s)
 
 
 class GlooWire:
@@ -76,11 +69,13 @@ class GlooWire:
 
     # --- Point to point ------------------------------------------------------------------------------------------------------
 
-    def send(self, tensor: torch.Tensor, peer: int, tag: int, timeout_s: float | None) -> None:
-        self._group.send([tensor], peer, tag << SLOT_BITS).wait(patience(timeout_s))
+    def sender(self, peer: int, tag: int) -> Start:
+        send, tag = self._group.send, tag << SLOT_BITS
+        return lambda tensor: send([tensor], peer, tag)
 
-    def recv(self, tensor: torch.Tensor, peer: int, tag: int, timeout_s: float | None) -> None:
-        self._group.recv([tensor], peer, tag << SLOT_BITS).wait(patience(timeout_s))
+    def receiver(self, peer: int, tag: int) -> Start:
+        recv, tag = self._group.recv, tag << SLOT_BITS
+        return lambda tensor: recv([tensor], peer, tag)
 
     def send_message(
         self, tensors: Sequence[torch.Tensor], layout: Layout, peer: int, tag: int, timeout_s: float | None
@@ -134,7 +129,7 @@ class GlooWire:
         self._finish(self._group.barrier, options=BarrierOptions(), timeout_s=timeout_s)
 
     @staticmethod
-    def _finish(start: Callable[..., Work], *tensors: Any, options: Any, timeout_s: float | None) -> None:
+    def _finish(start: Callable[..., Any], *tensors: Any, options: Any, timeout_s: float | None) -> None:
         options.timeout = patience(timeout_s)
         start(*tensors, options).wait()
 

@@ -12,7 +12,7 @@ import torch
 
 from ..board import Board
 from ..frames import Layout
-from .wire import Reduction, Wire
+from .wire import Later, Reduction, Start, Wire
 
 _COMBINE: dict[Reduction, Callable[..., torch.Tensor]] = {
     Reduction.SUM: torch.add,
@@ -86,11 +86,13 @@ class _InprocWire:
             self._room.changed.notify_all()
             return value
 
-    def send(self, tensor: torch.Tensor, peer: int, tag: int, timeout_s: float | None) -> None:
-        self._give(("plain", self._rank, peer, tag), tensor.clone(), timeout_s)
+    def sender(self, peer: int, tag: int) -> Start:
+        key = ("plain", self._rank, peer, tag)
+        return lambda tensor: Later(lambda timeout_s: self._give(key, tensor.clone(), timeout_s))
 
-    def recv(self, tensor: torch.Tensor, peer: int, tag: int, timeout_s: float | None) -> None:
-        tensor.copy_(self._take(("plain", peer, self._rank, tag), timeout_s).view(tensor.shape))
+    def receiver(self, peer: int, tag: int) -> Start:
+        key = ("plain", peer, self._rank, tag)
+        return lambda tensor: Later(lambda timeout_s: _fill(tensor, self._take(key, timeout_s)))
 
     def send_message(
         self, tensors: Sequence[torch.Tensor], layout: Layout, peer: int, tag: int, timeout_s: float | None
@@ -146,3 +148,7 @@ class _InprocWire:
     def close(self) -> None:
         self.abort()
         self._exchange.leave(self._uid)
+
+
+def _fill(into: torch.Tensor, data: torch.Tensor) -> None:
+    into.copy_(data.view(into.shape))

@@ -26,7 +26,7 @@ from torch.distributed import ReduceOp
 
 from ..board import Board, BoardStore
 from ..frames import Layout, pack, read_layout, unpack_tensor
-from .wire import Reduction
+from .wire import Later, Reduction, Start
 
 # Before the first use of NCCL: no watchdog that ends the process (we abort), communicators that can be aborted at any point.
 for _name, _value in {
@@ -154,15 +154,19 @@ class NcclWire:
         self._passed[lane] = self._passed.get(lane, 0) + 1
         return self._passed[lane]
 
-    def send(self, tensor: torch.Tensor, peer: int, tag: int, timeout_s: float | None) -> None:
-        until_s = None if timeout_s is None else time.monotonic() + timeout_s
-        self._offer("plain", peer, tag, b"", until_s)
-        self._run(self._pair(self._board.rank, peer), lambda group: group.send([tensor], 1, 0), timeout_s)
+    def sender(self, peer: int, tag: int) -> Start:
+        def send(tensor: torch.Tensor, timeout_s: float | None) -> None:
+            self._offer("plain", peer, tag, b"", None if timeout_s is None else time.monotonic() + timeout_s)
+            self._run(self._pair(self._board.rank, peer), lambda group: group.send([tensor], 1, 0), timeout_s)
 
-    def recv(self, tensor: torch.Tensor, peer: int, tag: int, timeout_s: float | None) -> None:
-        until_s = None if timeout_s is None else time.monotonic() + timeout_s
-        self._want("plain", peer, tag, until_s)
-        self._run(self._pair(peer, self._board.rank), lambda group: group.recv([tensor], 0, 0), timeout_s)
+        return lambda tensor: Later(lambda timeout_s: send(tensor, timeout_s))
+
+    def receiver(self, peer: int, tag: int) -> Start:
+        def recv(tensor: torch.Tensor, timeout_s: float | None) -> None:
+            self._want("plain", peer, tag, None if timeout_s is None else time.monotonic() + timeout_s)
+            self._run(self._pair(peer, self._board.rank), lambda group: group.recv([tensor], 0, 0), timeout_s)
+
+        return lambda tensor: Later(lambda timeout_s: recv(tensor, timeout_s))
 
     def send_message(
         self, tensors: Sequence[torch.Tensor], layout: Layout, peer: int, tag: int, timeout_s: float | None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -21,6 +22,35 @@ class Reduction(StrEnum):
     MAX = "max"
 
 
+FOREVER = timedelta(days=3650)
+
+
+def patience(timeout_s: float | None) -> timedelta:
+    """A timeout in PyTorch's form, which knows no infinity."""
+    return FOREVER if timeout_s is None else timedelta(seconds=timeout_s)
+
+
+class Work(Protocol):
+    """A transfer under way. Whoever started it must wait for it."""
+
+    def wait(self, timeout: timedelta) -> object:
+        """Raises `RuntimeError` where it fails."""
+
+
+Start = Callable[[torch.Tensor], Work]
+
+
+class Later:
+    """A transfer that happens while somebody waits for it."""
+
+    def __init__(self, run: Callable[[float | None], None]) -> None:
+        self._run = run
+
+    def wait(self, timeout: timedelta) -> None:
+        """See `Work`."""
+        self._run(None if timeout >= FOREVER else timeout.total_seconds())
+
+
 class Wire(Protocol):
     """The data connections of one world, seen from one member.
 
@@ -32,8 +62,12 @@ class Wire(Protocol):
 
     device: torch.device
 
-    def send(self, tensor: torch.Tensor, peer: int, tag: int, timeout_s: float | None) -> None: ...
-    def recv(self, tensor: torch.Tensor, peer: int, tag: int, timeout_s: float | None) -> None: ...
+    def sender(self, peer: int, tag: int) -> Start:
+        """What starts sending a tensor to a member under a tag."""
+
+    def receiver(self, peer: int, tag: int) -> Start:
+        """What starts receiving into a tensor."""
+
     def send_message(
         self, tensors: Sequence[torch.Tensor], layout: Layout, peer: int, tag: int, timeout_s: float | None
     ) -> None: ...
@@ -60,4 +94,5 @@ class Connect(Protocol):
     """Makes the wire of a world: all members call it at about the same time."""
 
     def __call__(self, board: Board, uid: str, device: torch.device | None, deadline_s: float) -> Wire:
-        """Raises `RuntimeError`, `TimeoutError` or a `WorldError` where it cannot be made by `time.monotonic() = deadline_s`."""
+        """Raises `RuntimeError`, `TimeoutError` or a `WorldError` where it cannot be made by `time.monotonic() = deadline_s`.
+        """

@@ -57,6 +57,24 @@ def test_tags_do_not_mix_whatever_their_order(team):
     assert team.play(members, cross_tags) == [expected, expected]
 
 
+def start_then_wait(manager):
+    """Both sides start sends and receives on several tags, and only then wait for any."""
+    world = world_of(manager)
+    other = 1 - world.rank
+    into = [torch.empty(1000, device=world.device) for _ in range(5)]
+    started = [world.irecv(tensor, other, tag) for tag, tensor in enumerate(into)]
+    started += [world.isend(torch.full((1000,), float(tag), device=world.device), other, tag) for tag in range(5)]
+    for transfer in started:
+        transfer.wait()
+    return [tensor.unique().tolist() for tensor in into]
+
+
+def test_transfers_are_started_and_waited_for(processes):
+    members = processes.grow(2)
+    processes.world("w", members)
+    assert processes.play(members, start_then_wait) == [[[float(tag)] for tag in range(5)]] * 2
+
+
 def some_messages():
     """Messages of many forms, the same form twice and more in a row, and sizes at the borders of a head."""
     random = torch.Generator().manual_seed(1)
@@ -196,13 +214,15 @@ def test_what_would_not_fit_is_refused_at_the_sender_and_nobody_is_harmed(team):
     oversize, dtype, strided, device, sparse, in_message, many, huge, part = members[0].result()
     first, second, other_size = members[1].result()
     assert (first, second) == (16.0, 32.0)
-    assert oversize.startswith("the tensor holds 17 x float32, rank 1 expects 16 x float32")
-    assert "16 x float64, rank 1 expects 16 x float32" in dtype
+    assert oversize.startswith(
+        "the tensor holds 17 x float32, what goes to or comes from rank 1 under this tag is 16 x float32"
+    )
+    assert "16 x float64, what goes to or comes from rank 1 under this tag is 16 x float32" in dtype
     assert "not contiguous" in strided and "not contiguous" in in_message
     assert "on meta" in device and ".to_dense()" in sparse
     assert "257 tensors" in many and "split it" in huge
     assert "2 x float32, every member receives 1 x float32" in part
-    assert "15 x float32, this tag of rank 0 carries 16 x float32" in other_size
+    assert "15 x float32, what goes to or comes from rank 0 under this tag is 16 x float32" in other_size
 
 
 def disagree(manager):
