@@ -1,0 +1,330 @@
+"""The dispatcher: gives requests to replicas by the rules of `docs/simulator.md`, and settles each of them once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Iterable, Sequence
+
+from envs.contract import Deployment
+from envs.rules import in_time
+from envs.scenario import Scenario
+from envs.scrape import Sample
+from runtime.gateway.cascade import Leaving, accuracy_of_leavers
+from runtime.gateway.counters import Counters
+from runtime.gateway.hosts import Host
+from runtime.gateway.placement import Placement
+from runtime.gateway.queues import Batch, Queue
+from runtime.gateway.quotas import Quota
+from runtime.gateway.request import DROPPED, FAILED, GOOD, LATE, REJECTED, Application, Cause, Outcome, Request
+from runtime.models.dilated_clock import AsyncClock
+from runtime.models.server_clocks import Head
+from runtime.serving.replica import Replica, ReplicaLost, Tensors
+
+LIVES = 3  # replicas that a request may be lost with: one that breaks what serves it must not break them all
+
+log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Requests of one scenario, and the replicas that serve them. Everything runs on one event loop.
+
+    Args:
+        scenario: applications, tenants, binding, dispatch rule, admission.
+        clock: its time.
+        leaving: when requests leave cascades.
+        deployment: in force from the start; the scenario's initial one where none is given.
+
+    Attributes:
+        applications: what requests are for, by name.
+        placement: where they go.
+        hosts: by number, replicas that are ready or draining.
+        deployment: in force.
+        counters: since the start.
+        quotas: by tenant.
+    """
+
+    def __init__(self, scenario: Scenario, clock: AsyncClock, leaving: Leaving, deployment: Deployment | None = None) -> None:
+        self.scenario, self.clock, self._leaving = scenario, clock, leaving
+        self.applications = {name: Application(row, name, what.services, what.slo_s, what.cascade)
+                             for row, (name, what) in enumerate(scenario.applications.items())}
+        self.placement = Placement(scenario)
+        self.hosts: dict[int, Host] = {}
+        self.counters = Counters(scenario)
+        self.quotas = {name: Quota(tenant, clock.now_s()) for name, tenant in scenario.tenants.items()}
+        self._drop_after_s = scenario.admission.drop_after_s or math.inf
+        self._outstanding: dict[Request, None] = {}
+        self._serving: set[asyncio.Task[None]] = set()
+        self._timers: dict[Queue, tuple[float, asyncio.Task[None]]] = {}
+        self.deployment = deployment or scenario.initial_deployment
+        self.placement.want(self.deployment)
+
+    # ---- requests
+
+    def submit(self, application: str, tensors: Tensors, *, patience_s: float = math.inf) -> Request:
+        """A request arrives now.
+
+        Args:
+            application: its name (a lone service's is its own).
+            tensors: what the first stage gets.
+            patience_s: how long its client waits; it is not started after that.
+
+        Returns:
+            The request; await `settled` for its outcome.
+
+        Raises:
+            KeyError: the scenario has no such application.
+        """
+        t_s, what = self.clock.now_s(), self.applications[application]
+        request = Request(what, self.counters.offered(what.row), t_s, tensors, LIVES,
+                          asyncio.get_running_loop().create_future(), min(patience_s, self._drop_after_s))
+        self._outstanding[request] = None
+        self.counters.at_service(request.service)
+        if self.quotas[self.tenant_of(application)].take(t_s):
+            self._try_all(self._dispatch([request], t_s, REJECTED), t_s)
+        else:
+            self._settle(request, Outcome(REJECTED, t_s, cause=Cause.QUOTA))
+        return request
+
+    def withdraw(self, request: Request) -> None:
+        """Its client has gone: it leaves its queue, dropped. What a replica has of it is computed, and nobody reads it."""
+        if queue := request.queue:
+            t_s = self.clock.now_s()
+            queue.leave(request)
+            self._settle(request, Outcome(DROPPED, t_s, cause=Cause.WITHDRAWN))
+            self._try(queue, t_s)
+            if queue.owner:
+                self._gone_if_done(queue.owner)
+
+    def tenant_of(self, application: str) -> str:
+        """Whose quota its requests take from: the tenant of its first service."""
+        return self.scenario.services[self.applications[application].services[0]].tenant
+
+    @property
+    def outstanding(self) -> int:
+        """Requests without a fate yet."""
+        return len(self._outstanding)
+
+    # ---- replicas and deployments
+
+    def add(self, replica: Replica) -> None:
+        """A replica is ready: from now on it gets requests."""
+        t_s = self.clock.now_s()
+        kind = self.placement.know(replica.kind)
+        host = self.hosts[replica.number] = Host(self.scenario, replica, kind, t_s)
+        kind.add(host)
+        self._review([host.queue], t_s)
+
+    def drain(self, replica: Replica) -> asyncio.Future[None]:
+        """A replica gets no more requests, from now on.
+
+        Returns:
+            Done when all that it had, and all that waited for it alone, is answered, or when it is lost.
+        """
+        host = self.hosts.get(replica.number)
+        if host and host.gone:
+            return host.gone
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if host is None:
+            gone.set_result(None)
+            return gone
+        t_s = self.clock.now_s()
+        host.account(t_s)
+        host.kind.ready.remove(host)
+        host.gone = gone
+        self._review([], t_s)
+        self._gone_if_done(host)
+        return gone
+
+    def lost(self, replica: Replica) -> None:
+        """A replica is gone: what it had not answered is placed again, or fails where the scenario says so.
+
+        A request that has been lost with `LIVES` replicas fails. What the replica still answers is answered to nobody.
+        """
+        host = self.hosts.get(replica.number)
+        if host is None:
+            return
+        t_s = self.clock.now_s()
+        had, waited = host.give_up(t_s)
+        self._remove(host)
+        for request in had:
+            request.lives -= 1
+        again, failed = [*had, *waited], [request for request in had if not request.lives]
+        if self.scenario.failures.in_flight == "lost":
+            again, failed = [], again
+        for request in failed:
+            self._settle(request, Outcome(FAILED, t_s, cause=Cause.LOST))
+        self._review([], t_s, [request for request in again if request.lives])
+
+    def set_deployment(self, deployment: Deployment) -> None:
+        """A deployment takes effect: its thresholds at once, a service's routes once all their kinds are ready.
+
+        Raises:
+            ValueError: routes that cannot be; nothing has changed then.
+            ProfileError: a kind without a profile.
+        """
+        self.placement.want(deployment)
+        self.deployment = deployment
+        self._review([], self.clock.now_s())
+
+    def _review(self, touched: Sequence[Queue], t_s: float, again: Sequence[Request] = ()) -> None:
+        """What follows from other replicas or another deployment: requests to be placed again, and queues to be tried."""
+        stranded = self.placement.review()
+        self._try_all([*self._dispatch([*stranded, *again], t_s, FAILED), *touched], t_s)
+
+    def _gone_if_done(self, host: Host) -> None:
+        """A draining replica without requests is gone."""
+        if host.gone and not host.outstanding and host.replica.number in self.hosts:
+            host.account(self.clock.now_s())
+            self._remove(host)
+
+    def _remove(self, host: Host) -> None:
+        del self.hosts[host.replica.number]
+        self.counters.server_time(host)
+        if host.gone is None:
+            host.kind.ready.remove(host)
+        elif not host.gone.done():
+            host.gone.set_result(None)
+
+    # ---- placing, serving, settling
+
+    def _dispatch(self, requests: Iterable[Request], t_s: float, refusal: int) -> list[Queue]:
+        """Each request joins a queue, or settles with the refusal as its fate. The queues joined, in order."""
+        joined = []
+        for request in requests:
+            place = self.placement.place(request, t_s, arriving=refusal == REJECTED)
+            if isinstance(place, Cause):
+                self._settle(request, Outcome(refusal, t_s, cause=place))
+            else:
+                joined.append(place)
+        return joined
+
+    def _try_all(self, queues: Iterable[Queue], t_s: float) -> None:
+        for queue in dict.fromkeys(queues):
+            self._try(queue, t_s)
+
+    def _try(self, queue: Queue, t_s: float) -> None:
+        """Starts as many batches as there are servers for; where one must wait, sets the queue's timer."""
+        again_s = math.inf
+        dropped: list[Request] = []
+        while queue.waiting and (host := _next_host(queue)):
+            batch, again_s = queue.next_batch(t_s, dropped)
+            if batch is None:
+                break
+            self._start(host, batch, t_s)
+        self._set_timer(queue, again_s if queue.waiting else math.inf)
+        for request in dropped:
+            self._settle(request, Outcome(DROPPED, t_s, cause=Cause.EXPIRED))
+
+    def _start(self, host: Host, batch: Batch, t_s: float) -> None:
+        host.start(batch, t_s)
+        task = asyncio.ensure_future(self._serve(host, batch))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, host: Host, batch: Batch) -> None:
+        """Has a batch answered. An answer that comes when the replica was given up already is nobody's."""
+        head, tensors = batch.requests[0], [request.tensors for request in batch.requests]
+        try:
+            answers: list[Tensors | Exception] = [
+                *await host.replica.serve(batch.variant, tensors, Head(head.application.name, head.number, head.stage))]
+            if len(answers) != len(batch):
+                raise ValueError(f"{len(answers)} answers to {len(batch)} requests")
+        except ReplicaLost as error:
+            log.warning("replica %d is lost: %s", host.replica.number, error)
+            self.lost(host.replica)
+            return
+        except Exception as error:
+            log.exception("replica %d could not serve a batch of '%s'", host.replica.number, batch.variant)
+            answers = [error] * len(batch)
+        self._finish(host, batch, answers)
+
+    def _finish(self, host: Host, batch: Batch, answers: list[Tensors | Exception]) -> None:
+        """A batch is answered: its requests settle or go on, and its server takes the next one."""
+        t_s = self.clock.now_s()
+        if not host.finish(batch, t_s):
+            return
+        touched: list[Queue] = []
+        for request, answer in zip(batch.requests, answers):
+            if isinstance(answer, Exception):
+                self._settle(request, Outcome(FAILED, t_s, cause=Cause.REFUSED, details=str(answer)))
+            else:
+                touched += self._answered(request, answer, host, t_s)
+        self._try_all(touched, t_s)
+        if not (host.gone and not host.own_queue):
+            self._try(host.queue, t_s)
+        self._gone_if_done(host)
+
+    def _answered(self, request: Request, answer: Tensors, host: Host, t_s: float) -> list[Queue]:
+        """A stage has answered: the request settles, or joins the queue of the next stage."""
+        application, variant = request.application, request.variant
+        what = self.scenario.variants[variant]
+        self.counters.answered(request.service, variant)
+        last = request.stage == len(application.services) - 1
+        accuracy = what.accuracy
+        if application.cascade:
+            if not last:
+                threshold = self.deployment.thresholds.get((application.name, request.stage), 1.0)
+                last = self._leaving.leaves(request, threshold, host.replica.outputs[variant], answer)
+                accuracy = accuracy_of_leavers(what, threshold)
+        else:
+            request.accuracy = accuracy = request.accuracy * accuracy
+            request.tensors = answer  # a chain's next stage gets the answer; a cascade's, what the first one got
+        if last:
+            fate = GOOD if in_time(t_s, request.arrival_s, application.slo_s) else LATE
+            self._settle(request, Outcome(fate, t_s, variant, answer), accuracy)
+            return []
+        request.stage += 1
+        self.counters.at_service(request.service)
+        return self._dispatch([request], t_s, DROPPED)
+
+    def _settle(self, request: Request, outcome: Outcome, accuracy: float = 0.0) -> None:
+        del self._outstanding[request]
+        self.counters.settled(request, outcome, accuracy)
+        if not request.settled.done():  # cancelled where nobody waits any more
+            request.settled.set_result(outcome)
+
+    # ---- timers, counters, the end
+
+    def _set_timer(self, queue: Queue, t_s: float) -> None:
+        """Has a queue tried at that time, and at no other that was set before."""
+        if queue in self._timers:
+            if self._timers[queue][0] == t_s:
+                return
+            self._timers.pop(queue)[1].cancel()
+        if t_s < math.inf:
+            self._timers[queue] = t_s, asyncio.ensure_future(self._wake(queue, t_s))
+
+    async def _wake(self, queue: Queue, t_s: float) -> None:
+        await self.clock.sleep_until(t_s)
+        del self._timers[queue]
+        self._try(queue, self.clock.now_s())
+        if queue.owner:
+            self._gone_if_done(queue.owner)
+
+    def sample(self) -> Sample:
+        """Counters and gauges, all of this moment. What only the cluster knows, time held and pending replicas, is 0."""
+        waiting = [(r.queue.kind, r.service) for r in self._outstanding if r.queue]
+        waiting += [(h.kind, r.service) for h in self.hosts.values() if h.ahead for r in h.ahead.requests]
+        kinds, hosts = list(self.placement.kinds.values()), list(self.hosts.values())
+        return self.counters.sample(self.clock.now_s(), kinds, hosts, waiting)
+
+    async def close(self) -> None:
+        """Fails what is outstanding, and leaves no task behind."""
+        tasks = [*self._serving, *(task for _, task in self._timers.values())]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._timers.clear()
+        for request in list(self._outstanding):
+            if request.queue:
+                request.queue.leave(request)
+            self._settle(request, Outcome(FAILED, self.clock.now_s(), cause=Cause.STOPPED))
+
+
+def _next_host(queue: Queue) -> Host | None:
+    """The replica that takes the queue's next batch: its own, or the ready one of the lowest number with an idle server."""
+    if queue.owner:
+        return queue.owner if queue.owner.takes_a_batch else None
+    return next((host for host in queue.kind.ready if host.idle), None)

@@ -1,0 +1,99 @@
+"""One request on its way through the gateway, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from envs import state as st
+from runtime.serving.replica import Tensors
+
+if TYPE_CHECKING:
+    from runtime.gateway.queues import Queue
+
+GOOD, LATE, REJECTED, DROPPED, FAILED = st.GOOD, st.LATE, st.REJECTED, st.DROPPED, st.FAILED  # fates
+
+
+class Cause(StrEnum):
+    """Why a request got no answer."""
+
+    QUOTA = "the tenant's admission quota is used up"
+    HOSTLESS = "no replica serves this now"
+    DEADLINE = "it could not be answered in time"
+    FULL = "too many requests are waiting"
+    EXPIRED = "it waited too long"
+    WITHDRAWN = "the client went away"
+    REFUSED = "the model could not answer it"
+    LOST = "the replicas that served it were lost"
+    STOPPED = "the gateway stopped"
+
+
+class Outcome(NamedTuple):
+    """The fate of a request.
+
+    Attributes:
+        fate: GOOD, LATE, REJECTED, DROPPED or FAILED.
+        t_s: when it settled.
+        variant: that gave the last answer, "" where there was none.
+        answer: its tensors, empty without an answer.
+        cause: why there is none.
+        details: more about that, "" where there is nothing to say.
+    """
+
+    fate: int
+    t_s: float
+    variant: str = ""
+    answer: Tensors = ()
+    cause: Cause | None = None
+    details: str = ""
+
+
+class Application(NamedTuple):
+    """What a request is for: a chain of services."""
+
+    row: int
+    name: str
+    services: Sequence[str]
+    slo_s: float
+    cascade: bool
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """One request.
+
+    Attributes:
+        application: what it is for.
+        number: it is the application's n-th, from 0.
+        arrival_s: when it arrived at the first stage.
+        tensors: what the present stage gets.
+        patience_s: after this long it is of no use to start it.
+        settled: its outcome.
+        stage: of the chain.
+        accuracy: product of those of the stages that answered.
+        lives: replicas that it may yet be lost with, the last one included.
+        variant, joined_s, sequence, queue: its present place; no queue while a replica has it.
+    """
+
+    application: Application
+    number: int
+    arrival_s: float
+    tensors: Tensors
+    lives: int
+    settled: asyncio.Future[Outcome]
+    patience_s: float = math.inf
+    stage: int = 0
+    accuracy: float = 1.0
+    variant: str = ""
+    joined_s: float = 0.0
+    sequence: int = 0
+    queue: Queue | None = field(default=None, repr=False)
+
+    @property
+    def service(self) -> str:
+        """The service of its present stage."""
+        return self.application.services[self.stage]

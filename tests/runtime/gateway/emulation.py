@@ -1,0 +1,189 @@
+"""A dispatcher over emulated replicas on a clock that stands still until all wait for it, and the simulator beside it."""
+
+import asyncio
+import heapq
+from itertools import count
+
+import numpy as np
+import pandas as pd
+
+from envs import state as st
+from envs.cluster import SimulatedCluster
+from envs.kernel import Flags
+from envs.profiles import LATENCY_COLUMNS, Profile
+from envs.scenario import Scenario
+from runtime.gateway.cascade import ByDraw
+from runtime.gateway.dispatcher import Dispatcher
+from runtime.models.emulated import PAYLOAD, EmulatedReplica
+from runtime.models.server_clocks import Head
+from runtime.serving.replica import ReplicaLost
+from traces.samplers import RECORDED, make_load
+
+SEED = 7
+SETTLE = 12  # turns of the event loop after which all that can go on has done so
+
+
+class FakeClock:
+    """Goes to the next deadline when all tasks wait."""
+
+    def __init__(self):
+        self.t_s, self.waiting, self.order = 0.0, [], count()
+
+    def now_s(self):
+        return self.t_s
+
+    async def sleep_until(self, t_s):
+        if t_s > self.t_s:
+            future = asyncio.get_running_loop().create_future()
+            heapq.heappush(self.waiting, (t_s, next(self.order), future))
+            await future
+
+    async def drive(self, coroutine):
+        task = asyncio.ensure_future(coroutine)
+        while not task.done():
+            for _ in range(SETTLE):
+                await asyncio.sleep(0)
+            if self.waiting:
+                t_s, _, future = heapq.heappop(self.waiting)
+                if not future.cancelled():
+                    self.t_s = t_s
+                    future.set_result(None)
+        return task.result()
+
+
+class Emulated:
+    """An emulated replica as the live cluster knows replicas; what it was sent is what it answers."""
+
+    def __init__(self, scenario, kind, number, clock, seed=SEED):
+        self.number, self.kind = number, kind
+        self.inputs = self.outputs = {variant: (PAYLOAD,) for variant in kind.variants}
+        self._emulated = EmulatedReplica(scenario, kind, number=number, seed=seed, clock=clock)
+        self.batches = []  # (variant, size)
+        self.under_way = self.most_under_way = 0
+        self.fenced = False
+
+    async def load(self):
+        await self._emulated.load()
+
+    async def serve(self, variant, requests, head: Head):
+        if self.fenced:
+            raise ReplicaLost(f"replica {self.number} is gone")
+        self.batches.append((variant, len(requests)))
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        await self._emulated.run(variant, len(requests), head)
+        self.under_way -= 1
+        return list(requests)
+
+    async def stop(self):
+        self._emulated.unload()
+
+    def fence(self):
+        self.fenced = True
+
+    def on_lost(self, call):
+        self.call = call
+
+    @property
+    def memory_bytes(self):
+        return self._emulated.memory_bytes
+
+
+class Live:
+    """A dispatcher with the initial deployment's replicas ready."""
+
+    def __init__(self, scenario, clock=None, seed=SEED):
+        self.scenario, self.clock, self.seed = scenario, clock or FakeClock(), seed
+        self.dispatcher = Dispatcher(scenario, self.clock, ByDraw(scenario, seed))
+        self.replicas, self.numbers, self.requests = [], count(), []
+
+    async def add(self, kind):
+        replica = Emulated(self.scenario, kind, next(self.numbers), self.clock, self.seed)
+        await replica.load()
+        self.replicas.append(replica)
+        self.dispatcher.add(replica)
+        return replica
+
+    async def begin(self):
+        deployment = self.scenario.initial_deployment
+        for kind in sorted(deployment.replicas, key=self.scenario.kinds.index):
+            for _ in range(deployment.replicas[kind]):
+                await self.add(kind)
+
+    def send(self, application, **more):
+        payload = np.array([[len(self.requests)]], np.float32)
+        request = self.dispatcher.submit(application, (payload,), **more)
+        self.requests.append(request)
+        return request
+
+    async def play(self, arrivals_s):
+        """Sends the requests of all applications (in the scenario's order at equal times) and waits for their fates."""
+        rows = sorted((t, i, name) for i, (name, times) in enumerate(arrivals_s.items()) for t in times)
+        for t_s, _, name in rows:
+            await self.clock.sleep_until(t_s)
+            self.send(name)
+        await asyncio.gather(*(request.settled for request in self.requests))
+
+    def records(self):
+        """As `SimulatedCluster.records`."""
+        rows = [(r.application.name, r.number, st.FATES[o.fate], o.t_s, o.variant)
+                for r in self.requests for o in (r.settled.result(),)]
+        frame = pd.DataFrame(rows, columns=["application", "number", "fate", "t_s", "variant"])
+        return frame.sort_values(["application", "number"], kind="stable", ignore_index=True)
+
+
+class Simulated(SimulatedCluster):
+    """The simulated cluster in the one compilation that other tests have, too."""
+
+    def __init__(self, scenario, loads, seed=SEED):
+        super().__init__(scenario, loads, seed=seed, record=True)
+
+    def _features(self):
+        return Flags(*(True for _ in Flags._fields))._replace(
+            ONE_QUEUE=False, EARLY=self.scenario.binding == "early", PREDICT=self.scenario.binding == "early")
+
+
+def simulated(scenario, arrivals_s, deployment=None):
+    """The simulator's cluster after these arrivals; `deployment` is applied before the first."""
+    cluster = Simulated(scenario, {name: make_load(RECORDED, recorded_s=times) for name, times in arrivals_s.items()})
+    if deployment is not None:
+        cluster.apply(deployment)
+    while cluster.t_s <= max(times[-1] for times in arrivals_s.values()):
+        cluster.advance()
+    cluster.finish()
+    return cluster
+
+
+def lived(scenario, arrivals_s, deployment=None):
+    """The same by a dispatcher."""
+    live = Live(scenario)
+
+    async def run():
+        await live.begin()
+        if deployment is not None:
+            live.dispatcher.set_deployment(deployment)
+        await live.play(arrivals_s)
+        live.totals = live.dispatcher.sample()
+        await live.dispatcher.close()
+
+    asyncio.run(live.clock.drive(run()))
+    return live
+
+
+def poisson(rate_rps, n, seed=3):
+    return np.cumsum(np.random.default_rng(seed).exponential(1 / rate_rps, n))
+
+
+def made(latency_s, candidates, *, slo_s=1.0, **more):
+    """A scenario of one service `s` over the variants of `latency_s` (one request on one core, or a table by batch)."""
+    rows = []
+    for variant, table in latency_s.items():
+        for batch, seconds in (table if isinstance(table, dict) else {1: table}).items():
+            rows.append((variant, "cpu", np.nan, 1, 1, batch, 0, seconds))
+    accuracy = dict(zip(latency_s, np.linspace(0.7, 0.9, len(latency_s))))
+    return Scenario.model_validate({
+        "name": "made", "source": "made here", "interval_s": 5.0, "binding": "early", "service_cv": 0.5,
+        "devices": {"cpu": {"budget": 64}}, "variants": {v: {"accuracy": accuracy[v], "load_s": 0.0} for v in latency_s},
+        "services": {"s": {"variants": list(latency_s), "slo_s": slo_s}}, "workload": {},
+        "profile": Profile(pd.DataFrame(rows, columns=LATENCY_COLUMNS)), "candidates": candidates,
+        "initial": [{"candidate": i, "level": c.get("max_count", 1)} for i, c in enumerate(candidates)], **more})
