@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import ipaddress
 import logging
 import queue
 import threading
@@ -27,7 +28,6 @@ from .links import Links
 from .world import World
 
 log = logging.getLogger(__name__)
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class WorldManager:
@@ -47,7 +47,7 @@ class WorldManager:
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, token: str = "", exchange: Exchange | None = None) -> None:
-        if host not in _LOOPBACK and not token:
+        if not _is_loopback(host) and not token:
             raise ValueError(f"whoever reaches {host} could join worlds: give a token")
         self._backends: dict[str, Connect] = {"gloo": partial(GlooWire, host=host), "nccl": Nccl().connect}
         if exchange is not None:
@@ -324,3 +324,10 @@ class WorldManager:
         for world, rank in lost:
             world.breaks(reason, rank, text)
         self._joining.lost(uid, text)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -144,6 +144,18 @@ def test_a_stranger_is_told_apart_from_a_member(managers):
             managers().join("w", 1, f"127.0.0.1:{server.getsockname()[1]}", init_timeout_s=5)
 
 
+def test_members_on_different_addresses_meet(managers):
+    one, two = managers(host="127.0.0.1"), managers(host="127.0.0.2")
+    world = one.create("w", 2, wait=False)
+    other = two.join("w", 1, one.address)
+    world.wait(State.UP)
+    receiving = threading.Thread(target=lambda: other.send(torch.arange(3.0), 0))
+    receiving.start()
+    assert world.recv(torch.empty(3), 1).tolist() == [0.0, 1.0, 2.0]
+    receiving.join()
+    assert two.address.startswith("127.0.0.2:")
+
+
 def test_no_token_on_a_public_address():
     with pytest.raises(ValueError, match="give a token"):
         WorldManager(host="0.0.0.0")
