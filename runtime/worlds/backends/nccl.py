@@ -58,7 +58,8 @@ class Nccl:
         """A member's end of a world; see `Connect`."""
         if not (torch.cuda.is_available() and torch.distributed.is_nccl_available()):
             raise RuntimeError("backend 'nccl' needs a GPU and a PyTorch with NCCL; on the CPU use 'gloo'")
-        device = device or torch.device("cuda", torch.cuda.current_device())
+        if device is None or device.index is None:
+            device = torch.device("cuda", torch.cuda.current_device())
         with self._lock:
             if device not in self._launchers:
                 self._launchers[device] = ThreadPoolExecutor(1, f"worlds-launch-{device}")

@@ -22,9 +22,9 @@ TOKEN = "a token for tests"
 class Actor:
     """A process with a manager of its own, that runs functions `f(manager, *arguments)` one after the other."""
 
-    def __init__(self, token=TOKEN):
+    def __init__(self, place=0, token=TOKEN):
         self.pipe, theirs = _processes.Pipe()
-        self.process = _processes.Process(target=_act, args=(theirs, token), daemon=True)
+        self.process = _processes.Process(target=_act, args=(theirs, place, token), daemon=True)
         self.process.start()
         theirs.close()
         self.address = self._receive()
@@ -66,10 +66,12 @@ class Actor:
         self.pipe.close()
 
 
-def _act(pipe, token):
+def _act(pipe, place, token):
     torch.set_num_threads(1)
-    os.environ["NCCL_HOSTID"] = str(os.getpid())  # several ranks on one GPU look like several hosts
-    os.environ["NCCL_SOCKET_IFNAME"] = "lo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(place % torch.cuda.device_count())
+        os.environ["NCCL_HOSTID"] = str(os.getpid())  # ranks on one GPU must look like ranks on several hosts
+        os.environ["NCCL_SOCKET_IFNAME"] = "lo"
     with WorldManager(token=token) as manager:
         pipe.send(manager.address)
         while True:

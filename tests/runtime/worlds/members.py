@@ -2,6 +2,7 @@
 
 import threading
 
+import torch
 from actors import Actor
 
 from runtime.worlds import Exchange, State, WorldManager
@@ -51,11 +52,13 @@ class Team:
     def grow(self, count):
         """So many members in all."""
         while len(self.members) < count:
-            self.members.append(ThreadMember(self._exchange) if self.backend == "inproc" else Actor())
+            self.members.append(ThreadMember(self._exchange) if self.backend == "inproc" else Actor(len(self.members)))
         return self.members[:count]
 
     def world(self, name, members, **options):
         """All these members come up in one world, by rank."""
+        if self.backend == "nccl":
+            options = {"device": "cuda", **options}
         members[0].start(create, name, len(members), self.backend, options)
         for rank, member in enumerate(members[1:], 1):
             member.start(join, name, rank, members[0].address, options)
@@ -76,11 +79,16 @@ HELD = {}  # by manager and name: the last world that it had, over or not
 
 
 def create(manager, name, size, backend, options):
-    HELD[manager, name] = manager.create(name, size, backend=backend, **options)
+    HELD[manager, name] = manager.create(name, size, backend=backend, **_here(options))
 
 
 def join(manager, name, rank, address, options):
-    HELD[manager, name] = manager.join(name, rank, address, **options)
+    HELD[manager, name] = manager.join(name, rank, address, **_here(options))
+
+
+def _here(options):
+    """With the GPU of this process, where one is asked for."""
+    return {**options, "device": f"cuda:{torch.cuda.current_device()}"} if options.get("device") == "cuda" else options
 
 
 def world_of(manager, name="w"):
