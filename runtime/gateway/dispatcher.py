@@ -19,8 +19,9 @@ from runtime.gateway.queues import Batch, Queue
 from runtime.gateway.quotas import Quota
 from runtime.gateway.request import DROPPED, FAILED, GOOD, LATE, REJECTED, Application, Cause, Outcome, Request
 from runtime.models.dilated_clock import AsyncClock
+from runtime.models.model import TensorSpec
 from runtime.models.server_clocks import Head
-from runtime.serving.replica import Replica, ReplicaLost, Tensors
+from runtime.serving.replica import Replica, ReplicaLost, RequestRefused, Tensors
 
 LIVES = 3  # replicas that a request may be lost with: one that breaks what serves it must not break them all
 
@@ -41,6 +42,7 @@ class Dispatcher:
         placement: where they go.
         hosts: by number, replicas that are ready or draining.
         deployment: in force.
+        inputs, outputs: by variant, what it takes and gives, once a replica of it was ready.
         counters: since the start.
         quotas: by tenant.
     """
@@ -51,6 +53,8 @@ class Dispatcher:
                              for row, (name, what) in enumerate(scenario.applications.items())}
         self.placement = Placement(scenario)
         self.hosts: dict[int, Host] = {}
+        self.inputs: dict[str, Sequence[TensorSpec]] = {}
+        self.outputs: dict[str, Sequence[TensorSpec]] = {}
         self.counters = Counters(scenario)
         self.quotas = {name: Quota(tenant, clock.now_s()) for name, tenant in scenario.tenants.items()}
         self._drop_after_s = scenario.admission.drop_after_s or math.inf
@@ -101,6 +105,12 @@ class Dispatcher:
         """Whose quota its requests take from: the tenant of its first service."""
         return self.scenario.services[self.applications[application].services[0]].tenant
 
+    def ready(self, application: str) -> bool:
+        """Whether each of its stages has a ready replica."""
+        kinds = self.placement.kinds.values()
+        return all(any(kind.ready and service in kind.serves for kind in kinds)
+                   for service in self.applications[application].services)
+
     @property
     def outstanding(self) -> int:
         """Requests without a fate yet."""
@@ -114,28 +124,25 @@ class Dispatcher:
         kind = self.placement.know(replica.kind)
         host = self.hosts[replica.number] = Host(self.scenario, replica, kind, t_s)
         kind.add(host)
+        self.inputs.update(replica.inputs)
+        self.outputs.update(replica.outputs)
         self._review([host.queue], t_s)
 
-    def drain(self, replica: Replica) -> asyncio.Future[None]:
-        """A replica gets no more requests, from now on.
-
-        Returns:
-            Done when all that it had, and all that waited for it alone, is answered, or when it is lost.
+    async def drain(self, replica: Replica) -> None:
+        """Gives a replica nothing new; returns when all that it had, and all that waited for it alone, is answered, or when
+        it is lost.
         """
         host = self.hosts.get(replica.number)
-        if host and host.gone:
-            return host.gone
-        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if host is None:
-            gone.set_result(None)
-            return gone
-        t_s = self.clock.now_s()
-        host.account(t_s)
-        host.kind.ready.remove(host)
-        host.gone = gone
-        self._review([], t_s)
-        self._gone_if_done(host)
-        return gone
+            return
+        if host.gone is None:
+            t_s = self.clock.now_s()
+            host.account(t_s)
+            host.kind.ready.remove(host)
+            host.gone = asyncio.get_running_loop().create_future()
+            self._review([], t_s)
+            self._gone_if_done(host)
+        await asyncio.shield(host.gone)
 
     def lost(self, replica: Replica) -> None:
         """A replica is gone: what it had not answered is placed again, or fails where the scenario says so.
@@ -156,6 +163,11 @@ class Dispatcher:
         for request in failed:
             self._settle(request, Outcome(FAILED, t_s, cause=Cause.LOST))
         self._review([], t_s, [request for request in again if request.lives])
+
+    def queue_length(self, replica: Replica) -> int:
+        """Requests that a replica has: in flight and, with early binding, waiting for it; 0 where it is not known."""
+        host = self.hosts.get(replica.number)
+        return host.outstanding if host else 0
 
     def set_deployment(self, deployment: Deployment) -> None:
         """A deployment takes effect: its thresholds at once, a service's routes once all their kinds are ready.
@@ -248,7 +260,8 @@ class Dispatcher:
         touched: list[Queue] = []
         for request, answer in zip(batch.requests, answers):
             if isinstance(answer, Exception):
-                self._settle(request, Outcome(FAILED, t_s, cause=Cause.REFUSED, details=str(answer)))
+                cause = Cause.REFUSED if isinstance(answer, RequestRefused) else Cause.BROKEN
+                self._settle(request, Outcome(FAILED, t_s, cause=cause, details=str(answer)))
             else:
                 touched += self._answered(request, answer, host, t_s)
         self._try_all(touched, t_s)

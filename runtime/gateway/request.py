@@ -27,7 +27,8 @@ class Cause(StrEnum):
     FULL = "too many requests are waiting"
     EXPIRED = "it waited too long"
     WITHDRAWN = "the client went away"
-    REFUSED = "the model could not answer it"
+    REFUSED = "the model cannot answer it"
+    BROKEN = "the replica answered with an error"
     LOST = "the replicas that served it were lost"
     STOPPED = "the gateway stopped"
 

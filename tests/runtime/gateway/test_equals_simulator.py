@@ -90,7 +90,7 @@ def test_chain_of_two(binding, cascade):
 @pytest.mark.parametrize("batch", [1, 4])
 def test_tenants(binding, batch):
     tenants = {"calm": {"share": 1.0}, "flood": {"share": 2.0, "quota_rps": 30.0, "burst": 5.0}}
-    services = {"s": {"variants": ["v"], "slo_s": 1.0, "tenant": "calm"}, "z": {"variants": ["v"], "slo_s": 1.0, "tenant": "flood"}}
+    services = {name: {"variants": ["v"], "slo_s": 1.0, "tenant": tenant} for name, tenant in (("s", "calm"), ("z", "flood"))}
     scenario = made({"v": TABLE}, [{**BATCHES[0], "batch": batch}], binding=binding, tenants=tenants, services=services)
     records = agree(scenario, {"s": poisson(12.0, 200), "z": poisson(60.0, 600, seed=5)})
     assert "rejected" in set(records[records["application"] == "z"]["fate"])

@@ -1,0 +1,266 @@
+"""HTTP/1.1 over `httptools`: one connection, its limits, and an answer in turn to each request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import NamedTuple
+
+import httptools
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What clients may do.
+
+    Attributes:
+        body_bytes: of a request.
+        header_bytes: its line and headers together.
+        connections: at once; further ones are told to come back.
+        header_s: from a connection, or the end of an answer, to the next request's last header: idle ones are closed.
+        body_s: from there to the end of its body.
+        send_s: until a client has taken so much of an answer that the rest fits the buffers.
+    """
+
+    body_bytes: int = 16 * 2**20
+    header_bytes: int = 16 * 2**10
+    connections: int = 1024
+    header_s: float = 10.0
+    body_s: float = 10.0
+    send_s: float = 10.0
+
+
+@dataclass
+class HttpRequest:
+    """One request; names of headers in lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class HttpAnswer(NamedTuple):
+    """What is sent back."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = {"Content-Type": "application/json"}
+
+
+class BadRequest(Exception):
+    """A request that breaks HTTP or a limit: answered so, and the connection closed."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+Handler = Callable[[HttpRequest], Awaitable[HttpAnswer]]
+Error = Callable[[int, str], HttpAnswer]
+
+
+@dataclass
+class Served:
+    """What all connections share: who answers, the limits, and which connections there are."""
+
+    handle: Handler
+    error: Error
+    limits: Limits
+    connections: set[Connection] = field(default_factory=set)
+    closing: bool = False
+
+
+class Connection(asyncio.Protocol):
+    """One connection. Requests sent ahead wait until those before are answered; while they wait, no more is read.
+
+    When the client goes away, the task that makes its answer is cancelled.
+    """
+
+    def __init__(self, served: Served) -> None:
+        self._served, self._limits = served, served.limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._task: asyncio.Task[None] | None = None
+        self._waiting: deque[tuple[HttpRequest, bool]] = deque()  # with whether the connection stays
+        self._timer: asyncio.TimerHandle | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._begin()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._served.connections.add(self)
+        if len(self._served.connections) > self._limits.connections:
+            self._refuse(503, "too many connections")
+        else:
+            self._watch(self._limits.header_s)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        if self._transport.is_closing():
+            return
+        if not self._in_body:
+            self._header_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+            if not self._in_body and self._header_bytes > self._limits.header_bytes:
+                raise BadRequest(431, f"more than {self._limits.header_bytes} bytes of headers")
+        except httptools.HttpParserUpgrade:
+            self._transport.pause_reading()  # it is answered in the protocol that it came in, and hung up on
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            if isinstance(cause, BadRequest):
+                self._refuse(cause.status, str(cause))
+            else:
+                self._refuse(400, f"not HTTP/1.1: {error}")
+        except BadRequest as error:
+            self._refuse(error.status, str(error))
+
+    def eof_received(self) -> None:
+        """A client that sends no more has gone: one that still listens cannot be told from one that has closed."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._served.connections.discard(self)
+        self._watch(None)
+        self._writable.set()
+        self._waiting.clear()
+        if self._task:
+            self._task.cancel()
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._writable.set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is being made."""
+        return self._task is not None
+
+    def close(self, *, at_once: bool) -> None:
+        """Ends the connection: when what was written is sent, or at once."""
+        self._transport.abort() if at_once else self._transport.close()
+
+    # ---- called by the parser
+
+    def _begin(self) -> None:
+        self._url, self._headers, self._body = b"", {}, bytearray()  # type: bytes, dict[str, str], bytearray
+        self._header_bytes, self._in_body = 0, False
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the path."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; of those that come twice, the values are joined."""
+        key = name.decode("latin-1").lower()
+        text = value.decode("latin-1")
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        """The body follows: its length is checked before any of it is read."""
+        size = sum(len(k) + len(v) + 4 for k, v in self._headers.items()) + len(self._url)
+        if size > self._limits.header_bytes:
+            raise BadRequest(431, f"more than {self._limits.header_bytes} bytes of headers")
+        if "host" not in self._headers and self._parser.get_http_version() == "1.1":
+            raise BadRequest(400, "the Host header is missing")
+        length = self._headers.get("content-length", "0")
+        if length.isascii() and length.isdigit() and int(length) > self._limits.body_bytes:
+            raise BadRequest(413, f"a body of {length} bytes; at most {self._limits.body_bytes} are taken")
+        self._in_body = True
+        if not self._task:
+            self._watch(self._limits.body_s)
+        if self._headers.get("expect", "").lower() == "100-continue" and not self._task:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, part: bytes) -> None:
+        """A part of the body."""
+        if len(self._body) + len(part) > self._limits.body_bytes:
+            raise BadRequest(413, f"a body of more than {self._limits.body_bytes} bytes")
+        self._body += part
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        try:
+            path = httptools.parse_url(self._url).path.decode("ascii")
+        except (httptools.HttpParserInvalidURLError, UnicodeDecodeError, AttributeError) as error:
+            raise BadRequest(400, "the path cannot be read") from error
+        request = HttpRequest(self._parser.get_method().decode("ascii"), path, self._headers, bytes(self._body))
+        self._waiting.append((request, self._parser.should_keep_alive() and not self._parser.should_upgrade()))
+        self._begin()
+        if self._task:
+            self._transport.pause_reading()
+        else:
+            self._next()
+
+    # ---- answering
+
+    def _next(self) -> None:
+        """Has the next request answered, or waits for one."""
+        if self._waiting and not self._transport.is_closing():
+            self._watch(None)
+            self._task = asyncio.ensure_future(self._answer(*self._waiting.popleft()))
+        elif not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._watch(self._limits.body_s if self._in_body else self._limits.header_s)
+
+    async def _answer(self, request: HttpRequest, stays: bool) -> None:
+        try:
+            try:
+                answer = await self._served.handle(request)
+            except Exception:
+                log.exception("%s %s", request.method, request.path)
+                answer = self._served.error(500, "an error in the gateway; its log says more")
+            stays = stays and not self._served.closing
+            self._write(answer, stays, request.method != "HEAD")
+            self._watch(self._limits.send_s)
+            await self._writable.wait()
+        finally:
+            self._task = None
+        if stays:
+            self._next()
+        else:
+            self._transport.close()
+
+    def _write(self, answer: HttpAnswer, stays: bool, with_body: bool = True) -> None:
+        lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}", f"Content-Length: {len(answer.body)}",
+                 *(f"{name}: {value}" for name, value in answer.headers.items())]
+        if not stays:
+            lines.append("Connection: close")
+        self._transport.write("\r\n".join([*lines, "\r\n"]).encode("latin-1") + (answer.body if with_body else b""))
+
+    def _refuse(self, status: int, text: str) -> None:
+        """Answers where there is nothing under way that must be answered before, and ends the connection."""
+        if self._transport.is_closing():
+            return
+        if self._task is None:
+            self._write(self._served.error(status, text), stays=False)
+        self._transport.close()
+        self._watch(self._limits.send_s)
+
+    # ---- time
+
+    def _watch(self, seconds: float | None) -> None:
+        """The client has this long for what it is to do next."""
+        if self._timer:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._too_slow) if seconds is not None else None
+
+    def _too_slow(self) -> None:
+        begun = self._in_body or self._header_bytes or self._url
+        if begun and self._task is None and not self._transport.is_closing():
+            self._refuse(408, "the request took too long to come")
+        else:
+            self._transport.abort()

@@ -1,0 +1,76 @@
+"""The gateway's /metrics: the metric contract (`runtime.metrics`), all of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.registry import Collector
+
+from envs import state as st
+from envs.contract import ReplicaKind
+from runtime import metrics as m
+from runtime.exposition import expose
+from runtime.gateway.dispatcher import Dispatcher
+
+
+class Lives(Protocol):
+    """What the cluster knows of its replicas: `runtime.serving.census` is one. Times are those of the dispatcher's clock."""
+
+    cold_start_s: dict[ReplicaKind, float]
+
+    def count(self, state: Literal["pending", "ready", "draining", "failed"]) -> Mapping[ReplicaKind, int]:
+        """Replicas in a state, by kind."""
+
+    def pending_since_s(self) -> Mapping[ReplicaKind, Sequence[float]]:
+        """When pending replicas were started, the oldest first."""
+
+    def held_ns(self, t_s: float) -> Mapping[ReplicaKind, int]:
+        """For how long replicas of each kind have held their resources, all together."""
+
+
+class Page(Collector):
+    """One gateway's page.
+
+    Args:
+        dispatcher: counts requests and server time. Its clock tells Unix time.
+        lives: of the replicas.
+        version: gives the number of the deployment that is wanted.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, lives: Lives, version: Callable[[], int]) -> None:
+        self._dispatcher, self._lives, self._version = dispatcher, lives, version
+        self._started_s = dispatcher.clock.now_s()
+
+    def text(self) -> bytes:
+        """The page, as Prometheus reads it."""
+        registry = CollectorRegistry()
+        registry.register(self)
+        return generate_latest(registry)
+
+    def describe(self) -> list[Metric]:
+        """Nothing: a page is made once, not when it is registered."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The families."""
+        dispatcher, lives = self._dispatcher, self._lives
+        counts = {state: lives.count(state) for state in ("pending", "ready", "draining")}
+        for kind in {kind for by_kind in counts.values() for kind in by_kind}:
+            dispatcher.placement.know(kind)
+        kinds, sample = list(dispatcher.placement.kinds), dispatcher.sample()
+        held = lives.held_ns(float(sample.t_s))
+        sample.kind_ns[:, st.HELD] = [held.get(kind, 0) for kind in kinds]
+        rows = {state: np.array([by_kind.get(kind, 0) for kind in kinds]) for state, by_kind in counts.items()}
+        yield from expose(
+            dispatcher.scenario, kinds, sample._replace(**rows), started_s=self._started_s,
+            pending_since_s=lives.pending_since_s(), cold_start_s=lives.cold_start_s,
+            latency_sum_s=dispatcher.counters.latency_sum_s)  # fmt: skip
+        answers, version = m.ANSWERS.family(), m.VERSION.family()
+        for name, service in dispatcher.scenario.services.items():
+            for variant in service.variants:
+                answers.add_metric([name, variant, service.tenant], dispatcher.counters.answers[name, variant])
+        version.add_metric([], self._version())
+        yield from (answers, version)

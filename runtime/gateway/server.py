@@ -1,0 +1,213 @@
+"""The gateway: the Open Inference Protocol v2 over HTTP, in front of a dispatcher."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from runtime.gateway.access import Access
+from runtime.gateway.connection import Connection, HttpAnswer, HttpRequest, Limits, Served
+from runtime.gateway.dispatcher import Dispatcher
+from runtime.gateway.request import Cause, Outcome
+from runtime.gateway.tensors import ProtocolError, read_request, write_answer
+from runtime.models.model import TensorSpec
+
+NAME, VERSION, EXTENSIONS = "tidal", "0.1.0", ("binary_tensor_data",)
+JSON_LENGTH = "Inference-Header-Content-Length"
+TIMEOUT = "Tidal-Timeout-Seconds"  # how long a client waits for its answer
+STATUS = {Cause.QUOTA: 429, Cause.REFUSED: 400, Cause.BROKEN: 500, Cause.LOST: 502}  # all others: 503
+SHEDDING = (429, 503)
+LOOK_S = 0.02
+
+
+class HttpError(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, text: str, **headers: str) -> None:
+        super().__init__(text)
+        self.status, self.headers = status, {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+class Gateway:
+    """An HTTP server on the running event loop.
+
+    Args:
+        dispatcher: serves the requests.
+        access: who may call what.
+        metrics: makes the text of /metrics.
+        limits: of connections.
+
+    Attributes:
+        url: where it listens, once started.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, access: Access, metrics: Callable[[], bytes],
+                 limits: Limits = Limits()) -> None:  # noqa: B008  (immutable)
+        self._dispatcher, self._access, self._metrics = dispatcher, access, metrics
+        self._served = Served(self._handle, _error, limits)
+        self.url = ""
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listens; port 0 is any free one.
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self._served), host, port)
+        address = self._server.sockets[0].getsockname()
+        self.url = f"http://{f'[{address[0]}]' if ':' in address[0] else address[0]}:{address[1]}"
+
+    async def close(self, patience_s: float = 30.0) -> None:
+        """Takes no more connections, answers what is under way for so long, and hangs up."""
+        self._served.closing = True
+        self._server.close()
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + patience_s
+        for connection in [c for c in self._served.connections if not c.busy]:
+            connection.close(at_once=False)
+        while self._served.connections and loop.time() < end_s:
+            await asyncio.sleep(LOOK_S)
+        for connection in list(self._served.connections):
+            connection.close(at_once=True)
+        while self._served.connections:
+            await asyncio.sleep(0)
+
+    async def _handle(self, http: HttpRequest) -> HttpAnswer:
+        try:
+            return await self._route(http)
+        except HttpError as error:
+            answer = _error(error.status, str(error))
+            return answer._replace(headers={**answer.headers, **error.headers})
+        except ProtocolError as error:
+            return _error(400, str(error))
+
+    async def _route(self, http: HttpRequest) -> HttpAnswer:
+        """What the path asks for."""
+        match [unquote(part) for part in http.path.strip("/").split("/")]:
+            case ["v2", "models", name, "infer"]:
+                _allow(http, "POST")
+                return await self._infer(self._called(http, name), http)
+            case ["v2", "models", name, "ready"]:
+                _allow(http, "GET")
+                ready = self._dispatcher.ready(self._called(http, name))
+                return _json(200 if ready else 503, {"name": name, "ready": ready})
+            case ["v2", "models", name]:
+                _allow(http, "GET")
+                return _json(200, self._metadata(self._called(http, name)))
+            case ["v2"]:
+                _allow(http, "GET")
+                return _json(200, {"name": NAME, "version": VERSION, "extensions": EXTENSIONS})
+            case ["v2", "health", "live"]:
+                _allow(http, "GET")
+                return _json(200, {"live": True})
+            case ["v2", "health", "ready"]:
+                _allow(http, "GET")
+                ready = bool(self._dispatcher.hosts) and not self._served.closing
+                return _json(200 if ready else 503, {"ready": ready, "live": True})
+            case ["metrics"]:
+                _allow(http, "GET")
+                if not self._access.may_scrape(http.headers.get("authorization", "")):
+                    raise HttpError(401, "the metrics need the token for scraping", WWW_Authenticate="Bearer")
+                return HttpAnswer(200, self._metrics(), {"Content-Type": CONTENT_TYPE_LATEST})
+        raise HttpError(404, f"nothing is at {http.path}")
+
+    def _called(self, http: HttpRequest, name: str) -> str:
+        """The application that a request calls. One of another tenant is not there for it."""
+        tenant = None
+        if not self._access.open:
+            tenant = self._access.tenant(http.headers.get("authorization", ""))
+            if tenant is None:
+                raise HttpError(401, "a tenant's bearer token is needed", WWW_Authenticate="Bearer")
+        if name not in self._dispatcher.applications or tenant not in (None, self._dispatcher.tenant_of(name)):
+            raise HttpError(404, f"no model '{name}'")
+        return name
+
+    def _metadata(self, name: str) -> dict[str, Any]:
+        services = self._dispatcher.applications[name].services
+        variants = list(self._dispatcher.scenario.services[services[-1]].variants)
+        return {"name": name, "versions": variants, "platform": NAME, "inputs": _said(self._inputs(name)),
+                "outputs": _said(self._outputs(name))}
+
+    def _inputs(self, name: str) -> tuple[TensorSpec, ...]:
+        variants = self._dispatcher.scenario.services[self._dispatcher.applications[name].services[0]].variants
+        return next((tuple(known) for v in variants if (known := self._dispatcher.inputs.get(v))), ())
+
+    def _outputs(self, name: str) -> tuple[TensorSpec, ...]:
+        variants = self._dispatcher.scenario.services[self._dispatcher.applications[name].services[-1]].variants
+        return next((tuple(known) for v in variants if (known := self._dispatcher.outputs.get(v))), ())
+
+    async def _infer(self, name: str, http: HttpRequest) -> HttpAnswer:
+        if http.headers.get("content-encoding", "identity") != "identity":
+            raise HttpError(415, "compressed bodies are not taken", Accept_Encoding="identity")
+        said = read_request(http.body, _json_bytes(http), self._inputs(name), self._outputs(name))
+        request = self._dispatcher.submit(name, said.tensors, patience_s=_patience_s(http))
+        try:
+            outcome = await request.settled
+        except asyncio.CancelledError:
+            self._dispatcher.withdraw(request)
+            raise
+        if outcome.cause:
+            raise self._unanswered(name, outcome, outcome.cause)
+        head: dict[str, Any] = {"model_name": name, "model_version": outcome.variant}
+        if said.id:
+            head["id"] = said.id
+        head["parameters"] = {"variant": outcome.variant}
+        body, json_bytes = write_answer(head, self._dispatcher.outputs[outcome.variant], outcome.answer, said)
+        if json_bytes is None:
+            return HttpAnswer(200, body)
+        return HttpAnswer(200, body, {"Content-Type": "application/octet-stream", JSON_LENGTH: str(json_bytes)})
+
+    def _unanswered(self, name: str, outcome: Outcome, cause: Cause) -> HttpError:
+        status = STATUS.get(cause, 503)
+        text = f"{cause}: {outcome.details}" if outcome.details else str(cause)
+        if status not in SHEDDING:
+            return HttpError(status, text)
+        dispatcher = self._dispatcher
+        wait_s = (dispatcher.quotas[dispatcher.tenant_of(name)].wait_s if cause == Cause.QUOTA
+                  else dispatcher.applications[name].slo_s)
+        return HttpError(status, text, Retry_After=str(max(1, math.ceil(wait_s))))
+
+
+def _allow(http: HttpRequest, method: str) -> None:
+    allowed = ("GET", "HEAD") if method == "GET" else (method,)
+    if http.method not in allowed:
+        raise HttpError(405, f"{http.path} takes {' and '.join(allowed)}, not {http.method}", Allow=", ".join(allowed))
+
+
+def _json_bytes(http: HttpRequest) -> int | None:
+    text = http.headers.get(JSON_LENGTH.lower())
+    if text is not None and not (text.isascii() and text.isdigit()):
+        raise ProtocolError(f"{JSON_LENGTH} must be a whole number, not '{text}'")
+    return None if text is None else int(text)
+
+
+def _patience_s(http: HttpRequest) -> float:
+    text = http.headers.get(TIMEOUT.lower())
+    if text is None:
+        return math.inf
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise ProtocolError(f"{TIMEOUT} must be a number of seconds above 0, not '{text}'")
+    return seconds
+
+
+def _said(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
+    return [{"name": s.name, "datatype": s.datatype, "shape": s.shape} for s in specs]
+
+
+def _json(status: int, said: dict[str, Any]) -> HttpAnswer:
+    return HttpAnswer(status, orjson.dumps(said))
+
+
+def _error(status: int, text: str) -> HttpAnswer:
+    return _json(status, {"error": text})
