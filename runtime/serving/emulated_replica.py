@@ -1,0 +1,73 @@
+"""An emulated replica behind the `Replica` protocol: it holds servers for the profiled time and answers what it was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from envs.contract import ReplicaKind
+from envs.scenario import Scenario
+from runtime.models.dilated_clock import AsyncClock
+from runtime.models.emulated import EmulatedReplica
+from runtime.models.server_clocks import Head
+from runtime.serving.replica import ReplicaLost, RequestRefused, Tensors
+
+
+class EmulatedLiveReplica:
+    """One emulated replica of the live cluster; see `runtime.serving.replica.Replica`.
+
+    Args:
+        number: its id in the cluster, the key of its load time's noise.
+        kind: what it is an instance of.
+        scenario, seed, clock: see `runtime.models.emulated.EmulatedReplica`.
+    """
+
+    def __init__(self, number: int, kind: ReplicaKind, *, scenario: Scenario, seed: int, clock: AsyncClock) -> None:
+        self.number, self.kind = number, kind
+        self._emulated = EmulatedReplica(scenario, kind, number=number, seed=seed, clock=clock)
+        self.inputs: dict[str, tuple[TensorSpec, ...]] = dict.fromkeys(kind.variants, self._emulated.inputs)
+        self.outputs = dict.fromkeys(kind.variants, self._emulated.outputs)
+        self._why_gone = ""
+        self._call: Callable[[str], None] = lambda reason: None
+
+    async def load(self) -> None:
+        """See `Replica`."""
+        await self._emulated.load()
+        self._raise_if_gone()
+
+    async def serve(self, variant: str, requests: Sequence[Tensors], head: Head) -> list[Tensors | RequestRefused]:
+        """See `Replica`."""
+        self._raise_if_gone()
+        await self._emulated.run(variant, len(requests), head)
+        self._raise_if_gone()
+        return list(requests)
+
+    async def stop(self) -> None:
+        """See `Replica`."""
+        self._end("it was stopped")
+
+    def fence(self) -> None:
+        """See `Replica`."""
+        self._end("it was fenced")
+
+    def on_lost(self, call: Callable[[str], None]) -> None:
+        """See `Replica`."""
+        self._call = call
+
+    def lose(self, why: str) -> None:
+        """It is gone, as if its process had died."""
+        if not self._why_gone:
+            self._end(why)
+            self._call(why)
+
+    @property
+    def memory_bytes(self) -> float:
+        """What the scenario says that each of its devices holds, bytes. No such memory is taken."""
+        return self._emulated.memory_bytes
+
+    def _end(self, why: str) -> None:
+        self._why_gone = self._why_gone or why
+        self._emulated.unload()
+
+    def _raise_if_gone(self) -> None:
+        if self._why_gone:
+            raise ReplicaLost(f"replica {self.number} ({self.kind}): {self._why_gone}")

@@ -1,0 +1,190 @@
+"""A live cluster put together for tests: a clock that jumps, a small dispatcher, replicas that fail when told to."""
+
+import asyncio
+import heapq
+from contextlib import asynccontextmanager
+from itertools import count
+
+import numpy as np
+
+from envs.randomness import FAILURE, draw, factor, gamma_table, key
+from runtime.models.server_clocks import Head
+from runtime.serving.emulated_replica import EmulatedLiveReplica
+from runtime.serving.live_cluster import LiveCluster
+from runtime.serving.replica import ReplicaLost
+
+SETTLE = 25  # turns of the event loop after which all that can go on has done so
+
+
+class VirtualClock:
+    """Time that passes only when it is told to, from one deadline to the next."""
+
+    def __init__(self):
+        self.t_s, self._waiting, self._order = 0.0, [], count()
+
+    def now_s(self):
+        return self.t_s
+
+    async def sleep_until(self, t_s):
+        if t_s > self.t_s:
+            future = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (t_s, next(self._order), future))
+            await future
+
+    async def settle(self):
+        for _ in range(SETTLE):
+            await asyncio.sleep(0)
+
+    async def run_until(self, t_s, *, inclusive=True):
+        """Plays all that is due before a time (and at it), and stands there."""
+        await self.settle()
+        while self._waiting and (self._waiting[0][0] < t_s or (inclusive and self._waiting[0][0] == t_s)):
+            at_s, _, future = heapq.heappop(self._waiting)
+            if not future.done():
+                self.t_s = at_s
+                future.set_result(None)
+                await self.settle()
+        self.t_s = t_s
+
+
+class ShortestQueue:
+    """A dispatcher of early binding with batches of one: the fewest outstanding requests, ties to the lowest slot.
+
+    Slots are given as in the simulator: the lowest free one, from creation until gone.
+    """
+
+    def __init__(self):
+        self.hosts, self.slots, self.outstanding, self.drained = {}, {}, {}, {}
+        self.deployments, self.answered, self.failed, self.lost_replicas = [], [], [], []
+
+    def add(self, replica):
+        self.hosts[replica.number] = replica
+        self.outstanding[replica.number] = 0
+
+    async def drain(self, replica):
+        del self.hosts[replica.number]
+        self.drained[replica.number] = asyncio.get_running_loop().create_future()
+        self._done(replica.number)
+        await self.drained[replica.number]
+
+    def lost(self, replica):
+        self.lost_replicas.append(replica.number)
+        self.hosts.pop(replica.number, None)
+
+    def set_deployment(self, deployment):
+        self.deployments.append(deployment)
+
+    def queue_length(self, replica):
+        return self.outstanding[replica.number]
+
+    async def arrive(self, application, number, payload=None):
+        """One request; its answer, or None where there is nobody, or it was lost."""
+        if not self.hosts:
+            self.failed.append(number)
+            return None
+        chosen = min(self.hosts.values(), key=lambda r: (self.outstanding[r.number], self.slots.get(r.number, r.number)))
+        self.outstanding[chosen.number] += 1
+        try:
+            answer, = await chosen.serve(chosen.kind.variants[0], [[payload]], Head(application, number))
+            self.answered.append(number)
+            return answer
+        except ReplicaLost:
+            self.failed.append(number)
+            return None
+        finally:
+            self.outstanding[chosen.number] -= 1
+            self._done(chosen.number)
+
+    def _done(self, number):
+        if number in self.drained and not self.outstanding[number] and not self.drained[number].done():
+            self.drained[number].set_result(None)
+
+
+class Launcher:
+    """Makes emulated replicas; what is to go wrong is said to it beforehand."""
+
+    def __init__(self, scenario, clock, dispatcher, seed=0, breaks=False):
+        self.scenario, self.clock, self.dispatcher, self.seed, self.breaks = scenario, clock, dispatcher, seed, breaks
+        self.made, self.bad_kinds, self.hanging_kinds = {}, set(), set()
+
+    def __call__(self, number, kind):
+        assert number not in self.made, f"number {number} is given twice"
+        slots = self.dispatcher.slots
+        slots[number] = min(set(range(len(slots) + 1)) - set(slots.values()))
+        self.made[number] = replica = Told(number, kind, self)
+        return replica
+
+    def adopt(self, number, kind):
+        """Replicas that are still there after a restart of the cluster."""
+        return self.made.get(number)
+
+
+class Told(EmulatedLiveReplica):
+    """Fails as its launcher says, and by the simulator's draws where the launcher `breaks`."""
+
+    def __init__(self, number, kind, launcher):
+        super().__init__(number, kind, scenario=launcher.scenario, seed=launcher.seed, clock=launcher.clock)
+        self.launcher, self.clock, self.log, self.life, self.loaded = launcher, launcher.clock, [], None, False
+
+    async def load(self):
+        self.log.append("load")
+        if self.loaded:  # adopted
+            return
+        if self.kind in self.launcher.hanging_kinds:
+            await asyncio.Event().wait()
+        await super().load()
+        if self.kind in self.launcher.bad_kinds:
+            raise ReplicaLost(f"replica {self.number}: no such weights")
+        self.loaded = True
+        if self.launcher.breaks:
+            self.life = asyncio.ensure_future(self._live(self.clock.now_s()))
+
+    async def _live(self, ready_s):
+        failures = self.launcher.scenario.failures
+        word = np.uint64(draw(np.uint64(key(self.launcher.seed, FAILURE, 0)), self.number, 0))
+        breaks_s = ready_s + failures.mean_time_s * float(factor(gamma_table(1.0), word))
+        await self.clock.sleep_until(breaks_s + failures.detection_s)
+        self.lose("it broke")
+
+    async def stop(self):
+        self.log.append("stop")
+        self._gone()
+        await super().stop()
+
+    def fence(self):
+        self.log.append("fence")
+        self._gone()
+        super().fence()
+
+    def _gone(self):
+        self.launcher.dispatcher.slots.pop(self.number, None)
+        self.launcher.made[self.number].loaded = False
+        if self.life and self.life is not asyncio.current_task():
+            self.life.cancel()
+
+
+@asynccontextmanager
+async def live(scenario, *, seed=0, breaks=False, launcher=None, **options):
+    """A started cluster on a virtual clock, with its launcher, dispatcher and clock; closed afterwards."""
+    clock = launcher.clock if launcher else VirtualClock()
+    dispatcher = ShortestQueue()
+    launcher = launcher or Launcher(scenario, clock, dispatcher, seed, breaks)
+    launcher.dispatcher = dispatcher
+    cluster = LiveCluster(scenario, launcher, dispatcher, clock, **options)
+    cluster.start()
+    await clock.settle()
+    try:
+        yield cluster, launcher, dispatcher, clock
+    finally:
+        launcher.breaks = False
+        closing = asyncio.ensure_future(cluster.close())
+        for _ in range(20):
+            await clock.run_until(clock.now_s() + 10.0)
+        assert closing.done(), cluster.events.after()[-10:]
+        await closing
+
+
+def states(cluster, kinds):
+    """(pending, ready, draining) of each kind."""
+    counted = [cluster.census.count(state) for state in ("pending", "ready", "draining")]
+    return [tuple(count[kind] for count in counted) for kind in kinds]
