@@ -1,0 +1,251 @@
+"""The control API of a live cluster over HTTP; `openapi.yaml` beside this file says what it takes and answers."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from envs.contract import Observation
+from runtime.autoscaler.observation_json import observation_to_json
+from runtime.control.bodies import B, BodyError, Change, Hold, Rollback, parsed
+from runtime.control.tokens import NO_TOKENS, Caller, Tokens
+from runtime.control.views import View
+from runtime.deployment_json import DeploymentError, from_json, kind_to_json, to_json
+from runtime.serving import desired
+from runtime.serving.acceptance import DeploymentRefused
+from runtime.serving.live_cluster import LiveCluster
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+BODY_BYTES = 4 * 1024**2
+EVENTS_AT_ONCE = 1000
+OPEN = ("/healthz", "/readyz")
+CALLER = web.RequestKey("caller", Caller)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger(__name__)
+
+
+class ControlError(ValueError):
+    """The API cannot be offered like this; the text says what to do."""
+
+
+class ControlApi:
+    """Answers for one cluster.
+
+    Args:
+        cluster: what it tells of and steers.
+        observe: what the cluster shows now, as a policy would see it.
+        tokens: who may ask; without any it answers on loopback addresses only.
+    """
+
+    def __init__(self, cluster: LiveCluster, observe: Callable[[], Observation], tokens: Tokens = NO_TOKENS) -> None:
+        unknown = set(tokens.tenants) - set(cluster.scenario.tenants)
+        if unknown:
+            raise ControlError(f"tokens of unknown tenants {sorted(unknown)}; known: {', '.join(cluster.scenario.tenants)}")
+        self._cluster, self._observe, self._tokens = cluster, observe, tokens
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listens; `url` says where.
+
+        Raises:
+            ControlError: an address that others can reach, and no tokens.
+            OSError: the address is not free.
+        """
+        if not self._tokens and not _loopback(host):
+            raise ControlError(f"{host} can be reached by others: give the control API tokens, or listen on 127.0.0.1")
+        self._runner = web.AppRunner(self.application(), access_log=None, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        try:
+            await site.start()
+        except OSError:
+            await self.close()
+            raise
+        bound, shown = self._runner.addresses[0][1], f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{bound}"
+
+    async def close(self) -> None:
+        """Stops listening."""
+        if self._runner:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def application(self) -> web.Application:
+        """The routes, to be served alone or beside others."""
+        application = web.Application(middlewares=[_errors, self._guard], client_max_size=BODY_BYTES)
+        application.add_routes([
+            web.get("/healthz", self._healthz, allow_head=False), web.get("/readyz", self._readyz, allow_head=False),
+            web.get("/v1/deployment", self._deployment, allow_head=False), web.put("/v1/deployment", self._change),
+            web.post("/v1/rollback", self._roll_back),
+            web.get("/v1/observation", self._observation, allow_head=False),
+            web.get("/v1/replicas", self._replicas, allow_head=False),
+            web.get("/v1/events", self._events, allow_head=False),
+            web.post("/v1/pin", self._pin), web.delete("/v1/pin", self._unpin),
+            web.post("/v1/pause", self._pause), web.delete("/v1/pause", self._resume)])
+        return application
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Lets only those in who may."""
+        if request.path in OPEN:
+            return await handler(request)
+        if not self._tokens and _host_name(request.host) not in LOOPBACK_NAMES:
+            return _error(403, f"asked as '{request.host}': without tokens the control API answers to 127.0.0.1 only")
+        caller = self._tokens.caller(request.headers.get("Authorization", ""))
+        if caller is None:
+            return _error(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
+        if caller.tenant is not None and request.method != "GET":
+            return _error(403, f"the token of tenant {caller.tenant} may look, but change nothing")
+        request[CALLER] = caller
+        return await handler(request)
+
+    # --- The deployment ---
+
+    async def _deployment(self, request: web.Request) -> web.Response:
+        return self._in_force(request)
+
+    async def _change(self, request: web.Request) -> web.Response:
+        body = await _body(request, Change)
+        return self._changed(request, body.decision_id,
+                             lambda version: self._cluster.change(from_json(body.deployment), version, body.decision_id))
+
+    async def _roll_back(self, request: web.Request) -> web.Response:
+        body = await _body(request, Rollback)
+        return self._changed(request, body.decision_id, lambda version: self._cluster.roll_back(version, body.decision_id))
+
+    def _changed(self, request: web.Request, decision_id: str, change: Callable[[int], Any]) -> web.Response:
+        """Makes a change, if the version that it was made for is in force."""
+        if self._cluster.desired.repeats(decision_id):
+            return self._in_force(request)
+        expected = request.headers.get("If-Match")
+        if expected is None:
+            return _error(428, 'If-Match is missing; give the version that the change was made for, as in If-Match: "7"')
+        if expected.strip() != f'"{self._cluster.desired.current.number}"':
+            return self._in_force(request, 412)
+        try:
+            change(self._cluster.desired.current.number)
+        except desired.VersionConflict:
+            return self._in_force(request, 412)
+        except (desired.DeploymentPinned, desired.NothingBefore) as error:
+            return _error(409, str(error))
+        return self._in_force(request)
+
+    def _in_force(self, request: web.Request, status: int = 200) -> web.Response:
+        version = self._cluster.desired.current
+        seen = self._view(request).deployment(version.deployment)
+        answer = {"deployment": to_json(seen), "version": str(version.number), "decision_id": version.decision_id}
+        return web.json_response(answer, status=status, headers={"ETag": f'"{version.number}"'})
+
+    # --- What there is ---
+
+    async def _observation(self, request: web.Request) -> web.Response:
+        seen = self._view(request).observation(self._observe())
+        return web.json_response(observation_to_json(seen, self._cluster.scenario))
+
+    async def _replicas(self, request: web.Request) -> web.Response:
+        now_s, view = self._cluster.clock.now_s(), self._view(request)
+        rows = [{"number": row.number, "kind": kind_to_json(row.kind), "state": row.state, "age_s": now_s - row.started_s}
+                for row in self._cluster.replicas() if view.kind(row.kind)]
+        wanted = self._cluster.desired
+        return web.json_response({"replicas": rows, "settled": self._cluster.settled,
+                                  "pin": self._held(wanted.pin), "pause": self._held(wanted.pause)})
+
+    async def _events(self, request: web.Request) -> web.Response:
+        try:
+            after = int(request.query.get("after", "0"))
+        except ValueError:
+            return _error(400, f"after: {request.query['after']!r} is not the number of an event")
+        view = self._view(request)
+        seen = [e for e in self._cluster.events.after(after)
+                if view.tenant is None or (e.kind is not None and view.kind(e.kind))]
+        rows = [{"number": e.number, "t_s": e.t_s, "what": e.what, "why": e.why, "replica": e.replica,
+                 "kind": e.kind and kind_to_json(e.kind)} for e in seen[:EVENTS_AT_ONCE]]
+        return web.json_response({"events": rows})
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        return web.json_response({"alive": True})
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        """Ready when each service has a ready replica, so that a request is answered."""
+        ready = self._cluster.census.count("ready")
+        without = [name for name, service in self._cluster.scenario.services.items()
+                   if not any(n and set(kind.variants) & set(service.variants) for kind, n in ready.items())]
+        return web.json_response({"ready": not without}, status=503 if without else 200)
+
+    # --- Holds ---
+
+    async def _pin(self, request: web.Request) -> web.Response:
+        body = await _body(request, Hold)
+        self._cluster.pin(body.for_s, body.why)
+        return web.json_response({"pin": self._held(self._cluster.desired.pin)})
+
+    async def _unpin(self, request: web.Request) -> web.Response:
+        self._cluster.unpin()
+        return web.json_response({"pin": None})
+
+    async def _pause(self, request: web.Request) -> web.Response:
+        body = await _body(request, Hold)
+        self._cluster.pause(body.for_s, body.why)
+        return web.json_response({"pause": self._held(self._cluster.desired.pause)})
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        self._cluster.resume()
+        return web.json_response({"pause": None})
+
+    def _held(self, held: desired.Hold | None) -> dict[str, Any] | None:
+        left_s = held.until_s - self._cluster.clock.now_s() if held else 0.0
+        return {"left_s": left_s, "why": held.why} if held and left_s > 0 else None
+
+    def _view(self, request: web.Request) -> View:
+        return View(self._cluster.scenario, request[CALLER].tenant)
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error is JSON with a text, and no traceback goes out."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _error(error.status, f"{request.method} {request.path}: {error.reason}")
+    except (BodyError, DeploymentError, DeploymentRefused) as error:
+        return _error(400, str(error))
+    except OSError as error:
+        return _error(503, f"nothing was changed, for it could not be remembered: {error.strerror}")
+    except Exception:
+        log.exception("%s %s", request.method, request.path)
+        return _error(500, "an error of the control API; its log tells more")
+
+
+async def _body(request: web.Request, form: type[B]) -> B:
+    """A checked JSON body. It must be declared as JSON, which no form of a web page can be."""
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(reason="send the body as application/json")
+    try:
+        value = json.loads(await request.read())
+    except (ValueError, RecursionError) as error:
+        raise BodyError(f"the body is not JSON: {error}") from error
+    return parsed(form, value)
+
+
+def _error(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": text}, status=status, headers=headers)
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _host_name(host: str) -> str:
+    """The name in a Host header, without the port."""
+    return host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host

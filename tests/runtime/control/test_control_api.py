@@ -1,0 +1,297 @@
+"""The control API: what it answers to whom, each answer checked against openapi.yaml, and the autoscaler's own client."""
+
+import asyncio
+import functools
+import json
+import random
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import jsonschema
+import pytest
+import requests
+import yaml
+
+from envs.contract import Deployment
+from envs.observation import missing_observation
+from envs.scenario_file import load
+from runtime.actuators.cluster import ClusterActuator
+from runtime.autoscaler.observation_json import observation_from_json
+from runtime.control import api as control
+from runtime.control.api import ControlApi, ControlError
+from runtime.control.tokens import NO_TOKENS, Tokens
+from runtime.deployment_json import to_json
+from runtime.models.dilated_clock import DilatedClock
+from runtime.serving.emulated_replica import EmulatedLiveReplica
+from runtime.serving.live_cluster import LiveCluster
+
+SPEC = yaml.safe_load((Path(control.__file__).parent / "openapi.yaml").read_text())
+DEMO, TENANTS = load("live-demo"), load("tenants")
+SMALL, MEDIUM, LARGE = DEMO.kinds
+FIRST, TWO, OTHER = DEMO.initial_deployment, Deployment({LARGE: 2}), Deployment({SMALL: 1, MEDIUM: 1})
+OPERATOR, GOLD = "the operator's token", "the token of gold"
+
+
+class Requests:
+    """A dispatcher without requests."""
+
+    def __init__(self):
+        self.serving, self.log, self.deployment = set(), [], None
+
+    def add(self, replica):
+        self.serving.add(replica.number)
+        self.log.append(("add", replica.number))
+
+    async def drain(self, replica):
+        self.serving.discard(replica.number)
+        self.log.append(("drain", replica.number))
+
+    def lost(self, replica):
+        self.serving.discard(replica.number)
+        self.log.append(("lost", replica.number))
+
+    def set_deployment(self, deployment):
+        self.deployment = deployment
+
+    def queue_length(self, replica):
+        return 0
+
+
+class Served:
+    """A cluster of emulated replicas, its API, and requests to it that check each answer against the page."""
+
+    def __init__(self, scenario, tokens, speed):
+        self.clock, self.dispatcher, self.replicas = DilatedClock(1 / speed), Requests(), {}
+        self.scenario = scenario
+        self.cluster = LiveCluster(scenario, self.make, self.dispatcher, self.clock)
+        self.api = ControlApi(self.cluster, self.observe, tokens)
+        self.session = requests.Session()
+
+    def make(self, number, kind):
+        assert number not in self.replicas
+        self.replicas[number] = EmulatedLiveReplica(number, kind, scenario=self.scenario, seed=0, clock=self.clock)
+        return self.replicas[number]
+
+    def observe(self):
+        deployment = self.cluster.desired.current.deployment
+        return missing_observation(self.scenario, self.cluster.kinds, deployment, self.clock.now_s())
+
+    async def ask(self, method, path, body=None, *, token=None, version=None, headers=None):
+        """(status, answer), as the page says that it is."""
+        headers = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {}),
+                   **({"If-Match": f'"{version}"'} if version else {})}
+        got = await asyncio.to_thread(self.session.request, method, self.api.url + path, json=body, headers=headers)
+        operation = SPEC["paths"].get(path.partition("?")[0], {}).get(method.lower())
+        if operation:
+            check(operation["responses"][str(got.status_code)], got)
+        return got.status_code, got.json()
+
+    async def until(self, happens, what):
+        for _ in range(1000):
+            if happens():
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError(f"{what}: {self.cluster.replicas()} {self.cluster.events.after()[-5:]}")
+
+    async def settled(self):
+        await self.until(lambda: self.cluster.settled, "not settled")
+
+
+def check(response, got):
+    """An answer is of the schema that the page gives for its status."""
+    if "$ref" in response:
+        response = SPEC["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    assert set(response.get("headers", {})) <= set(got.headers)
+    schema = {**response["content"]["application/json"]["schema"], "components": SPEC["components"]}
+    jsonschema.Draft202012Validator(schema).validate(got.json())
+
+
+@asynccontextmanager
+async def served(scenario=DEMO, tokens=NO_TOKENS, speed=20.0):
+    one = Served(scenario, tokens, speed)
+    one.cluster.start()
+    await one.api.start()
+    try:
+        yield one
+    finally:
+        one.session.close()
+        await one.api.close()
+        await one.cluster.close()
+
+
+def run(test):
+    """A test that is a coroutine."""
+    @functools.wraps(test)
+    def running(*arguments, **named):
+        asyncio.run(asyncio.wait_for(test(*arguments, **named), 60))
+    return running
+
+
+def test_the_page_has_the_routes_and_no_others():
+    api = ControlApi(LiveCluster(DEMO, None, Requests(), DilatedClock()), None)
+    routes = {(route.resource.canonical, route.method.lower()) for route in api.application().router.routes()}
+    assert routes == {(path, method) for path, item in SPEC["paths"].items() for method in item}
+
+
+def test_the_schemas_are_schemas():
+    for name, schema in SPEC["components"]["schemas"].items():
+        jsonschema.Draft202012Validator.check_schema({**schema, "title": name})
+
+
+@run
+async def test_the_real_client_scales_out_in_and_over():
+    async with served() as one:
+        client = ClusterActuator(one.api.url)
+        try:
+            await one.settled()
+            before = await asyncio.to_thread(client.current)
+            assert (before.deployment, before.version) == (FIRST, "1")
+            for n, wanted in enumerate((TWO, OTHER, Deployment({MEDIUM: 1}), FIRST)):
+                before = await asyncio.to_thread(client.current)
+                done = await asyncio.to_thread(client.apply, wanted, before.version, f"j/{n}")
+                assert (done.status, done.version) == ("applied", str(n + 2))
+                assert await asyncio.to_thread(client.apply, FIRST, before.version, f"j/{n}") == done  # once only
+                stale = await asyncio.to_thread(client.apply, FIRST, before.version, "somebody else's")
+                assert (stale.status, stale.version) == ("conflict", done.version)
+                await one.settled()
+                assert one.cluster.census.count("ready") == wanted.replicas
+                assert one.dispatcher.serving == {row.number for row in one.cluster.replicas()}
+            again = await asyncio.to_thread(client.apply, OTHER, "5", "j/1")  # long since replaced
+            assert again.status == "conflict" and one.cluster.desired.current.deployment == FIRST
+            refused = await asyncio.to_thread(client.apply, Deployment({LARGE: 3}), "5", "j/9")
+            assert refused.status == "refused" and "3 of cpu, of which there are 2" in refused.detail
+            added = [what for what in one.dispatcher.log if what[0] == "add"]
+            assert len(set(added)) == len(added) == len(one.replicas)  # no replica in vain, none twice
+        finally:
+            client.close()
+
+
+@run
+async def test_rollback_pin_and_pause():
+    async with served() as one:
+        await one.settled()
+        assert await one.ask("POST", "/v1/rollback", {}, version=1) == (409, {"error": "no version before this one is known"})
+        status, answer = await one.ask("PUT", "/v1/deployment", {"deployment": to_json(TWO)}, version=1)
+        assert (status, answer["version"]) == (200, "2")
+        assert (await one.ask("POST", "/v1/rollback", {}, version=1))[0] == 412
+        assert (await one.ask("POST", "/v1/rollback", {}))[0] == 428
+        status, answer = await one.ask("POST", "/v1/rollback", {"decision_id": "r"}, version=2)
+        assert (status, answer) == (200, {"deployment": to_json(FIRST), "version": "3", "decision_id": "r"})
+        assert await one.ask("POST", "/v1/rollback", {"decision_id": "r"}, version=2) == (200, answer)
+        status, answer = await one.ask("POST", "/v1/pin", {"for_s": 3600, "why": "a sale"})
+        assert status == 200 and 3500 < answer["pin"]["left_s"] <= 3600
+        for method, path, body in (("PUT", "/v1/deployment", {"deployment": to_json(TWO)}), ("POST", "/v1/rollback", {})):
+            status, answer = await one.ask(method, path, body, version=3)
+            assert status == 409 and "a sale" in answer["error"]
+        assert (await one.ask("DELETE", "/v1/pin"))[0] == 200
+        assert (await one.ask("POST", "/v1/pause", {"for_s": 3600, "why": "looking"}))[0] == 200
+        assert (await one.ask("PUT", "/v1/deployment", {"deployment": to_json(TWO)}, version=3))[0] == 200
+        status, answer = await one.ask("GET", "/v1/replicas")
+        assert (answer["pause"]["why"], answer["pin"], answer["settled"]) == ("looking", None, False)
+        assert len(answer["replicas"]) == 1
+        assert (await one.ask("DELETE", "/v1/pause"))[1] == {"pause": None}
+        await one.settled()
+        assert len((await one.ask("GET", "/v1/replicas"))[1]["replicas"]) == 2
+
+
+@run
+async def test_replicas_lost_at_random_are_replaced():
+    async with served(speed=50.0) as one:
+        await one.settled()
+        dice, version = random.Random(3), 1
+        for n in range(60):
+            if n % 4 == 0:
+                wanted = dice.choice([FIRST, TWO, OTHER, Deployment({MEDIUM: 2})])
+                version = one.cluster.change(wanted, version, f"d{n}").number
+            live = [row.number for row in one.cluster.replicas() if row.state in ("pending", "ready", "draining")]
+            one.replicas[dice.choice(live)].lose("killed by a test")
+            wanted = one.cluster.desired.current.deployment
+            there = one.cluster.census.count("ready") + one.cluster.census.count("pending")
+            assert all(there[kind] >= count for kind, count in wanted.replicas.items())
+            await asyncio.sleep(0.01 * dice.random())
+        await one.settled()
+        assert one.dispatcher.serving == {row.number for row in one.cluster.replicas()}
+        fenced = {e.replica for e in one.cluster.events.after() if e.what == "failed"}
+        assert len(fenced) > 20 and fenced.isdisjoint(one.dispatcher.serving)
+        _, answer = await one.ask("GET", "/v1/events?after=5")
+        assert [event["number"] for event in answer["events"]] == list(range(6, one.cluster.events.after()[-1].number + 1))
+
+
+@run
+async def test_observation_and_health():
+    async with served(DEMO.with_(variants={**DEMO.variants, "large": DEMO.variants["large"].model_copy(
+            update={"load_s": 100.0})})) as one:
+        assert await one.ask("GET", "/readyz") == (503, {"ready": False})
+        assert await one.ask("GET", "/healthz") == (200, {"alive": True})
+        one.cluster.change(Deployment({SMALL: 1}), 1)
+        await one.settled()
+        assert await one.ask("GET", "/readyz") == (200, {"ready": True})
+        _, answer = await one.ask("GET", "/v1/observation")
+        assert observation_from_json(answer, DEMO).deployment == Deployment({SMALL: 1})
+
+
+@pytest.mark.parametrize("method, path, body, headers, status, why", [
+    ("PUT", "/v1/deployment", {"deployment": {}}, {"If-Match": '"1"'}, 400, "replicas: Field required"),
+    ("PUT", "/v1/deployment", {"deployment": to_json(FIRST), "id": "x"}, {}, 400, "id: Extra inputs"),
+    ("PUT", "/v1/deployment", {"deployment": to_json(FIRST)}, {}, 428, "If-Match"),
+    ("PUT", "/v1/deployment", b"{" * 100_000, {"Content-Type": "application/json"}, 400, "not JSON"),
+    ("PUT", "/v1/deployment", b"[" * 100_000, {"Content-Type": "application/json"}, 400, "not JSON"),
+    ("PUT", "/v1/deployment", b" " * (control.BODY_BYTES + 1), {"Content-Type": "application/json"}, 413, "Too Large"),
+    ("POST", "/v1/pause", b'{"for_s": 1, "why": "x"}', {"Content-Type": "text/plain"}, 415, "application/json"),
+    ("POST", "/v1/pin", {"for_s": 0, "why": "x"}, {}, 400, "for_s"),
+    ("POST", "/v1/pin", b'{"for_s": NaN, "why": "x"}', {"Content-Type": "application/json"}, 400, "for_s"),
+    ("GET", "/v1/events?after=x", None, {}, 400, "after"),
+    ("GET", "/v1/nothing", None, {}, 404, "Not Found"),
+    ("POST", "/v1/deployment", {}, {}, 405, "Not Allowed"),
+    ("GET", "/v1/deployment", None, {"Host": "evil.example:80"}, 403, "evil.example"),
+])
+@run
+async def test_what_is_wrong_is_named(method, path, body, headers, status, why):
+    async with served() as one:
+        data, as_json = (body, None) if isinstance(body, bytes) else (None, body)
+        got = await asyncio.to_thread(
+            one.session.request, method, one.api.url + path, data=data, json=as_json, headers=headers)
+        assert got.status_code == status and why in got.json()["error"]
+        assert one.cluster.desired.current.number == 1
+
+
+@run
+async def test_tokens_and_what_a_tenant_sees():
+    async with served(TENANTS, Tokens(OPERATOR, {"gold": GOLD})) as one:
+        for token in (None, "a guess of someone", OPERATOR[:-1], "é"):
+            headers = {"Authorization": f"Bearer {token}".encode()} if token else {}
+            got = await asyncio.to_thread(one.session.get, one.api.url + "/v1/deployment", headers=headers)
+            assert got.status_code == 401 and "token" in got.json()["error"]
+        assert (await one.ask("GET", "/healthz"))[0] == 200
+        status, answer = await one.ask("GET", "/v1/deployment", token=OPERATOR)
+        body = {"deployment": answer["deployment"]}
+        for method, path, sent in (("PUT", "/v1/deployment", body), ("POST", "/v1/rollback", {}), ("DELETE", "/v1/pin", None),
+                                   ("POST", "/v1/pause", {"for_s": 1, "why": "x"})):
+            status, answer = await one.ask(method, path, sent, token=GOLD, version=1)
+            assert status == 403 and "gold" in answer["error"]
+        assert one.cluster.desired.current.number == 1
+        _, all_of_it = await one.ask("GET", "/v1/observation", token=OPERATOR)
+        _, mine = await one.ask("GET", "/v1/observation", token=GOLD)
+        assert set(all_of_it["services"]) == {"gold", "silver", "flood"} and all_of_it["devices"]
+        assert set(mine["services"]) == set(mine["applications"]) == {"gold"} and not mine["devices"]
+        for other in ("silver", "flood"):
+            assert other not in json.dumps(mine)
+        assert (await one.ask("PUT", "/v1/deployment", body, token=OPERATOR, version=1))[1]["version"] == "2"
+
+
+@run
+async def test_others_reach_it_with_tokens_only():
+    one = Served(DEMO, Tokens(), 20.0)
+    for host in ("0.0.0.0", "::", "10.0.0.1", "example.org"):
+        with pytest.raises(ControlError, match="tokens"):
+            await one.api.start(host)
+    one.session.close()
+    with pytest.raises(ControlError, match="unknown tenants"):
+        ControlApi(one.cluster, one.observe, Tokens("", {"nobody": GOLD}))
+
+
+def test_tokens_that_can_be_guessed_or_confused_are_refused():
+    with pytest.raises(ValueError, match="16 ASCII"):
+        Tokens("short")
+    with pytest.raises(ValueError, match="same token"):
+        Tokens(OPERATOR, {"gold": OPERATOR})
