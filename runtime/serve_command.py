@@ -1,0 +1,102 @@
+"""`tidal serve`: a scenario, served live: gateway, replicas, control API, until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from runtime.serving.service import Address, Callers
+    from runtime.serving.worker_replica import Models
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `serve` to the command line."""
+    parser = commands.add_parser("serve", help="serve a scenario live: gateway, replicas, control API")
+    parser.add_argument("--scenario", required=True, metavar="NAME_OR_FILE", help="services, kinds, budget, SLOs, deployment")
+    parser.add_argument("--models", type=Path, metavar="FILE",
+                        help="YAML: what runs for each variant (docs/live_cluster.md); without it replicas are emulated")
+    parser.add_argument("--gateway", default="127.0.0.1:8000", metavar="HOST:PORT", help="where requests come (%(default)s)")
+    parser.add_argument("--control", default="127.0.0.1:8081", metavar="HOST:PORT", help="of the control API (%(default)s)")
+    parser.add_argument("--tokens", type=Path, metavar="FILE", help="YAML: operator, scrape, tenants (docs/gateway.md)")
+    parser.add_argument("--state", type=Path, metavar="FILE", help="remembers the deployment over a restart")
+    parser.add_argument("--seed", type=int, default=0, help="of what emulated replicas draw (%(default)s)")
+    parser.set_defaults(run=partial(_run, parser))
+
+
+def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    from envs.scenario_file import load
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    scenario = load(arguments.scenario)
+    models = _models(arguments.models) if arguments.models else None
+    callers = _callers(arguments.tokens)
+    gateway, control = (_address(parser, text) for text in (arguments.gateway, arguments.control))
+    from runtime.serving.service import Service
+
+    async def main() -> None:
+        service = Service(scenario, models=models, callers=callers, seed=arguments.seed, remember=arguments.state)
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await service.start(gateway, control)
+        what = "emulated replicas" if models is None else "worker processes"
+        print(f"{scenario.name} ({what}): requests {service.gateway.url}, control {service.control.url}", flush=True)
+        await stop.wait()
+        await service.close()
+
+    asyncio.run(main())
+    return 0
+
+
+def _address(parser: argparse.ArgumentParser, text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit():
+        parser.error(f"{text}: give HOST:PORT")
+    return host, int(port)
+
+
+def _mapping(file: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file} is not YAML: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{file}: give a mapping, not {type(found).__name__}")
+    return found
+
+
+def _fields(file: Path, found: dict[str, Any], known: tuple[str, ...]) -> None:
+    if unknown := sorted(set(map(str, found)) - set(known)):
+        raise ValueError(f"{file}: unknown {', '.join(unknown)}; known: {', '.join(known)}")
+
+
+def _models(file: Path) -> Models:
+    from runtime.serving.worker_replica import Models
+
+    found = _mapping(file)
+    _fields(file, found, ("variants", "device", "dtype"))
+    variants = found.get("variants")
+    if not isinstance(variants, dict) or not all(isinstance(text, str) for text in variants.values()):
+        raise ValueError(f"{file}: `variants` is a mapping from a variant to what runs for it (docs/models.md)")
+    return Models(variants, str(found.get("device", "cpu")), str(found.get("dtype", "float32")))
+
+
+def _callers(file: Path | None) -> Callers:
+    from runtime.serving.service import Callers
+
+    found = _mapping(file) if file else {}
+    if file:
+        _fields(file, found, ("operator", "scrape", "tenants"))
+    tenants = found.get("tenants", {})
+    if not isinstance(tenants, dict):
+        raise ValueError(f"{file}: `tenants` is a mapping from a tenant to its token")
+    named = {str(tenant): str(token) for tenant, token in tenants.items()}
+    return Callers(str(found.get("operator", "")), named, str(found.get("scrape", "")))

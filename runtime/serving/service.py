@@ -1,0 +1,158 @@
+"""A live cluster in one process: the gateway, the reconciler behind it, and the control API beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envs.contract import Observation, ReplicaKind
+from envs.scenario import Scenario
+from runtime.control.api import ControlApi
+from runtime.control.tokens import Tokens
+from runtime.gateway.access import Access
+from runtime.gateway.cascade import ByDraw, ByOutput
+from runtime.gateway.dispatcher import Dispatcher
+from runtime.gateway.page import Page
+from runtime.gateway.server import Gateway
+from runtime.serving.emulated_replica import EmulatedLiveReplica
+from runtime.serving.live_cluster import LiveCluster
+from runtime.serving.replica import MakeReplica, Replica
+from runtime.serving.unix_clock import UnixClock
+from runtime.sources.page import Pages, parsed
+from runtime.sources.source import PagedSource
+
+if TYPE_CHECKING:
+    from runtime.serving.worker_replica import Models
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Callers:
+    """Who may call: tokens; without any, everybody on this machine.
+
+    Attributes:
+        operator: of the operator and the autoscaler, for the control API.
+        tenants: by tenant, for their services.
+        scrape: of whoever reads the metrics.
+    """
+
+    operator: str = ""
+    tenants: dict[str, str] = field(default_factory=dict)
+    scrape: str = ""
+
+
+class Service:
+    """A scenario, served.
+
+    Args:
+        scenario: the problem.
+        models: what runs for its variants, in worker processes; None: replicas are emulated.
+        callers: their tokens.
+        seed: of what emulated replicas draw.
+        remember: the file that lets it go on after a restart.
+
+    Raises:
+        ValueError: tokens that cannot be used, or no model for a variant.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        models: Models | None = None,
+        callers: Callers = Callers(),
+        seed: int = 0,
+        remember: Path | None = None,
+    ) -> None:
+        clock = UnixClock()
+        self.scenario = scenario
+        self._workers = _Workers(models, scenario) if models else None
+        make: MakeReplica = self._workers.make if self._workers else _emulated(scenario, seed, clock)
+        self.dispatcher = Dispatcher(scenario, clock, ByOutput() if models else ByDraw(scenario, seed))
+        self.cluster = LiveCluster(scenario, make, self.dispatcher, clock, remember=remember)
+        self.page = Page(self.dispatcher, self.cluster.census, lambda: self.cluster.desired.current.number)
+        access = Access(callers.tenants or None, scenario.tenants, callers.scrape or None)
+        self.gateway = Gateway(self.dispatcher, access, self.page.text)
+        self.control = ControlApi(self.cluster, self._observe, Tokens(callers.operator, callers.tenants))
+        self._source = PagedSource(scenario, self, scenario.interval_s)
+        self._observation: Observation | None = None
+
+    async def start(self, gateway: Address, control: Address) -> None:
+        """Listens, and begins with the initial deployment.
+
+        Raises:
+            OSError: an address is not to be had.
+            ValueError: an address that others can reach, and no tokens.
+        """
+        await self.gateway.start(*gateway)
+        await self.control.start(*control)
+        self.cluster.start()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        """Answers what is under way, then ends."""
+        self._watching.cancel()
+        await self.gateway.close()
+        await self.cluster.close()
+        await self.dispatcher.close()
+        await self.control.close()
+        if self._workers:
+            await asyncio.to_thread(self._workers.close)
+
+    # ---- what the control API shows: the same observation that an autoscaler makes of our page
+
+    def pages(self) -> Pages:
+        """Our own page, as a source reads it."""
+        return {self.scenario.name: parsed(self.page.text().decode())}
+
+    def pages_at(self, t_s: float) -> Pages:
+        """Nothing: no past is kept."""
+        return {}
+
+    async def _watch(self) -> None:
+        while True:
+            self._observation = self._read()
+            await asyncio.sleep(self.scenario.interval_s)
+
+    def _read(self) -> Observation:
+        return self._source.read(self.cluster.clock.now_s(), self.cluster.desired.current.deployment)
+
+    def _observe(self) -> Observation:
+        return self._observation or self._read()
+
+
+def _emulated(scenario: Scenario, seed: int, clock: UnixClock) -> MakeReplica:
+    def make(number: int, kind: ReplicaKind) -> Replica:
+        return EmulatedLiveReplica(number, kind, scenario=scenario, seed=seed, clock=clock)
+
+    return make
+
+
+class _Workers:
+    """Makes replicas of worker processes. Only here is torch imported."""
+
+    def __init__(self, models: Models, scenario: Scenario) -> None:
+        from runtime.serving.local_launcher import LocalLauncher
+        from runtime.worlds import WorldManager
+
+        missing = sorted({variant for kind in scenario.kinds for variant in kind.variants} - set(models.descriptions))
+        if missing:
+            raise ValueError(f"no model is given for {', '.join(missing)}")
+        self._models, self._token = models, secrets.token_hex(16)
+        self._manager, self._launcher = WorldManager(token=self._token), LocalLauncher()
+
+    def make(self, number: int, kind: ReplicaKind) -> Replica:
+        """See `MakeReplica`."""
+        from runtime.serving.worker_replica import WorkerReplica
+
+        return WorkerReplica(
+            number, kind, models=self._models, manager=self._manager, token=self._token, start=self._launcher.start
+        )
+
+    def close(self) -> None:
+        """Leaves what worlds there still are."""
+        self._manager.close()

@@ -1,0 +1,191 @@
+"""A live cluster as a process: requests, an autoscaler that moves it, workers that die, and an end in good order."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = "variants: {small: bert-tiny, medium: bert-tiny, large: bert-tiny}\n"
+SCENARIO = ["--scenario", "live-demo"]
+
+
+class Running:
+    """A `tidal` command in a process of its own."""
+
+    def __init__(self, *arguments):
+        command = [sys.executable, "-m", "runtime", *arguments]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.lines = []
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(line)
+
+    def waits_for(self, pattern, timeout_s=60.0):
+        """The groups of the first line that matches."""
+        until_s = time.monotonic() + timeout_s
+        while time.monotonic() < until_s:
+            for line in list(self.lines):
+                if found := re.search(pattern, line):
+                    return found.groups()
+            assert self.process.poll() is None, "".join(self.lines)
+            time.sleep(0.05)
+        raise AssertionError(f"no {pattern!r} in:\n{''.join(self.lines)}")
+
+    def end(self):
+        """Exit code after SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(30)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self._reading.join()
+            self.process.stdout.close()
+
+
+@pytest.fixture
+def run():
+    """Starts commands, and ends those that still run."""
+    started = []
+
+    def start(*arguments):
+        started.append(Running(*arguments))
+        return started[-1]
+
+    yield start
+    for command in started:
+        if command.process.poll() is None:
+            command.end()
+
+
+def serve(run, *arguments):
+    """A cluster, and where its gateway and its control API are."""
+    cluster = run("serve", *SCENARIO, "--gateway", "127.0.0.1:0", "--control", "127.0.0.1:0", *arguments)
+    gateway, control = cluster.waits_for(r"requests (\S+), control (\S+)")
+    cluster.waits_for(r"ready: after")
+    return cluster, gateway, control
+
+
+def one_request(gateway, session):
+    """A request as the service's metadata asks for it."""
+    wanted = session.get(f"{gateway}/v2/models/classify", timeout=10).json()["inputs"]
+    inputs = []
+    for spec in wanted:
+        shape = [1] + [8 if size == -1 else size for size in spec["shape"][1:]]
+        count = 1
+        for size in shape:
+            count *= size
+        inputs.append({"name": spec["name"], "datatype": spec["datatype"], "shape": shape, "data": [1] * count})
+    return {"inputs": inputs}
+
+
+class Load:
+    """Clients that ask one request after the other."""
+
+    def __init__(self, gateway, clients, pause_s):
+        self.statuses, self._stop, self._pause_s = [], threading.Event(), pause_s
+        self._threads = [threading.Thread(target=self._ask, args=(gateway,), daemon=True) for _ in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def _ask(self, gateway):
+        with requests.Session() as session:
+            body = one_request(gateway, session)
+            while not self._stop.is_set():
+                self.statuses.append(session.post(f"{gateway}/v2/models/classify/infer", json=body, timeout=30).status_code)
+                time.sleep(self._pause_s)
+
+    def end(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        return self.statuses
+
+
+def workers_of(process):
+    """Processes that the fork server of a process has started: pids."""
+    found = []
+    for task in Path(f"/proc/{process.pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            if "forkserver" in Path(f"/proc/{child}/cmdline").read_text():
+                found += Path(f"/proc/{child}/task/{child}/children").read_text().split()
+    return [int(pid) for pid in found if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_an_autoscaler_moves_a_live_cluster_under_load_and_no_request_is_lost(run, tmp_path):
+    cluster, gateway, control = serve(run)
+    load = Load(gateway, clients=6, pause_s=0.03)
+    scaler = run(
+        *("autoscale", *SCENARIO, "--policy", "infadapter", "--source", "scrape", "--url", f"{gateway}/metrics"),
+        *("--actuator", "cluster", "--control", control, "--interval", "1", "--journal", str(tmp_path)),
+    )
+    scaler.waits_for(r"infadapter every 1 s")
+    until_s = time.monotonic() + 60
+    while requests.get(f"{control}/v1/deployment", timeout=10).json()["version"] == "1":
+        assert time.monotonic() < until_s, "the autoscaler changed nothing:\n" + "".join(scaler.lines)
+        time.sleep(0.2)
+    time.sleep(3)
+    statuses = load.end()
+    assert scaler.end() == 0
+    lines = [json.loads(line) for file in tmp_path.glob("*.jsonl") for line in file.read_text().splitlines()]
+    assert any("infadapter" in json.dumps(line) or "load" in json.dumps(line) for line in lines)
+    assert set(statuses) == {200} and len(statuses) > 50
+    assert cluster.end() == 0
+
+
+def test_a_worker_that_is_killed_costs_no_request_and_is_replaced(run, tmp_path):
+    (tmp_path / "models.yaml").write_text(MODELS)
+    cluster, gateway, control = serve(run, "--models", str(tmp_path / "models.yaml"))
+    shape = {"cores": 1, "inter_op": 1, "intra_op": 1, "device": "cpu"}
+    kind = {"variants": ["small"], "shape": shape, "batch": 1, "max_wait_s": 0.0}
+    two = {"replicas": [{"kind": kind, "count": 2}], "routes": [], "thresholds": []}
+    answer = requests.put(f"{control}/v1/deployment", json={"deployment": two}, headers={"If-Match": '"1"'}, timeout=10)
+    assert answer.status_code in (200, 202), answer.text
+    cluster.waits_for(r"replica 2, small.*ready")
+    cluster.waits_for(r"replica 0, large.*gone")
+    load = Load(gateway, clients=2, pause_s=0.005)
+    time.sleep(1)
+    os.kill(workers_of(cluster.process)[0], signal.SIGKILL)
+    cluster.waits_for(r"replica 3, small.*ready")
+    time.sleep(0.5)
+    assert set(load.end()) == {200}
+    workers = workers_of(cluster.process)
+    assert len(workers) == 2
+    assert cluster.end() == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+@pytest.mark.parametrize(
+    "models, said",
+    [
+        ("variants: {small: bert-tiny}", "no model is given for large, medium"),
+        ("[1]", "give a mapping, not list"),
+        ("variants: {}\nsize: 3", "unknown size; known: variants, device, dtype"),
+        ("variants: 3", "`variants` is a mapping"),
+    ],
+)
+def test_a_models_file_that_cannot_be_used_is_told_in_one_line(run, tmp_path, models, said):
+    (tmp_path / "models.yaml").write_text(models)
+    command = run("serve", *SCENARIO, "--models", str(tmp_path / "models.yaml"), "--gateway", "127.0.0.1:0")
+    assert command.process.wait(60) == 1
+    command._reading.join()
+    assert command.lines[-1].startswith("tidal: ") and said in command.lines[-1] and len(command.lines) == 1
+
+
+def test_an_address_that_others_can_reach_needs_tokens(run):
+    command = run("serve", *SCENARIO, "--gateway", "127.0.0.1:0", "--control", "0.0.0.0:0")
+    assert command.process.wait(60) == 1
+    command._reading.join()
+    assert "give the control API tokens" in command.lines[-1]
