@@ -1,6 +1,7 @@
 """The live cluster on a virtual clock: replicas that fail, hang or are lost, holds, refusals, and its own restart."""
 
 import asyncio
+import itertools
 import json
 
 import pytest
@@ -49,13 +50,13 @@ def test_a_lost_replica_is_fenced_then_replaced_then_its_requests_go_elsewhere()
 
 def test_a_kind_that_never_becomes_ready_is_tried_ever_more_rarely_and_the_old_one_stays():
     async def test():
-        async with live(DEMO) as (cluster, launcher, dispatcher, clock):
+        async with live(DEMO) as (cluster, launcher, _dispatcher, clock):
             await clock.run_until(2.0)
             launcher.bad_kinds.add(SMALL)
             cluster.change(Deployment({SMALL: 1}), 1)
             await clock.run_until(400.0)
             failed = [t_s for t_s, _ in happened(cluster, "failed")]
-            waits = [round(b - a - 0.5, 6) for a, b in zip(failed, failed[1:])]
+            waits = [round(b - a - 0.5, 6) for a, b in itertools.pairwise(failed)]
             assert waits[:8] == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_S] and set(waits[8:]) == {LONGEST_S}
             assert states(cluster, KINDS) == [(1, 0, 0), NONE, (0, 1, 0)]  # it waits as pending, and keeps the old one
             assert any("no such weights" in event.why for event in cluster.events.after())
@@ -72,7 +73,7 @@ def test_a_kind_that_never_becomes_ready_is_tried_ever_more_rarely_and_the_old_o
 
 def test_two_that_fail_together_are_one_failure():
     async def test():
-        async with live(DEMO) as (cluster, launcher, dispatcher, clock):
+        async with live(DEMO) as (cluster, launcher, _dispatcher, clock):
             launcher.bad_kinds.add(SMALL)
             cluster.change(Deployment({SMALL: 2}), 1)
             await clock.run_until(5.0)
@@ -82,7 +83,7 @@ def test_two_that_fail_together_are_one_failure():
 
 def test_a_load_that_hangs_is_given_up():
     async def test():
-        async with live(DEMO) as (cluster, launcher, dispatcher, clock):
+        async with live(DEMO) as (cluster, launcher, _dispatcher, clock):
             launcher.hanging_kinds.add(SMALL)
             cluster.change(Deployment({SMALL: 1}), 1)
             limit_s = module.LOAD_PATIENCE_S + 5.0
@@ -95,7 +96,7 @@ def test_a_load_that_hangs_is_given_up():
 
 def test_a_stop_that_hangs_or_raises_ends_by_force():
     async def test():
-        async with live(DEMO) as (cluster, launcher, dispatcher, clock):
+        async with live(DEMO) as (cluster, launcher, _dispatcher, clock):
             await clock.run_until(2.0)
             launcher.made[0].stop = asyncio.Event().wait
             cluster.change(Deployment({}), 1)
@@ -126,7 +127,7 @@ def test_a_draining_replica_answers_what_it_has_and_its_loss_is_not_made_up_for(
 
 def test_who_may_change_it_and_when():
     async def test():
-        async with live(DEMO) as (cluster, launcher, dispatcher, clock):
+        async with live(DEMO) as (cluster, _launcher, _dispatcher, clock):
             with pytest.raises(NothingBefore):
                 cluster.roll_back(1)
             assert cluster.change(Deployment({SMALL: 1}), 1, "a").number == 2
@@ -146,7 +147,7 @@ def test_who_may_change_it_and_when():
 
 def test_a_pause_starts_and_stops_nothing_until_it_expires():
     async def test():
-        async with live(DEMO) as (cluster, launcher, dispatcher, clock):
+        async with live(DEMO) as (cluster, launcher, _dispatcher, clock):
             await clock.run_until(2.0)
             cluster.pause(30.0, "looking")
             cluster.change(Deployment({SMALL: 1}), 1)

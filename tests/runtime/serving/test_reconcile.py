@@ -29,7 +29,7 @@ def steps(wanted, replicas, routes=None, routed=None, **more):
     ("draining and failed ones count not", {LARGE: 2}, there((LARGE, "draining"), (LARGE, "failed")), (LARGE, LARGE), (), ()),
     ("newest pending first", {LARGE: 1}, there((LARGE, "pending"), (LARGE, "pending"), (LARGE, "pending")), (), (2, 1), ()),
     ("pending before ready", {LARGE: 1}, there((LARGE, "ready"), (LARGE, "pending")), (), (1,), ()),
-    ("then the shortest queue", {LARGE: 1}, there((LARGE, "ready", 3), (LARGE, "ready", 1), (LARGE, "ready", 2)), (), (), (1, 2)),
+    ("the shortest queue", {LARGE: 1}, there((LARGE, "ready", 3), (LARGE, "ready", 1), (LARGE, "ready", 2)), (), (), (1, 2)),
     ("then the highest number", {LARGE: 1}, there((LARGE, "ready"), (LARGE, "ready"), (LARGE, "ready")), (), (), (2, 1)),
     ("create before delete", {SMALL: 1}, there((LARGE, "ready")), (SMALL,), (), ()),
     ("while the successor loads", {SMALL: 1}, there((LARGE, "ready"), (SMALL, "pending")), (), (), ()),
