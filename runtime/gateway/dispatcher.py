@@ -244,8 +244,9 @@ class Dispatcher:
             if len(answers) != len(batch):
                 raise ValueError(f"{len(answers)} answers to {len(batch)} requests")
         except ReplicaLost as error:
-            log.warning("replica %d is lost: %s", host.replica.number, error)
-            self.lost(host.replica)
+            if host.replica.number in self.hosts:  # else it was known already
+                log.warning("replica %d is lost: %s", host.replica.number, error)
+                self.lost(host.replica)
             return
         except Exception as error:
             log.exception("replica %d could not serve a batch of '%s'", host.replica.number, batch.variant)
