@@ -30,13 +30,13 @@ from rich.text import Text
 from tqdm import tqdm
 
 from envs.episode import Episode
+from envs.loads import Loads, open_loads, spread
 from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
 from reports import calibrate_command
 from reports.comparison import Comparison, compare
 from reports.courses import courses
 from reports.html import page
-from reports.loads import Loads, open_loads, spread
 from reports.play import Plan, Player, Run, make_policy, play
 from reports.record import write
 from reports.results import results

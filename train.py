@@ -134,8 +134,8 @@ def _prepare(config: dict[str, Any], folder: Path, resume: bool) -> Run:
     import torch
 
     from agents.training import Run
+    from envs.loads import DAY_S, open_loads
     from envs.scenario_file import load as load_scenario
-    from reports.loads import DAY_S, open_loads
 
     if not resume and (folder / "checkpoint.pt").exists():
         raise ValueError(f"{folder} holds a run: go on with --resume {folder}, or give another --name")

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from baselines import settings_file
 from baselines.calibrate import LEAST_BUDGET, Calibration, Settings
 from envs.contract import CONTRACT_VERSION, Policy
+from envs.loads import Loads, open_loads
 from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
 from reports.calibration import Stage, calibrate_all
-from reports.loads import Loads, open_loads
 from reports.play import Maker
 from reports.record import command, record, write
 from reports.results import describe, digest

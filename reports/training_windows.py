@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reports.loads import spread
+from envs.loads import spread
 from traces.load import RECORDED, Load
 
 SELECTING_SEED, JUDGING_SEED = 1000, 2000  # of requests; evaluations count theirs from 0

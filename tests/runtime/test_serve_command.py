@@ -167,6 +167,28 @@ def test_a_worker_that_is_killed_costs_no_request_and_is_replaced(run, tmp_path)
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
+def test_a_replayed_trace_is_answered_and_told(run, tmp_path):
+    _, gateway, _ = serve(run)
+    options = ["--scenario", "live-demo", "--url", gateway, "--seconds", "4", "--json", str(tmp_path / "told.json")]
+    replay = run("replay", *options)
+    assert replay.process.wait(60) in (0, 1)
+    replay._reading.join()
+    if replay.process.returncode:  # a machine with too much to do: then it says so, and nothing else
+        assert "nothing is said about the service" in replay.lines[-1]
+    else:
+        told = json.loads((tmp_path / "told.json").read_text())
+        assert told["requests"] == told["answered"] + sum(told["other_statuses"].values()) > 20
+        assert sum(told["served_by"].values()) == told["answered"]
+
+
+def test_replaying_at_nobody_or_nothing_is_told_in_one_line(run):
+    for options, said in ((["--url", "http://127.0.0.1:9"], "127.0.0.1:9"), (["--service", "nothing"], "it has classify")):
+        command = run("replay", "--scenario", "live-demo", "--seconds", "1", *options)
+        assert command.process.wait(60) == 1
+        command._reading.join()
+        assert command.lines[-1].startswith("tidal: ") and said in command.lines[-1]
+
+
 @pytest.mark.parametrize(
     "models, said",
     [

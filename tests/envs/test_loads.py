@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from envs.loads import open_loads, spread
 from envs.scenario import Workload
 from envs.scenario_file import load
-from reports.loads import open_loads, spread
 from traces.errors import TraceError
 
 

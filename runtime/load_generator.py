@@ -1,0 +1,109 @@
+"""An open-loop client: every request is sent when it is due, whatever has become of those before it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import numpy as np
+
+LATE_SHARE = 0.05  # of the requests that may be sent late, for the result to say anything about the server
+LATE_S = 0.02
+UNANSWERED = 0
+TIMEOUT_S = 30.0
+SPIN_S = 0.001
+
+
+@dataclass
+class Played:
+    """What became of the requests that were due.
+
+    Attributes:
+        due_s, sent_s, done_s: by request; seconds since the start; NaN: not sent, not answered.
+        status: of HTTP; 0 where there was no answer.
+        served_by: answers by variant.
+        cpu_s: what this process computed meanwhile.
+    """
+
+    due_s: np.ndarray
+    sent_s: np.ndarray
+    done_s: np.ndarray
+    status: np.ndarray
+    served_by: Counter[str] = field(default_factory=Counter)
+    cpu_s: float = 0.0
+
+    @property
+    def late_share(self) -> float:
+        """Share of the requests that were sent more than `LATE_S` after they were due: our fault, not the server's."""
+        return float(np.mean(self.sent_s - self.due_s > LATE_S)) if len(self.due_s) else 0.0
+
+    @property
+    def latency_s(self) -> np.ndarray:
+        """From when it was due to its answer, of the requests that were answered."""
+        return (self.done_s - self.due_s)[self.status == 200]
+
+
+async def request_for(session: aiohttp.ClientSession, url: str, service: str) -> dict[str, Any]:
+    """A request of ones, as the service's metadata asks for it.
+
+    Raises:
+        ValueError: no such service, or it cannot tell yet.
+    """
+    async with session.get(f"{url}/v2/models/{service}") as answer:
+        metadata = await answer.json()
+        if answer.status != 200 or not metadata["inputs"]:
+            why = metadata.get("error", "no replica yet")
+            raise ValueError(f"{url}: service '{service}' does not say what it takes: {why}")
+    inputs = []
+    for spec in metadata["inputs"]:
+        shape = [1, *(8 if size == -1 else size for size in spec["shape"][1:])]
+        inputs.append({"name": spec["name"], "datatype": spec["datatype"], "shape": shape, "data": [1] * int(np.prod(shape))})
+    return {"inputs": inputs}
+
+
+async def play(url: str, service: str, due_s: Sequence[float] | np.ndarray, token: str = "") -> Played:
+    """Send a request at each of the times (seconds from now, ascending), and wait for all answers.
+
+    Raises:
+        ValueError: the service cannot be asked.
+        aiohttp.ClientError: nobody answers there.
+    """
+    due = np.asarray(due_s, float)
+    played = Played(due, np.full(len(due), np.nan), np.full(len(due), np.nan), np.full(len(due), UNANSWERED))
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    connector = aiohttp.TCPConnector(limit=0, force_close=False)
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
+        body = await request_for(session, url, service)
+        target, start_s, cpu_s = f"{url}/v2/models/{service}/infer", time.perf_counter(), time.process_time()
+
+        async def ask(number: int) -> None:
+            played.sent_s[number] = time.perf_counter() - start_s
+            try:
+                async with session.post(target, json=body) as answer:
+                    said = await answer.json()
+                    played.status[number] = answer.status
+                    if answer.status == 200:
+                        played.served_by[said.get("model_version", "")] += 1
+            except (aiohttp.ClientError, TimeoutError):
+                pass
+            played.done_s[number] = time.perf_counter() - start_s
+
+        under_way: set[asyncio.Task[None]] = set()
+        for number, at_s in enumerate(due):
+            while (left_s := at_s - (time.perf_counter() - start_s)) > SPIN_S:
+                await asyncio.sleep(left_s)
+            task = asyncio.create_task(ask(number))
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)
+            if number % 16 == 0:
+                await asyncio.sleep(0)
+        while under_way:
+            await asyncio.wait(under_way)
+        played.cpu_s = time.process_time() - cpu_s
+    return played
