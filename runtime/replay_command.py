@@ -79,7 +79,8 @@ def _tell(played: Any, slo_s: float) -> dict[str, Any]:
     print("served by  " + ", ".join(f"{variant} {number}" for variant, number in played.served_by.most_common()))
     print(f"client     {played.late_share:.2%} sent late, {1e3 * played.cpu_s / max(count, 1):.2f} ms of CPU a request")
     return {
-        **{"requests": count, "answered": answered, "late": late, "other_statuses": others, "served_by": dict(played.served_by)},
+        **{"requests": count, "answered": answered, "late": late, "other_statuses": others},
+        **{"served_by": dict(played.served_by)},
         **{name: float(value) for name, value in quantiles.items()},
         **{"sent_late_ratio": played.late_share, "client_cpu_s": played.cpu_s},
     }
