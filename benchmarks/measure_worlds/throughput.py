@@ -17,7 +17,7 @@ from benchmarks.rows import Row, quantity, row
 from runtime.worlds import World, WorldManager
 
 SIZES = {"4 KB": 4_096, "40 KB": 40_960, "400 KB": 409_600, "4 MB": 4_194_304}
-BLOCK_S = 0.15  # how long one kind runs in a round
+BLOCK_S = 0.08  # how long one kind runs in a round
 TARGET_PERCENT, FRAMED_PERCENT = 1.4, 10.0
 
 
