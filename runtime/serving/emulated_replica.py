@@ -8,6 +8,7 @@ from envs.contract import ReplicaKind
 from envs.scenario import Scenario
 from runtime.models.dilated_clock import AsyncClock
 from runtime.models.emulated import EmulatedReplica
+from runtime.models.model import TensorSpec
 from runtime.models.server_clocks import Head
 from runtime.serving.replica import ReplicaLost, RequestRefused, Tensors
 
@@ -25,7 +26,7 @@ class EmulatedLiveReplica:
         self.number, self.kind = number, kind
         self._emulated = EmulatedReplica(scenario, kind, number=number, seed=seed, clock=clock)
         self.inputs: dict[str, tuple[TensorSpec, ...]] = dict.fromkeys(kind.variants, self._emulated.inputs)
-        self.outputs = dict.fromkeys(kind.variants, self._emulated.outputs)
+        self.outputs: dict[str, tuple[TensorSpec, ...]] = dict.fromkeys(kind.variants, self._emulated.outputs)
         self._why_gone = ""
         self._call: Callable[[str], None] = lambda reason: None
 

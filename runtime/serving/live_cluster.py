@@ -6,67 +6,22 @@ All of it runs on one event loop. What is decided is remembered on disk first, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 from envs.contract import Deployment, ReplicaKind
 from envs.scenario import Scenario
 from runtime.models.dilated_clock import AsyncClock
 from runtime.serving import state_file
 from runtime.serving.acceptance import check
-from runtime.serving.backoff import Backoff
-from runtime.serving.census import Census
 from runtime.serving.desired import Desired, Version, hold
-from runtime.serving.events import EventLog
+from runtime.serving.lives import Dispatcher, Lives, Member
 from runtime.serving.reconcile import Routes, Standing, State, plan
-from runtime.serving.replica import MakeReplica, Replica, ReplicaLost
-
-LOAD_PATIENCE_S = 120.0  # a replica that is not ready after this, and ten times its load time, never will be
-STOP_PATIENCE_S = 30.0
-
-
-class Dispatcher(Protocol):
-    """Who gives requests to replicas: the gateway."""
-
-    def add(self, replica: Replica) -> None:
-        """A replica is ready."""
-
-    async def drain(self, replica: Replica) -> None:
-        """Gives it nothing new; returns when what it had is answered, or it is lost."""
-
-    def lost(self, replica: Replica) -> None:
-        """It is gone and fenced: what it had goes elsewhere."""
-
-    def set_deployment(self, deployment: Deployment) -> None:
-        """The deployment that is wanted, with the routes that are in force."""
-
-    def queue_length(self, replica: Replica) -> int:
-        """Requests that a ready replica has, waiting and in flight (late binding: in flight)."""
-
+from runtime.serving.replica import MakeReplica, Replica
 
 Adopt = Callable[[int, ReplicaKind], Replica | None]
 """Finds a replica that an earlier process has started; its `load` returns once it answers. None: it is no longer there."""
-
-
-@dataclass(eq=False)
-class _Member:
-    """One replica of the cluster, until it is gone."""
-
-    replica: Replica
-    started_s: float
-    state: State = "pending"
-    served: bool = False  # the dispatcher has it
-    task: asyncio.Task[None] | None = None  # of its present state: loading, draining, or going
-
-    @property
-    def number(self) -> int:
-        return self.replica.number
-
-    @property
-    def kind(self) -> ReplicaKind:
-        return self.replica.kind
 
 
 @dataclass(frozen=True)
@@ -101,13 +56,12 @@ class LiveCluster:
                  remember: Path | None = None, adopt: Adopt | None = None) -> None:
         self.scenario, self.clock = scenario, clock
         self._make, self._dispatcher, self._remember, self._adopt = make, dispatcher, remember, adopt
-        self.events, self.census = EventLog(), Census()
+        self._lives = Lives(scenario, dispatcher, clock, changed=self._reconcile, gone=self._save_or_go_on)
+        self.events, self.census, self._members = self._lives.events, self._lives.census, self._lives.members
         self.desired = Desired.first(scenario.initial_deployment)
         self.routes: Routes = {}
         self._kinds = list(scenario.kinds)
-        self._members: dict[int, _Member] = {}
         self._next_number = 0
-        self._backoff = Backoff()
         self._given: Deployment | None = None  # what the dispatcher has
         self._resuming: asyncio.Task[None] | None = None
         self._running = False
@@ -136,7 +90,7 @@ class LiveCluster:
             self._resuming.cancel()
         for member in self._members.values():
             if member.state in ("pending", "ready"):
-                self._retire(member, "the cluster ends")
+                self._lives.retire(member, "the cluster ends")
         while tasks := [m.task for m in self._members.values() if m.task and not m.task.done()]:
             await asyncio.wait(tasks)
 
@@ -216,7 +170,7 @@ class LiveCluster:
         except OSError:
             self.desired = before
             raise
-        self._note(what, why)
+        self._lives.note(what, why)
         self._wait_for_resume()
         self._reconcile(what)
 
@@ -233,30 +187,21 @@ class LiveCluster:
         if new or steps.stop or steps.drain:
             self._save_or_go_on()
         for member in new:
-            self._note("pending", why, member)
-            member.task = asyncio.create_task(self._bring_up(member))
+            self._lives.bring_up(member, why)
         self.routes = steps.routes
         self._give_deployment(replace(deployment, routes=steps.routes))
         for number in (*steps.stop, *steps.drain):
-            self._retire(self._members[number], "no longer wanted")
+            self._lives.retire(self._members[number], "no longer wanted")
 
     def _give_deployment(self, deployment: Deployment) -> None:
         if deployment != self._given:
             self._given = deployment
             self._dispatcher.set_deployment(deployment)
 
-    def _enrol(self, kind: ReplicaKind) -> _Member:
+    def _enrol(self, kind: ReplicaKind) -> Member:
         number = self._next_number
         self._next_number += 1
-        return self._admit(self._make(number, kind), self.clock.now_s())
-
-    def _admit(self, replica: Replica, started_s: float) -> _Member:
-        if replica.number in self._members:
-            raise AssertionError(f"replica {replica.number} is there already")
-        member = self._members[replica.number] = _Member(replica, started_s)
-        self.census.started(member.number, member.kind, started_s, self.clock.now_s())
-        replica.on_lost(lambda why: self._lose(member, why))
-        return member
+        return self._lives.admit(self._make(number, kind), self.clock.now_s())
 
     def _wait_for_resume(self) -> None:
         """Has the end of a pause noticed."""
@@ -269,95 +214,6 @@ class LiveCluster:
         await self.clock.sleep_until(t_s)
         self._reconcile("the pause is over")
 
-    # --- The life of a replica ---
-
-    async def _bring_up(self, member: _Member, *, adopted: bool = False) -> None:
-        """From pending to ready, or failed."""
-        kind, wait_s = member.kind, 0.0 if adopted else self._backoff.wait_s(member.kind)
-        if wait_s:
-            self._note("back-off", f"{self._backoff.failures(kind)} loads in a row failed; the next in {wait_s:g} s", member)
-            await self.clock.sleep_until(self.clock.now_s() + wait_s)
-        began_s = self.clock.now_s()
-        try:
-            await self._within(LOAD_PATIENCE_S + 10 * self.scenario.load_s(kind), member.replica.load())
-        except Exception as error:  # whatever it is: this replica is none
-            if not adopted:
-                self._backoff.failed(kind, began_s, self.clock.now_s())
-            self._lose(member, _said(error))
-            return
-        if member.state != "pending":
-            return
-        member.state, member.served = "ready", True
-        self._backoff.succeeded(kind)
-        self.census.ready(member.number, None if adopted else self.clock.now_s() - began_s)
-        self._note("ready", f"after {self.clock.now_s() - began_s:.3g} s" if not adopted else "taken over", member)
-        self._dispatcher.add(member.replica)
-        self._reconcile(f"replica {member.number} became ready")
-
-    def _retire(self, member: _Member, why: str) -> None:
-        """It is not wanted: a pending replica goes at once, a ready one when it has answered what it has."""
-        self._leave(member, "draining", why)
-        if not member.served:
-            self._fence(member)
-        member.task = asyncio.create_task(self._drain(member) if member.served else self._end(member))
-
-    async def _drain(self, member: _Member) -> None:
-        try:
-            await self._dispatcher.drain(member.replica)
-        except Exception as error:
-            self._note("not drained", _said(error), member)
-        member.served = False
-        await self._end(member)
-
-    def _lose(self, member: _Member, why: str) -> None:
-        """It is gone, or never came up: fence it, then replace it, then give what it had to others."""
-        if member.state == "failed" or (member.state == "draining" and not member.served):
-            return
-        served, member.served = member.served, False
-        self._leave(member, "failed", why)
-        self._fence(member)
-        member.task = asyncio.create_task(self._end(member))
-        self._reconcile(f"replica {member.number} failed")
-        if served:
-            self._dispatcher.lost(member.replica)
-
-    def _leave(self, member: _Member, state: State, why: str) -> None:
-        if member.task and member.task is not asyncio.current_task():
-            member.task.cancel()
-        member.state = state
-        self.census.leaves(member.number, state)
-        self._note(state, why, member)
-
-    async def _end(self, member: _Member) -> None:
-        """Ends it, if need be by force, and forgets it."""
-        try:
-            await self._within(STOP_PATIENCE_S, member.replica.stop())
-        except Exception as error:
-            self._note("not stopped", f"{_said(error)}; it was fenced", member)
-            self._fence(member)
-        del self._members[member.number]
-        self.census.gone(member.number, self.clock.now_s())
-        self._note("gone", "stopped" if member.state == "draining" else "fenced", member)
-        self._save_or_go_on()
-
-    def _fence(self, member: _Member) -> None:
-        try:
-            member.replica.fence()
-        except Exception as error:
-            self._note("not fenced", _said(error), member)
-
-    async def _within(self, limit_s: float, work: Coroutine[Any, Any, None]) -> None:
-        """Waits for it, but not for longer than this."""
-        doing, limit = asyncio.ensure_future(work), asyncio.ensure_future(self.clock.sleep_until(self.clock.now_s() + limit_s))
-        try:
-            await asyncio.wait((doing, limit), return_when=asyncio.FIRST_COMPLETED)
-            if not doing.done():
-                raise TimeoutError(f"not done after {limit_s:g} s")
-            doing.result()
-        finally:
-            doing.cancel()
-            limit.cancel()
-
     # --- Remembering ---
 
     def _take_over(self, started: state_file.Started) -> None:
@@ -366,11 +222,11 @@ class LiveCluster:
         if replica is None:
             self.events.add(self.clock.now_s(), "gone", "not found after the restart", started.number, started.kind)
             return
-        member = self._admit(replica, started.started_s)
+        member = self._lives.admit(replica, started.started_s)
         if started.state in ("pending", "ready"):
-            member.task = asyncio.create_task(self._bring_up(member, adopted=True))
+            self._lives.bring_up(member, "it ran before the restart", adopted=True)
         else:
-            self._retire(member, f"it was {started.state} before the restart")
+            self._lives.retire(member, f"it was {started.state} before the restart")
 
     def _save(self) -> None:
         if self._remember:
@@ -381,13 +237,4 @@ class LiveCluster:
         try:
             self._save()
         except OSError as error:
-            self._note("not remembered", f"{error}; after a restart, replicas of now are not known")
-
-    def _note(self, what: str, why: str, member: _Member | None = None) -> None:
-        of = (member.number, member.kind) if member else (None, None)
-        self.events.add(self.clock.now_s(), what, why, *of)
-
-
-def _said(error: Exception) -> str:
-    """An error in one line."""
-    return f"{error}".splitlines()[0] if isinstance(error, ReplicaLost) and f"{error}" else f"{type(error).__name__}: {error}"
+            self._lives.note("not remembered", f"{error}; after a restart, replicas of now are not known")

@@ -10,7 +10,7 @@ from live_cases import Launcher, ShortestQueue, VirtualClock, live, states
 from envs.contract import Deployment, ReplicaKind, Shape
 from envs.scenario import Device
 from envs.scenario_file import load
-from runtime.serving import live_cluster as module
+from runtime.serving import lives as module
 from runtime.serving.acceptance import DeploymentRefused
 from runtime.serving.backoff import LONGEST_S
 from runtime.serving.desired import DeploymentPinned, NothingBefore, VersionConflict

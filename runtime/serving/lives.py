@@ -1,0 +1,193 @@
+"""The life of each replica, from pending to gone: loading, ready, draining, or lost, fenced and buried."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from envs.contract import Deployment, ReplicaKind
+from envs.scenario import Scenario
+from runtime.models.dilated_clock import AsyncClock
+from runtime.serving.backoff import Backoff
+from runtime.serving.census import Census
+from runtime.serving.events import EventLog
+from runtime.serving.reconcile import State
+from runtime.serving.replica import Replica, ReplicaLost
+
+LOAD_PATIENCE_S = 120.0  # a replica that is not ready after this, and ten times its load time, never will be
+STOP_PATIENCE_S = 30.0
+
+
+class Dispatcher(Protocol):
+    """Who gives requests to replicas: the gateway."""
+
+    def add(self, replica: Replica) -> None:
+        """A replica is ready."""
+
+    async def drain(self, replica: Replica) -> None:
+        """Gives it nothing new; returns when what it had is answered, or it is lost."""
+
+    def lost(self, replica: Replica) -> None:
+        """It is gone and fenced: what it had goes elsewhere."""
+
+    def set_deployment(self, deployment: Deployment) -> None:
+        """The deployment that is wanted, with the routes that are in force."""
+
+    def queue_length(self, replica: Replica) -> int:
+        """Requests that a ready replica has, waiting and in flight (late binding: in flight)."""
+
+
+@dataclass(eq=False)
+class Member:
+    """One replica of the cluster, until it is gone."""
+
+    replica: Replica
+    started_s: float
+    state: State = "pending"
+    served: bool = False  # the dispatcher has it
+    task: asyncio.Task[None] | None = None  # of its present state: loading, draining, or going
+
+    @property
+    def number(self) -> int:
+        return self.replica.number
+
+    @property
+    def kind(self) -> ReplicaKind:
+        return self.replica.kind
+
+
+class Lives:
+    """All replicas that are not gone.
+
+    Args:
+        scenario: how long loads take.
+        dispatcher: is told which replicas are ready, draining or lost.
+        clock: of all times.
+        changed: called, with why, when a replica became ready or failed: it is time to reconcile.
+        gone: called when one is gone.
+
+    Attributes:
+        members: by number.
+        events, census: what happened, and what there is.
+    """
+
+    def __init__(self, scenario: Scenario, dispatcher: Dispatcher, clock: AsyncClock, *,
+                 changed: Callable[[str], None], gone: Callable[[], None]) -> None:
+        self._scenario, self._dispatcher, self._clock, self._changed, self._gone = scenario, dispatcher, clock, changed, gone
+        self.members: dict[int, Member] = {}
+        self.events, self.census = EventLog(), Census()
+        self._backoff = Backoff()
+
+    def admit(self, replica: Replica, started_s: float) -> Member:
+        """A replica that is pending, since `started_s`; it does nothing yet."""
+        if replica.number in self.members:
+            raise AssertionError(f"replica {replica.number} is there already")
+        member = self.members[replica.number] = Member(replica, started_s)
+        self.census.started(member.number, member.kind, started_s, self._clock.now_s())
+        replica.on_lost(lambda why: self._lose(member, why))
+        return member
+
+    def bring_up(self, member: Member, why: str, *, adopted: bool = False) -> None:
+        """Has it load and become ready."""
+        self.note("pending", why, member)
+        member.task = asyncio.create_task(self._bring_up(member, adopted))
+
+    async def _bring_up(self, member: Member, adopted: bool) -> None:
+        """From pending to ready, or failed."""
+        kind, wait_s = member.kind, 0.0 if adopted else self._backoff.wait_s(member.kind)
+        if wait_s:
+            self.note("back-off", f"{self._backoff.failures(kind)} loads in a row failed; the next in {wait_s:g} s", member)
+            await self._clock.sleep_until(self._clock.now_s() + wait_s)
+        began_s = self._clock.now_s()
+        try:
+            await self._within(LOAD_PATIENCE_S + 10 * self._scenario.load_s(kind), member.replica.load())
+        except Exception as error:  # whatever it is: this replica is none
+            if not adopted:
+                self._backoff.failed(kind, began_s, self._clock.now_s())
+            self._lose(member, _said(error))
+            return
+        if member.state != "pending":
+            return
+        member.state, member.served = "ready", True
+        self._backoff.succeeded(kind)
+        self.census.ready(member.number, None if adopted else self._clock.now_s() - began_s)
+        self.note("ready", f"after {self._clock.now_s() - began_s:.3g} s" if not adopted else "taken over", member)
+        self._dispatcher.add(member.replica)
+        self._changed(f"replica {member.number} became ready")
+
+    def retire(self, member: Member, why: str) -> None:
+        """It is not wanted: a pending replica goes at once, a ready one when it has answered what it has."""
+        self._leave(member, "draining", why)
+        if not member.served:
+            self._fence(member)
+        member.task = asyncio.create_task(self._drain(member) if member.served else self._end(member))
+
+    async def _drain(self, member: Member) -> None:
+        try:
+            await self._dispatcher.drain(member.replica)
+        except Exception as error:
+            self.note("not drained", _said(error), member)
+        member.served = False
+        await self._end(member)
+
+    def _lose(self, member: Member, why: str) -> None:
+        """It is gone, or never came up: fence it, then replace it, then give what it had to others."""
+        if member.state == "failed" or (member.state == "draining" and not member.served):
+            return
+        served, member.served = member.served, False
+        self._leave(member, "failed", why)
+        self._fence(member)
+        member.task = asyncio.create_task(self._end(member))
+        self._changed(f"replica {member.number} failed")
+        if served:
+            self._dispatcher.lost(member.replica)
+
+    def _leave(self, member: Member, state: State, why: str) -> None:
+        if member.task and member.task is not asyncio.current_task():
+            member.task.cancel()
+        member.state = state
+        self.census.leaves(member.number, state)
+        self.note(state, why, member)
+
+    async def _end(self, member: Member) -> None:
+        """Ends it, if need be by force, and forgets it."""
+        try:
+            await self._within(STOP_PATIENCE_S, member.replica.stop())
+        except Exception as error:
+            self.note("not stopped", f"{_said(error)}; it was fenced", member)
+            self._fence(member)
+        del self.members[member.number]
+        self.census.gone(member.number, self._clock.now_s())
+        self.note("gone", "stopped" if member.state == "draining" else "fenced", member)
+        self._gone()
+
+    def _fence(self, member: Member) -> None:
+        try:
+            member.replica.fence()
+        except Exception as error:
+            self.note("not fenced", _said(error), member)
+
+    async def _within(self, limit_s: float, work: Coroutine[Any, Any, None]) -> None:
+        """Waits for it, but not for longer than this."""
+        doing = asyncio.ensure_future(work)
+        limit = asyncio.ensure_future(self._clock.sleep_until(self._clock.now_s() + limit_s))
+        try:
+            await asyncio.wait((doing, limit), return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                raise TimeoutError(f"not done after {limit_s:g} s")
+            doing.result()
+        finally:
+            doing.cancel()
+            limit.cancel()
+
+    def note(self, what: str, why: str, member: Member | None = None) -> None:
+        """Something happened, to a replica or to all."""
+        of = (member.number, member.kind) if member else (None, None)
+        self.events.add(self._clock.now_s(), what, why, *of)
+
+
+def _said(error: Exception) -> str:
+    """An error in one line."""
+    return f"{error}".splitlines()[0] if isinstance(error, ReplicaLost) and f"{error}" else f"{type(error).__name__}: {error}"
