@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import simulator
+from benchmarks.measure_worlds.throughput import median_interval
 from benchmarks.peers.cpp import compile_loops
 from benchmarks.rows import Timing, alternate, duration, met, quantity, report, row, speed
 
@@ -113,3 +114,18 @@ def test_simulator_runs(tmp_path):
         "Memory of the state, grown by",
     ):
         assert figure in rows and figure in printed
+
+
+def test_the_interval_of_a_median_holds_it_19_times_in_20():
+    random = np.random.default_rng(3)
+    intervals = [median_interval(random.lognormal(size=60)) for _ in range(4000)]
+    assert np.mean([low <= 1.0 <= high for _, low, high in intervals]) == pytest.approx(0.95, abs=0.015)
+    assert all(low <= median <= high for median, low, high in intervals)
+
+
+@pytest.mark.slow
+def test_worlds_run(tmp_path):
+    written, _ = run("worlds", "--rounds", "3", "--alarm-minutes", "0.05", tmp_path=tmp_path)
+    rows = {r["figure"]: r for r in written["rows"]}
+    assert sum("throughput loss" in figure for figure in rows) == 12
+    assert rows["false alarms"]["value"] == 0 and rows["60 worlds in one process, up"]["value"] == 60
