@@ -25,7 +25,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
                         help="YAML: what runs for each variant (docs/live_cluster.md); without it replicas are emulated")
     parser.add_argument("--gateway", default="127.0.0.1:8000", metavar="HOST:PORT", help="where requests come (%(default)s)")
     parser.add_argument("--control", default="127.0.0.1:8081", metavar="HOST:PORT", help="of the control API (%(default)s)")
-    parser.add_argument("--tokens", type=Path, metavar="FILE", help="YAML: operator, scrape, tenants (docs/gateway.md)")
+    parser.add_argument("--tokens", type=Path, metavar="FILE", help="YAML: operator, scrape, tenants (docs/live_cluster.md)")
     parser.add_argument("--state", type=Path, metavar="FILE", help="remembers the deployment over a restart")
     parser.add_argument("--seed", type=int, default=0, help="of what emulated replicas draw (%(default)s)")
     parser.set_defaults(run=partial(_run, parser))
