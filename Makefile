@@ -46,14 +46,17 @@ $(VENV)/%.stamp: $(VENV)/setup.stamp
 	@$(PIP) $(call requirements,$*)
 	@touch $@
 
+# A file's tests stay together: they share what was compiled for them.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+
 demo: setup  ## a small cluster under three policies, in minutes
 	$(RUN) evaluate.py --demo
 
 test: setup  ## tests that need neither long nor a GPU
-	$(RUN) -m pytest -m "not slow and not gpu"
+	$(RUN) -m pytest $(PARALLEL) -m "not slow and not gpu"
 
 test-all: setup  ## all tests that need no GPU
-	$(RUN) -m pytest -m "not gpu"
+	$(RUN) -m pytest $(PARALLEL) -m "not gpu"
 
 test-gpu: setup  ## tests that need a GPU
 	$(RUN) -m pytest -m gpu
