@@ -26,14 +26,14 @@ def rows(backend: str, rounds: int, minutes: float) -> Iterator[Row]:
     yield from throughput.rows(backend, rounds)
     yield from faults.detection_rows(backend, repeats=min(rounds, 12))
     yield from joining.join_rows(backend, joins=min(4 * rounds, 60), rounds=min(rounds, 6))
-    yield from joining.resource_rows(backend, cycles=min(5 * rounds, 500), many=60)
+    yield from joining.resource_rows(backend, cycles=min(13 * rounds, 500), many=60)
     yield from faults.alarm_rows(backend, minutes)
 
 
 if __name__ == "__main__":
     parser = command_line(__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=["gloo", "nccl"], default="gloo")
-    parser.add_argument("--rounds", type=int, default=100, help="of throughput (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=40, help="of throughput (default: %(default)s)")
     parser.add_argument("--alarm-minutes", type=float, default=1.0, help="of watching for false alarms (default: %(default)s)")
     options = parser.parse_args()
     report(rows(options.backend, options.rounds, options.alarm_minutes), options.json)

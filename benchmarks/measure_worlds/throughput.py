@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,8 +17,7 @@ from benchmarks.measure_worlds.team import Helper, meet, team, world_of
 from benchmarks.rows import Row, quantity, row
 from runtime.worlds import World, WorldManager
 
-SIZES = {"4 KB": 4_096, "40 KB": 40_960, "400 KB": 409_600, "4 MB": 4_194_304}
-BLOCK_S = 0.08  # how long one kind runs in a round
+SIZES = {"4 KB": (4_096, 400), "40 KB": (40_960, 400), "400 KB": (409_600, 200), "4 MB": (4_194_304, 40)}  # bytes, messages
 TARGET_PERCENT, FRAMED_PERCENT = 1.4, 10.0
 
 
@@ -112,16 +112,12 @@ def two_senders(worlds: list[World], helpers: list[Helper], size: int) -> dict[s
     return {"plain": in_one_group, "known": in_two_worlds}
 
 
-def in_turns(ways: dict[str, Callable[[int], float]], rounds: int) -> dict[str, np.ndarray]:
-    """Messages per second of each way, by round; in every round all ways, in an order drawn anew."""
+def in_turns(ways: dict[str, Callable[[int], float]], count: int, order: random.Random) -> dict[str, float]:
+    """Messages per second of each way: each runs twice, in an order drawn anew each time."""
     for way in ways.values():
         way(20)  # what only the first messages of a lane cost
-    counts = {name: max(20, int(way(100) * BLOCK_S)) for name, way in ways.items()}
-    order, speeds = random.Random(1), {name: np.zeros(rounds) for name in ways}
-    for number in range(rounds):
-        for name in order.sample(list(ways), len(ways)):
-            speeds[name][number] = ways[name](counts[name])
-    return speeds
+    runs = [{name: ways[name](count) for name in order.sample(list(ways), len(ways))} for _ in range(2)]
+    return {name: float(np.mean([run[name] for run in runs])) for name in ways}
 
 
 def median_interval(values: np.ndarray) -> tuple[float, float, float]:
@@ -140,8 +136,10 @@ def loss_row(figure: str, speeds: dict[str, np.ndarray], way: str, target: float
     return row(figure, high, "%", how, target=target)
 
 
-def rows(backend: str, rounds: int) -> Iterator[Row]:
-    """All rows of throughput."""
+def one_round(backend: str, order: random.Random) -> Iterator[tuple[str, dict[str, float]]]:
+    """All cases once, between processes and groups made for it: how the system places their threads differs from one to the
+    next.
+    """
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with team(2) as (manager, helpers):
@@ -150,11 +148,20 @@ def rows(backend: str, rounds: int) -> Iterator[Row]:
         start_plain(None, 0, 3, port, backend)
         [helper.result() for helper in helpers]
         worlds = [meet(manager, helper, f"edge {number}", backend) for number, helper in enumerate(helpers)]
-        for name, size in SIZES.items():
-            speeds = in_turns(one_sender(worlds[0], helpers[0], size), rounds)
-            yield loss_row(f"throughput loss, {name}, 1 sender", speeds, "known", TARGET_PERCENT)
-            yield loss_row(f"throughput loss, {name}, 1 sender, framed", speeds, "framed", FRAMED_PERCENT)
-        for name, size in SIZES.items():
-            speeds = in_turns(two_senders(worlds, helpers, size), rounds)
-            yield loss_row(f"throughput loss, {name}, 2 senders, 2 worlds", speeds, "known", TARGET_PERCENT)
+        for name, (size, count) in SIZES.items():
+            yield f"{name}, 1 sender", in_turns(one_sender(worlds[0], helpers[0], size), count, order)
+            yield f"{name}, 2 senders, 2 worlds", in_turns(two_senders(worlds, helpers, size), count, order)
         plain.destroy_process_group()
+
+
+def rows(backend: str, rounds: int) -> Iterator[Row]:
+    """All rows of throughput."""
+    order, speeds = random.Random(1), defaultdict[str, list[dict[str, float]]](list)
+    for _ in range(rounds):
+        for case, by_way in one_round(backend, order):
+            speeds[case].append(by_way)
+    for case in sorted(speeds, key=lambda case: "2 senders" in case):
+        columns = {way: np.array([one[way] for one in speeds[case]]) for way in speeds[case][0]}
+        yield loss_row(f"throughput loss, {case}", columns, "known", TARGET_PERCENT)
+        if "framed" in columns:
+            yield loss_row(f"throughput loss, {case}, framed", columns, "framed", FRAMED_PERCENT)
