@@ -103,7 +103,11 @@ class Autoscaler:
             if not self._lease.hold():
                 log.warning("another process leads now")
                 break
-            self.tick(due)
+            try:
+                self.tick(due)
+            except Exception:  # whatever it was, the cluster keeps what it has, and the next decision is made anew
+                self.meters.skipped.inc()
+                log.exception("the decision at %d failed", due * self._interval_s)
             past = math.floor(self._clock.now_s() / self._interval_s - 1e-6)
             if past > due:
                 self.meters.skipped.inc(past - due)

@@ -138,11 +138,11 @@ def test_an_autoscaler_moves_a_live_cluster_under_load_and_no_request_is_lost(ru
         time.sleep(0.2)
     time.sleep(3)
     statuses = load.end()
-    assert scaler.end() == 0
+    assert scaler.end() == 0, "".join(scaler.lines)
     lines = [json.loads(line) for file in tmp_path.glob("*.jsonl") for line in file.read_text().splitlines()]
     assert any("infadapter" in json.dumps(line) or "load" in json.dumps(line) for line in lines)
     assert set(statuses) == {200} and len(statuses) > 50
-    assert cluster.end() == 0
+    assert cluster.end() == 0, "".join(cluster.lines)
 
 
 def test_a_worker_that_is_killed_costs_no_request_and_is_replaced(run, tmp_path):
@@ -163,7 +163,7 @@ def test_a_worker_that_is_killed_costs_no_request_and_is_replaced(run, tmp_path)
     assert set(load.end()) == {200}
     workers = workers_of(cluster.process)
     assert len(workers) == 2
-    assert cluster.end() == 0
+    assert cluster.end() == 0, "".join(cluster.lines)
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
