@@ -2,7 +2,7 @@
 
     python examples/worlds/pipeline.py
 
-The client creates a world with each stage, the second stage one with the first. A stage that dies breaks only its own two worlds.
+The client creates a world with each stage, the second stage one with the first. A stage that dies breaks only its two worlds.
 """
 
 import multiprocessing
