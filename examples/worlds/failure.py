@@ -59,9 +59,8 @@ def main() -> None:
         print(f"{time.monotonic() - began_s:5.2f} s  --- worker A is killed (kill -9) ---")
         os.kill(processes[0].pid, signal.SIGKILL)
         time.sleep(1)
-        print(
-            f"{time.monotonic() - began_s:5.2f} s  --- enough; worlds that live: {[world.name for world in manager.list()]} ---"
-        )
+        alive = [world.name for world in manager.list()]
+        print(f"{time.monotonic() - began_s:5.2f} s  --- enough; worlds that live: {alive} ---")
         processes[1].terminate()
         for listener in listeners:
             listener.join()
