@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime import addresses
+
 if TYPE_CHECKING:
     from envs.scenario import Scenario
     from runtime.actuators.actuator import Actuator
@@ -62,7 +64,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     scenario = load(arguments.scenario)
     interval_s = scenario.interval_s if arguments.interval is None else arguments.interval
-    host, port = _address(parser, arguments.listen)
+    host, port = addresses.read(parser, "--listen", arguments.listen)
     limits = read_limits(arguments.limits, scenario) if arguments.limits else Limits()
     with ExitStack() as stack:
         def hosted(name: str) -> HostedPolicy:
@@ -135,13 +137,6 @@ def _actuator(arguments: argparse.Namespace, scenario: Scenario) -> Actuator:
     from runtime.actuators.cluster import ClusterActuator
 
     return ClusterActuator(arguments.control, arguments.token_file)
-
-
-def _address(parser: argparse.ArgumentParser, text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        parser.error(f"--listen {text}: give HOST:PORT, 127.0.0.1:9464 say")
-    return host, int(port)
 
 
 def _until_signalled() -> threading.Event:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from runtime import addresses
+
 if TYPE_CHECKING:
-    from runtime.serving.service import Address, Callers
+    from runtime.serving.service import Callers
     from runtime.serving.worker_replica import Models
 
 
@@ -38,7 +40,8 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     scenario = load(arguments.scenario)
     models = _models(arguments.models) if arguments.models else None
     callers = _callers(arguments.tokens)
-    gateway, control = (_address(parser, text) for text in (arguments.gateway, arguments.control))
+    gateway = addresses.read(parser, "--gateway", arguments.gateway)
+    control = addresses.read(parser, "--control", arguments.control)
     from runtime.serving.service import Service
 
     async def main() -> None:
@@ -54,13 +57,6 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
     asyncio.run(main())
     return 0
-
-
-def _address(parser: argparse.ArgumentParser, text: str) -> Address:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit():
-        parser.error(f"{text}: give HOST:PORT")
-    return host, int(port)
 
 
 def _mapping(file: Path) -> dict[str, Any]:

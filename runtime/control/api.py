@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from envs.contract import Observation
+from runtime.addresses import is_loopback
 from runtime.autoscaler.observation_json import observation_to_json
 from runtime.control.bodies import B, BodyError, Change, Hold, Rollback, parsed
 from runtime.control.tokens import NO_TOKENS, Caller, Tokens
@@ -59,7 +59,7 @@ class ControlApi:
             ControlError: an address that others can reach, and no tokens.
             OSError: the address is not free.
         """
-        if not self._tokens and not _loopback(host):
+        if not self._tokens and not is_loopback(host):
             raise ControlError(f"{host} can be reached by others: give the control API tokens, or listen on 127.0.0.1")
         self._runner = web.AppRunner(self.application(), access_log=None, handle_signals=False)
         await self._runner.setup()
@@ -237,13 +237,6 @@ async def _body(request: web.Request, form: type[B]) -> B:
 
 def _error(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
     return web.json_response({"error": text}, status=status, headers=headers)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _host_name(host: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from envs.contract import Observation, ReplicaKind
 from envs.scenario import Scenario
+from runtime.addresses import Address, is_loopback
 from runtime.control.api import ControlApi
 from runtime.control.tokens import Tokens
 from runtime.gateway.access import Access
@@ -26,9 +27,6 @@ from runtime.sources.source import PagedSource
 
 if TYPE_CHECKING:
     from runtime.serving.worker_replica import Models
-
-Address = tuple[str, int]
-
 
 @dataclass(frozen=True)
 class Callers:
@@ -69,7 +67,7 @@ class Service:
         remember: Path | None = None,
     ) -> None:
         clock = UnixClock()
-        self.scenario = scenario
+        self.scenario, self._callers = scenario, callers
         self._workers = _Workers(models, scenario) if models else None
         make: MakeReplica = self._workers.make if self._workers else _emulated(scenario, seed, clock)
         self.dispatcher = Dispatcher(scenario, clock, ByOutput() if models else ByDraw(scenario, seed))
@@ -88,6 +86,8 @@ class Service:
             OSError: an address is not to be had.
             ValueError: an address that others can reach, and no tokens.
         """
+        if not self._callers.tenants and not is_loopback(gateway[0]):
+            raise ValueError(f"{gateway[0]} can be reached by others: give the tenants tokens, or listen on 127.0.0.1")
         await self.gateway.start(*gateway)
         await self.control.start(*control)
         self.cluster.start()

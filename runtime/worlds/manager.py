@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import base64
-import ipaddress
 import logging
 import queue
 import threading
@@ -15,6 +14,8 @@ from functools import partial
 from typing import Any
 
 import torch
+
+from runtime.addresses import is_loopback
 
 from .backends.gloo import GlooWire
 from .backends.inproc import Exchange
@@ -47,7 +48,7 @@ class WorldManager:
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, token: str = "", exchange: Exchange | None = None) -> None:
-        if not _is_loopback(host) and not token:
+        if not is_loopback(host) and not token:
             raise ValueError(f"whoever reaches {host} could join worlds: give a token")
         self._backends: dict[str, Connect] = {"gloo": partial(GlooWire, host=host), "nccl": Nccl().connect}
         if exchange is not None:
@@ -324,10 +325,3 @@ class WorldManager:
         for world, rank in lost:
             world.breaks(reason, rank, text)
         self._joining.lost(uid, text)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -211,3 +211,17 @@ def test_an_address_that_others_can_reach_needs_tokens(run):
     assert command.process.wait(60) == 1
     command._reading.join()
     assert "give the control API tokens" in command.lines[-1]
+
+
+def test_a_gateway_that_others_can_reach_needs_tokens_too(run):
+    command = run("serve", *SCENARIO, "--gateway", "0.0.0.0:0", "--control", "127.0.0.1:0")
+    assert command.process.wait(60) == 1
+    command._reading.join()
+    assert "give the tenants tokens" in command.lines[-1]
+
+
+def test_an_address_that_is_none_is_told_with_its_option(run):
+    command = run("serve", *SCENARIO, "--gateway", "127.0.0.1:99999")
+    assert command.process.wait(60) == 2
+    command._reading.join()
+    assert "--gateway 127.0.0.1:99999: give HOST:PORT" in command.lines[-1]
