@@ -15,7 +15,7 @@ from envs.growth import grown, with_pipelines
 from envs.kernel import Flags, specialise
 from envs.kernel.clocks import set_clock
 from envs.model import compile_model, kernel_flags, leave_table, new_state
-from envs.observation import kind_constants, missing_observation, observe, stale_observation
+from envs.observation import kind_constants, missing_observation, observe, pending_ages, stale_observation
 from envs.randomness import ARRIVAL, draw, key, uniform
 from envs.scenario import Scenario
 from envs.scrape import Sample, Scrape, between, take_sample
@@ -282,10 +282,6 @@ class SimulatedCluster(Cluster):
         ):
             return stale_observation(self._last, self.deployment, self.t_s)
         new, old = self._samples[-1], self._samples[0]
-        born: dict[int, tuple[float, ...]] = {}
-        for slot in np.flatnonzero(self.state.replica_status == st.PENDING):
-            k = int(self.state.replica_kind[slot])
-            born[k] = (*born.get(k, ()), float(self.t_s - self.state.replica_born[slot]))
         return observe(
             self.scenario,
             self._constants,
@@ -294,7 +290,7 @@ class SimulatedCluster(Cluster):
             sampled_s=float(new.t_s),
             window_s=float(new.t_s - old.t_s),
             deployment=self.deployment,
-            pending_s=born,
+            pending_s=pending_ages(self.state.replica_status, self.state.replica_kind, self.state.replica_born, self.t_s),
             load_seen_s=self.state.load_seen,
         )
 

@@ -8,13 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs import state as st
 from envs.cluster import SCRAPE, SimulatedCluster, sample_time
 from envs.contract import Deployment, Observation
 from envs.growth import grown
 from envs.kernel import specialise
 from envs.model import keys, leave_table, new_state
-from envs.observation import kind_constants, missing_observation, observe, stale_observation
+from envs.observation import kind_constants, missing_observation, observe, pending_ages, stale_observation
 from envs.randomness import ARRIVAL, draw, key, uniform
 from envs.routes import deployment_of
 from envs.scenario import Scenario
@@ -165,7 +164,9 @@ class Clusters:
                     sampled_s=float(new.t_s),
                     window_s=float(new.t_s - old.t_s),
                     deployment=deployment,
-                    pending_s=self._pending_s(e),
+                    pending_s=pending_ages(
+                        self._states.replica_status[e], self._states.replica_kind[e], self._states.replica_born[e], self.t_s
+                    ),
                     load_seen_s=self._states.load_seen[e],
                 )
         return list(self._last)
@@ -273,14 +274,6 @@ class Clusters:
         shapes = ((), (a,), (a,), (a,), (a, 3), (z,), (z,), (k,), (k,), (k,), (k,))
         missing = [np.full((n, *shape), np.nan) for shape in shapes]
         return View._make([*missing, np.zeros((n, k)), self.levels, np.tile(self._tables[3], (n, 1))])
-
-    def _pending_s(self, e: int) -> dict[int, tuple[float, ...]]:
-        """Seconds since each pending replica of one cluster was started, by index of kind."""
-        ages: dict[int, tuple[float, ...]] = {}
-        for slot in np.flatnonzero(self._states.replica_status[e] == st.PENDING):
-            k = int(self._states.replica_kind[e, slot])
-            ages[k] = (*ages.get(k, ()), float(self.t_s - self._states.replica_born[e, slot]))
-        return ages
 
 
 def _stacked(states: Sequence[State]) -> State:

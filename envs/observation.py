@@ -21,6 +21,7 @@ from envs.contract import (
 )
 from envs.scenario import Scenario
 from envs.scrape import Scrape
+from envs.state import PENDING
 
 _NAN = math.nan
 
@@ -112,9 +113,8 @@ def _devices(scenario: Scenario, constants: KindConstants, scrape: Scrape) -> di
         held = float(replicas[here] @ constants.units[here])
         memory = float(replicas[here] @ constants.memory_bytes[here])
         total = device.memory_bytes * (max(1, len(device.nodes)) if name == CPU else device.budget)
-        rows[name] = DeviceObservation(
-            held, float(used[here].sum()), max(0.0, device.budget - held), memory, max(0.0, total - memory)
-        )
+        left, memory_left = np.maximum(0.0, (device.budget - held, total - memory)).tolist()  # missing where replicas are
+        rows[name] = DeviceObservation(held, float(used[here].sum()), left, memory, memory_left)
     return rows
 
 
@@ -127,6 +127,16 @@ def _cold_starts(scenario: Scenario, constants: KindConstants, load_seen_s: np.n
         seen = alone[measured[alone]]
         found[name] = float(load_seen_s[seen[0]]) if len(seen) else variant.load_s
     return found
+
+
+def pending_ages(status: np.ndarray, kind: np.ndarray, born: np.ndarray, t_s: float) -> dict[int, tuple[float, ...]]:
+    """Seconds since each pending replica was started, oldest first, by index of kind; arguments by slot, of one cluster."""
+    ages: dict[int, tuple[float, ...]] = {}
+    pending = np.flatnonzero(status == PENDING)
+    for slot in pending[np.argsort(born[pending], kind="stable")]:
+        k = int(kind[slot])
+        ages[k] = (*ages.get(k, ()), float(t_s - born[slot]))
+    return ages
 
 
 def missing_observation(scenario: Scenario, kinds: Sequence[ReplicaKind], deployment: Deployment, t_s: float) -> Observation:
