@@ -28,6 +28,7 @@ BASELINES = {
     "hpa": "baselines.hpa:HPA",
     "infadapter": "baselines.infadapter:InfAdapter",
     "infadapter-fast": "baselines.two_time_scales:TwoTimeScales",
+    "model-switching-plus": "baselines.model_switching_plus:ModelSwitchingPlus",
 }
 AGENTS = ("ppo",)
 

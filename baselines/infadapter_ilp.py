@@ -130,15 +130,16 @@ def solve(choices: Choices, load_rps: float, previous: Numbers) -> Plan:
     levels[order] = best
     if not proven:
         other = solve_milp(choices, load_rps, previous)
-        plan = _plan(choices, load_rps, previous, levels, proven=False)
+        plan = plan_of(choices, load_rps, previous, levels, proven=False)
         return plan if found and not (other.feasible and other.objective >= plan.objective) else other
     if not found:
-        return _plan(choices, load_rps, previous, most_capacity(choices), feasible=False)
-    return _plan(choices, load_rps, previous, levels)
+        return plan_of(choices, load_rps, previous, most_capacity(choices), feasible=False)
+    return plan_of(choices, load_rps, previous, levels)
 
 
-def _plan(choices: Choices, load_rps: float, previous: Numbers, levels: np.ndarray, feasible: bool = True,
-          proven: bool = True) -> Plan:
+def plan_of(choices: Choices, load_rps: float, previous: Numbers, levels: np.ndarray, feasible: bool = True,
+            proven: bool = True) -> Plan:
+    """The plan of given levels: their quotas and objective."""
     capacity = choices.capacity_rps[np.arange(len(levels)), levels]
     shares = quotas(load_rps, choices.accuracy, capacity)
     return Plan(tuple(int(n) for n in levels), tuple(float(q) for q in shares),
@@ -259,8 +260,8 @@ def solve_milp(choices: Choices, load_rps: float, previous: Numbers, time_limit_
                   constraints=constraints, options={"time_limit": time_limit_s, "mip_rel_gap": 0})
     proven = result.status in (0, 2)  # optimal, or proven infeasible
     if result.x is None:
-        return _plan(choices, load_rps, previous, most_capacity(choices), feasible=False, proven=proven)
+        return plan_of(choices, load_rps, previous, most_capacity(choices), feasible=False, proven=proven)
     levels = np.zeros(variants, dtype=np.int64)
     chosen = result.x[:on] > 0.5
     levels[m_of[chosen]] = n_of[chosen]
-    return _plan(choices, load_rps, previous, levels, proven=proven)
+    return plan_of(choices, load_rps, previous, levels, proven=proven)

@@ -118,7 +118,7 @@ def texts(row: Row) -> tuple[str, str, str, str]:
         return f"{value:.{row.decimals}f}{f' {row.unit}' if row.unit else ''}" if value == value else "none"
 
     words = {True: "same", False: "other", None: ""}[row.reached] if isinstance(row.ours, str) else ""
-    difference = f"{row.difference:+.{row.decimals}f}" if row.difference is not None else words
+    difference = f"{row.difference:+.2g}" if row.difference is not None else words
     return shown(row.theirs), shown(row.ours), difference, "" if row.tolerance is None else f"{row.tolerance:g}"
 
 

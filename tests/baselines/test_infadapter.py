@@ -7,8 +7,9 @@ from published import VARIANTS, capacity_rps
 
 from baselines import infadapter
 from baselines.forecasters import EWM, LastValue
-from baselines.infadapter import InfAdapter, regressed_capacity_rps
+from baselines.infadapter import InfAdapter
 from baselines.infadapter_ilp import Plan
+from baselines.infadapter_tables import hosts_of, levels_in, regressed_capacity_rps
 from envs.contract import Deployment, ReplicaKind
 
 
@@ -107,9 +108,9 @@ def test_counted_candidates_on_two_device_types():
 
 def test_levels_in_force_that_are_no_choice_count_as_changed():
     scenario = counted()
-    policy = started(scenario)
-    assert policy._levels(Deployment({pod("light", 1): 3})) == [3, 0]
-    assert policy._levels(Deployment({pod("light", 1): 99, ReplicaKind(("heavy",), GPU, batch=4): 1})) == [-1, 0]
+    hosts = hosts_of(scenario, "see")
+    assert levels_in(hosts, Deployment({pod("light", 1): 3})) == [3, 0]
+    assert levels_in(hosts, Deployment({pod("light", 1): 99, ReplicaKind(("heavy",), GPU, batch=4): 1})) == [-1, 0]
 
 
 def test_what_runs_stays_when_the_solver_runs_out_of_time(resnet, monkeypatch):

@@ -8,11 +8,12 @@ from observed import NAN, counted, missing, observe, pod
 
 from baselines.hpa import HPA
 from baselines.infadapter import InfAdapter
+from baselines.model_switching_plus import ModelSwitchingPlus
 from baselines.static import Static
 from baselines.two_time_scales import TwoTimeScales
 from envs.contract import Deployment, Policy
 
-POLICIES = [Static, HPA, InfAdapter, TwoTimeScales]
+POLICIES = [Static, HPA, InfAdapter, TwoTimeScales, ModelSwitchingPlus]
 
 
 @pytest.fixture(params=["resnet", "counted"])

@@ -60,7 +60,7 @@ def test_every_number_is_told_and_written(made, tmp_path, capsys):
     words = ["--reproduce", "good", "--report", str(files[0]), "--json", str(files[1]), "--csv", str(files[2])]
     assert evaluate.main(words) == 0
     told = capsys.readouterr().out
-    assert "1 of 2 judged rows reached; 2 rows in all" in told and "- 2 rows" in told and "-0.0010" in told
+    assert "1 of 2 judged rows reached; 2 rows in all" in told and "- 2 rows" in told and "-0.001" in told
     text, document = files[0].read_text(), json.loads(files[1].read_text())
     assert [(row["value"], row["peer"], row["reached"]) for row in document["rows"]] == [(1.0, 1.001, True), ("p", "q", False)]
     assert json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1)) == document
@@ -99,3 +99,8 @@ def test_every_file_of_the_folder_is_a_reproduction():
     for name in names():
         found = reproduction.find(name)
         assert isinstance(found, Reproduction) and found.title and found.source and found.aim
+
+
+def test_infadapter_decides_as_published():
+    rows = list(reproduction.find("infadapter-decisions").rows())
+    assert len(rows) == 132 and all(row.reached for row in rows)
