@@ -23,6 +23,7 @@ MODELS = {"quick": "echo_models:quick", "good": "echo_models:good"}
 TIMEOUT_S = 20.0
 
 # What replicas are: arguments of `Cluster`.
+CPU, GPU = "cpu", pytest.param("cuda:0", marks=pytest.mark.gpu)
 CUDA = pytest.param({"models": MODELS, "device": "cuda:0"}, marks=pytest.mark.gpu, id="cuda")
 EMULATED, WORKERS = pytest.param({}, id="emulated"), pytest.param({"models": MODELS}, id="workers")
 
@@ -92,6 +93,14 @@ class Cluster:
         answer = requests.get(f"{self.gateway}/metrics", headers=headers, timeout=TIMEOUT_S)
         answer.raise_for_status()
         return answer.text
+
+    def states(self):
+        """Replicas by state, at one moment."""
+        found = Counter()
+        for (name, *labels), value in page(self.page_text()).items():
+            if name == "tidal_kind_replicas":
+                found[dict(labels)["state"]] += int(value)
+        return found
 
     def sums(self, name, **labels):
         """A series of the gateway's page, summed over the labels that are not given."""
