@@ -65,6 +65,7 @@ class Autoscaler:
         self._last_number: int | None = None
         self._in_force: InForce | None = None
         self._journal: Journal | None = None
+        self._blind = ""
         self._beat_s = clock.now_s()
         self.meters = Meters()
 
@@ -160,6 +161,7 @@ class Autoscaler:
         status = self._act(verdict, in_force, decision_id)
         self._history = records.settled(verdict.history, t_s, status)
         self._measure(observation, verdict, status, began)
+        self._alarm(verdict.blind)
         log.info("%s by %s: %s%s; %s: %s", decision_id, proposal.by, proposal.decision.reason,
                  "".join(f"; {bound}" for bound in verdict.bounds), status, verdict.decision.deployment)
         return verdict
@@ -232,6 +234,15 @@ class Autoscaler:
             meters.failures.labels(cause).inc(count)
         self._failures_told = Counter(self._host.failures)
         meters.tick.observe(time.perf_counter() - began)
+
+    def _alarm(self, blind: str) -> None:
+        """Tells when the load is known no longer, and when it is again."""
+        if blind and not self._blind:
+            log.warning("blind: %s; what is in force stays", blind)
+        elif self._blind and not blind:
+            log.warning("no longer blind: %s", self._blind)
+        self._blind = blind
+        self.meters.blind.set(bool(blind))
 
     def _stand_down(self) -> None:
         """Stops leading; the journal may be another process' from here on."""
