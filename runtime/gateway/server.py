@@ -61,7 +61,8 @@ class Gateway:
             OSError: the address cannot be had.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self._served), host, port)
+        self._server = await loop.create_server(lambda: Connection(self._served), host, port,
+                                                backlog=self._served.limits.connections)  # while the loop is held up
         address = self._server.sockets[0].getsockname()
         self.url = f"http://{f'[{address[0]}]' if ':' in address[0] else address[0]}:{address[1]}"
 
