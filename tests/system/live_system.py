@@ -154,7 +154,7 @@ def _scenario_file(cluster):
 
 
 class Prometheus:
-    """A real one, that scrapes targets each half second."""
+    """A real one, that scrapes targets five times a second."""
 
     def __init__(self, processes, folder, **jobs):
         """Each job is the list of its targets' URLs."""
@@ -172,7 +172,7 @@ class Prometheus:
         """Says what is to be scraped, from its next start or reload on."""
         configs = [{"job_name": job, "static_configs": [{"targets": [re.sub("^http://", "", url) for url in urls]}]}
                    for job, urls in jobs.items()]
-        said = {"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"}, "scrape_configs": configs}
+        said = {"global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"}, "scrape_configs": configs}
         (self._folder / "prometheus.yml").write_text(yaml.safe_dump(said))
 
     def start(self):
