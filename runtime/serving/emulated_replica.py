@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from envs.contract import ReplicaKind
 from envs.scenario import Scenario
@@ -27,6 +28,7 @@ class EmulatedLiveReplica:
         self._emulated = EmulatedReplica(scenario, kind, number=number, seed=seed, clock=clock)
         self.inputs: dict[str, tuple[TensorSpec, ...]] = dict.fromkeys(kind.variants, self._emulated.inputs)
         self.outputs: dict[str, tuple[TensorSpec, ...]] = dict.fromkeys(kind.variants, self._emulated.outputs)
+        self.whereabouts: dict[str, Any] = {}
         self._why_gone = ""
         self._call: Callable[[str], None] = lambda reason: None
 

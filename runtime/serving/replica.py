@@ -4,8 +4,8 @@ worlds.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -41,6 +41,10 @@ class Replica(Protocol):
     inputs: dict[str, tuple[TensorSpec, ...]]
     outputs: dict[str, tuple[TensorSpec, ...]]
 
+    @property
+    def whereabouts(self) -> Mapping[str, Any]:
+        """What it can be found by after a restart of this process, as JSON; nothing where it ends with this process."""
+
     async def load(self) -> None:
         """Starts it and returns when it is ready: loaded and warmed up.
 
@@ -69,6 +73,10 @@ class Replica(Protocol):
     def memory_bytes(self) -> float:
         """What each of its devices holds for it, as the operating system or the profile says."""
 
+
+Adopt = Callable[[int, ReplicaKind, Mapping[str, Any]], Replica | None]
+"""Finds, by its whereabouts, a replica that an earlier process has started; its `load` returns once it answers. None: it is no
+longer there, or not whole, and then the rest of it has been ended."""
 
 MakeReplica = Callable[[int, ReplicaKind], Replica]
 """Makes a replica of a number and kind, not started: a launcher (`local`, `ray`), or emulation."""

@@ -114,7 +114,7 @@ class Launcher:
         self.made[number] = replica = Told(number, kind, self)
         return replica
 
-    def adopt(self, number, kind):
+    def adopt(self, number, kind, whereabouts):
         """Replicas that are still there after a restart of the cluster."""
         return self.made.get(number)
 

@@ -14,7 +14,7 @@ from runtime.models.model import Placement
 from runtime.models.server_clocks import Head
 from runtime.serving.local_launcher import LocalLauncher
 from runtime.serving.replica import ReplicaLost, RequestRefused
-from runtime.serving.worker_replica import Models, WorkerReplica
+from runtime.serving.worker_replica import Crew, Models, WorkerReplica
 from runtime.worlds import WorldManager
 
 HEAD = Head("application", 0)
@@ -34,25 +34,32 @@ def make():
 """
 
 
+class Launcher(LocalLauncher):
+    """Keeps what it has started."""
+
+    def __init__(self):
+        super().__init__()
+        self.started = []
+
+    def start(self, job):
+        self.started.append(super().start(job))
+        return self.started[-1]
+
+
 def run(play, shape, descriptions, batch=4):
     """Play with a replica that is loaded."""
 
     async def main():
         with WorldManager(token="t") as manager:
-            launcher, started = LocalLauncher(), []
-
-            def start(job):
-                started.append(launcher.start(job))
-                return started[-1]
-
+            launcher = Launcher()
             kind = ReplicaKind(tuple(descriptions), shape, batch)
-            replica = WorkerReplica(7, kind, models=Models(descriptions), manager=manager, token="t", start=start)
+            replica = WorkerReplica(7, kind, Crew(Models(descriptions), manager, "t", launcher))
             try:
                 await replica.load()
-                return await play(replica, started)
+                return await play(replica, launcher.started)
             finally:
                 await replica.stop()
-                assert all(process.gone(5) for process in started)
+                assert all(process.gone(5) for process in launcher.started)
 
     return asyncio.run(main())
 
