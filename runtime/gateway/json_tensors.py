@@ -117,25 +117,23 @@ def _parameters(row: dict[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def _given(rows: list[dict[str, Any]], tail: bytes) -> dict[str, Given]:
-    """Inputs by name, each with its bytes where it has no data in the JSON."""
-    given: dict[str, Given] = {}
+def _given(rows: list[dict[str, Any]], tail: bytes) -> list[Given]:
+    """Inputs, each with its bytes where it has no data in the JSON."""
+    given: list[Given] = []
     at = 0
     for row in rows:
         name, datatype, shape = _text(row, "name"), _text(row, "datatype"), row.get("shape")
         size = _parameters(row).get("binary_data_size")
-        if name in given:
-            raise ProtocolError(f"input '{name}' is given twice")
         if not isinstance(shape, list) or not all(type(n) is int for n in shape):
             raise ProtocolError(f"input '{name}': 'shape' must be a list of whole numbers, at least 0")
         if size is None:
             if not isinstance(row.get("data"), list):
                 raise ProtocolError(f"input '{name}' needs 'data', a list, or 'binary_data_size' in its parameters")
-            given[name] = Given(datatype, shape, partial(_values, row["data"]))
+            given.append(Given(name, datatype, shape, partial(_values, row["data"])))
             continue
         if type(size) is not int or not 0 <= size <= len(tail) - at:
             raise ProtocolError(f"input '{name}': binary_data_size {size}; {len(tail) - at} bytes are left after the JSON")
-        given[name] = Given(datatype, shape, tail[at : at + size])
+        given.append(Given(name, datatype, shape, tail[at : at + size]))
         at += size
     if at != len(tail):
         raise ProtocolError(f"{len(tail) - at} bytes after the JSON belong to no input")

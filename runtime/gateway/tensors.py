@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,31 +25,36 @@ class Given(NamedTuple):
     """An input as it came.
 
     Attributes:
-        datatype: as the request says.
+        name, datatype: as the request says.
         shape: whole numbers.
         data: its bytes, or what makes its values: called with the dtype once all else is right; a ValueError, TypeError or
             OverflowError from there is the request's mistake.
     """
 
+    name: str
     datatype: str
     shape: Sequence[int]
     data: bytes | Callable[[np.dtype], np.ndarray]
 
 
-def judged(given: Mapping[str, Given], inputs: Sequence[TensorSpec]) -> Tensors:
+def judged(given: Sequence[Given], inputs: Sequence[TensorSpec]) -> Tensors:
     """The tensors of a request, in the order of the model's inputs.
 
     Args:
-        given: by name.
+        given: in any order.
         inputs: of the model; empty where they are not known yet: then tensors are taken as they come.
 
     Raises:
         ProtocolError: see there.
     """
-    inputs = inputs or [TensorSpec(name, tensor.datatype, ()) for name, tensor in given.items()]
-    if set(given) != {spec.name for spec in inputs}:
-        raise ProtocolError(f"inputs are {', '.join(given) or 'none'}; this model takes {', '.join(map(str, inputs))}")
-    return tuple(_tensor(given[spec.name], spec) for spec in inputs)
+    names, by_name = [tensor.name for tensor in given], {tensor.name: tensor for tensor in given}
+    if len(by_name) < len(names):
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise ProtocolError(f"input '{twice}' is given twice")
+    inputs = inputs or [TensorSpec(tensor.name, tensor.datatype, ()) for tensor in given]
+    if set(by_name) != {spec.name for spec in inputs}:
+        raise ProtocolError(f"inputs are {', '.join(names) or 'none'}; this model takes {', '.join(map(str, inputs))}")
+    return tuple(_tensor(by_name[spec.name], spec) for spec in inputs)
 
 
 def check_wanted(names: Sequence[str], outputs: Sequence[TensorSpec]) -> None:

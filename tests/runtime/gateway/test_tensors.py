@@ -10,8 +10,8 @@ SPECS = (TensorSpec("a", "FP32", (-1, 2)), TensorSpec("b", "UINT8", (-1,)))
 
 
 def test_they_come_in_the_models_order():
-    b, a = Given("UINT8", [1], b"\x07"), Given("FP32", [1, 2], lambda dtype: np.array([1.5, -2], dtype))
-    first, second = judged({"b": b, "a": a}, SPECS)
+    b, a = Given("b", "UINT8", [1], b"\x07"), Given("a", "FP32", [1, 2], lambda dtype: np.array([1.5, -2], dtype))
+    first, second = judged([b, a], SPECS)
     assert (first.tolist(), first.dtype, second.tolist(), second.dtype) == ([[1.5, -2.0]], np.float32, [7], np.uint8)
     assert to_bytes(second, "UINT16") == b"\x07\x00"
 
@@ -20,7 +20,7 @@ def test_they_come_in_the_models_order():
 def test_shapes_that_no_array_has(shape):
     """Nothing is known of the model's inputs, so only the shape itself can be at fault."""
     with pytest.raises(ProtocolError, match="input 'x'"):
-        judged({"x": Given("FP32", shape, b"" if 0 in shape else b"abcd")}, ())
+        judged([Given("x", "FP32", shape, b"" if 0 in shape else b"abcd")], ())
 
 
 def test_values_are_made_only_of_what_is_right_so_far():
@@ -28,4 +28,4 @@ def test_values_are_made_only_of_what_is_right_so_far():
         raise AssertionError("asked")
 
     with pytest.raises(ProtocolError, match="this model takes"):
-        judged({"a": Given("FP32", [1, 2**40], unasked), "b": Given("UINT8", [1], b"\x00")}, SPECS)
+        judged([Given("a", "FP32", [1, 2**40], unasked), Given("b", "UINT8", [1], b"\x00")], SPECS)
