@@ -64,6 +64,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     scenario = load(arguments.scenario)
     interval_s = scenario.interval_s if arguments.interval is None else arguments.interval
+    silence_s = silence_limit_s(interval_s)
     host, port = addresses.read(parser, "--listen", arguments.listen)
     limits = read_limits(arguments.limits, scenario) if arguments.limits else Limits()
     with ExitStack() as stack:
@@ -78,10 +79,10 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
                 stack.callback(part.close)
         autoscaler = Autoscaler(
             scenario, policies[0], PagedSource(scenario, reader, interval_s), actuator, arguments.journal,
-            FileLease(arguments.journal, silence_limit_s(interval_s)), SteadyClock(), interval_s=interval_s, limits=limits, mode=arguments.mode,
+            FileLease(arguments.journal, silence_s), SteadyClock(), interval_s=interval_s, limits=limits, mode=arguments.mode,
             shadow_host=policies[1] if arguments.shadow else None)
         try:
-            pages = Pages(autoscaler, host, port, silence_limit_s(interval_s))
+            pages = Pages(autoscaler, host, port, silence_s)
         except OSError as error:
             raise OSError(f"--listen {arguments.listen}: {error.strerror}; give another address") from error
         stack.callback(pages.close)
