@@ -37,10 +37,12 @@ class EmulatedLiveReplica:
         await self._emulated.load()
         self._raise_if_gone()
 
-    async def serve(self, variant: str, requests: Sequence[Tensors], head: Head) -> list[Tensors | RequestRefused]:
+    async def serve(
+        self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None]
+    ) -> list[Tensors | RequestRefused]:
         """See `Replica`."""
         self._raise_if_gone()
-        await self._emulated.run(variant, len(requests), head)
+        await self._emulated.run(variant, len(requests), head, freed)
         self._raise_if_gone()
         return list(requests)
 

@@ -52,9 +52,17 @@ class Replica(Protocol):
             ReplicaLost: it never will be; the text says why.
         """
 
-    async def serve(self, variant: str, requests: Sequence[Tensors], head: Head) -> list[Tensors | RequestRefused]:
+    async def serve(
+        self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None]
+    ) -> list[Tensors | RequestRefused]:
         """Answers a batch of at most `kind.batch` requests of one variant, each answer in its place. As many batches at once
-        as it has servers, and one ahead; more is the caller's mistake.
+        as it has servers with a free first stage, and one ahead; more is the caller's mistake.
+
+        Args:
+            variant: that computes them.
+            requests: the tensors of each.
+            head: the first of them.
+            freed: called, on the loop, when the first stage could take another batch before this one is answered.
 
         Raises:
             ReplicaLost: it is gone; none of the batch is answered.

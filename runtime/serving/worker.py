@@ -218,11 +218,16 @@ class Worker:
                 assert self._ranks is not None
                 self._ranks.send_message(encode(head, tensors), rank)
             answer = encode(*self._answer(head, tensors))
-            if self._sink is not None:
-                self._sink.send_message(answer, 1)
-            else:
-                with contextlib.suppress(WorldError):  # that home is over; there may be another one
-                    self._home.send_message(answer, 1 - self._home.rank)
+            if self._sink is None:
+                self._tell(answer)
+                continue
+            self._sink.send_message(answer, 1)
+            if self._source is None:
+                self._tell(encode({"id": head["id"], "freed": True}))
+
+    def _tell(self, message: list[torch.Tensor]) -> None:
+        with contextlib.suppress(WorldError):  # that home is over; there may be another one
+            self._home.send_message(message, 1 - self._home.rank)
 
     def _follow(self) -> None:
         assert self._ranks is not None

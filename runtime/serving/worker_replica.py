@@ -114,7 +114,7 @@ class WorkerReplica:
         self._parts = list(parts)
         self._processes = [part.process for part in parts]
         self._worlds: list[World] = []
-        self._under_way: dict[int, asyncio.Future[tuple[Said, list[torch.Tensor]]]] = {}
+        self._under_way: dict[int, tuple[asyncio.Future[tuple[Said, list[torch.Tensor]]], Callable[[], None]]] = {}
         self._ids = itertools.count(secrets.randbits(60))  # an answer to an earlier cluster process is none of ours
         self._call: Callable[[str], None] = lambda reason: None
         self._lost: str | None = None
@@ -162,8 +162,9 @@ class WorkerReplica:
         leads = [(home, said["ready"]) for p, home, said in zip(places, homes, ready) if p.rank == 0]
         self.inputs, self.outputs = _specs(leads[0][1]["inputs"]), _specs(leads[-1][1]["outputs"])
         self.memory_bytes = float(max(said["ready"]["memory_bytes"] for said in ready))
-        self._first, self._last = leads[0][0], leads[-1][0]
-        self._reading = asyncio.create_task(self._read())
+        self._first = leads[0][0]
+        ends = dict.fromkeys((leads[0][0], leads[-1][0]))
+        self._reading = [asyncio.create_task(self._read(home)) for home in ends]
 
     async def _bring_up(self, places: Sequence[Placement]) -> list[AsyncWorld]:
         """Starts the workers and has them meet."""
@@ -220,24 +221,39 @@ class WorkerReplica:
 
     # --- Serving ---
 
-    async def serve(self, variant: str, requests: Sequence[Tensors], head: Head) -> list[Tensors | RequestRefused]:
+    async def serve(
+        self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None]
+    ) -> list[Tensors | RequestRefused]:
         """See `Replica`."""
         answers: list[Tensors | RequestRefused] = [RequestRefused("no answer")] * len(requests)
         by_shape: dict[Any, list[int]] = {}
         for place, request in enumerate(requests):
             by_shape.setdefault(tuple((part.dtype.str, part.shape[1:]) for part in request), []).append(place)
-        await asyncio.gather(*(self._serve(variant, requests, places, answers) for places in by_shape.values()))
+        left = len(by_shape)
+
+        def one_freed() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                freed()
+
+        await asyncio.gather(*(self._serve(variant, requests, places, answers, one_freed) for places in by_shape.values()))
         return answers
 
     async def _serve(
-        self, variant: str, requests: Sequence[Tensors], places: list[int], answers: list[Tensors | RequestRefused]
+        self,
+        variant: str,
+        requests: Sequence[Tensors],
+        places: list[int],
+        answers: list[Tensors | RequestRefused],
+        freed: Callable[[], None],
     ) -> None:
         """Those of one shape, as one batch."""
         number, future = next(self._ids), self._loop.create_future()
         tensors = [torch.from_numpy(np.concatenate(parts)) for parts in zip(*(requests[place] for place in places))]
         sizes = [len(requests[place][0]) for place in places]
         self._raise_if_lost()
-        self._under_way[number] = future
+        self._under_way[number] = future, freed
         try:
             said = {"id": number, "variant": variant, "sizes": sizes, "places": places, "errors": {}}
             await self._first.send_message(encode(said, tensors), _worker(self._first))
@@ -251,12 +267,15 @@ class WorkerReplica:
         for place, *parts in zip(told["places"], *(output.split(told["sizes"]) for output in outputs)):
             answers[place] = [part.numpy() for part in parts]
 
-    async def _read(self) -> None:
+    async def _read(self, home: AsyncWorld) -> None:
+        """Answers of the last stage; and from the first, what has left it."""
         with contextlib.suppress(WorldError):
             while True:
-                told, outputs = decode(await self._last.recv_message(_worker(self._last)))
-                future = self._under_way.get(told["id"])
-                if future is not None and not future.done():
+                told, outputs = decode(await home.recv_message(_worker(home)))
+                future, freed = self._under_way.get(told["id"], (None, None))
+                if freed is not None and "freed" in told:
+                    freed()
+                elif future is not None and not future.done():
                     future.set_result((told, outputs))
 
     def _raise_if_lost(self) -> None:
@@ -274,7 +293,7 @@ class WorkerReplica:
             return
         self._lost = f"{world.name}: {world.broken.text if world.broken else 'closed'}"
         self.fence()
-        for future in self._under_way.values():
+        for future, _ in self._under_way.values():
             if not future.done():
                 future.set_exception(ReplicaLost(f"replica {self.number}: {self._lost}"))
         self._call(self._lost)

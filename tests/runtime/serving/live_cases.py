@@ -85,7 +85,7 @@ class ShortestQueue:
         chosen = min(self.hosts.values(), key=lambda r: (self.outstanding[r.number], self.slots.get(r.number, r.number)))
         self.outstanding[chosen.number] += 1
         try:
-            answer, = await chosen.serve(chosen.kind.variants[0], [[payload]], Head(application, number))
+            answer, = await chosen.serve(chosen.kind.variants[0], [[payload]], Head(application, number), lambda: None)
             self.answered.append(number)
             return answer
         except ReplicaLost:
