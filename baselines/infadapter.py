@@ -31,8 +31,8 @@ class InfAdapter(Policy):
     its pods), unless a replica has been loading for `STUCK_RATIO` times its load time.
 
     Routes are the quotas as shares; a variant without quota has none and is never used. Where a load cannot be carried,
-    the most capacity that the budget has is deployed; where the solver runs out of time without a plan, what is in force
-    stays (`details` count both).
+    the most capacity that the budget has is deployed; where the search is cut short without a plan, what is in force stays
+    (`details` count both, and plans that are not proven best).
 
     For scenarios of one service. A candidate that hosts several variants is planned with the service's first.
 
@@ -98,9 +98,9 @@ class InfAdapter(Policy):
             return self._decision(self._planned, load_rps, reason)
         before_rps, self._planned_rps, self._holds = self._planned_rps, load_rps, 0
         plan = self.plan(self._choices, max(load_rps, LEAST_LOAD_RPS), levels_in(self._hosts, observation.deployment))
+        self._timeouts += not plan.proven
         if not plan.feasible and not plan.proven:
-            self._timeouts += 1
-            return self._decision(observation.deployment, load_rps, "the solver ran out of time: unchanged")
+            return self._decision(observation.deployment, load_rps, "the search ended without a plan: unchanged")
         self._planned = deployment_of(self._scenario, self._service, self._hosts, plan)
         was = "first plan" if math.isnan(before_rps) else f"planned for {before_rps:.3g}"
         if not plan.feasible:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from baselines.infadapter import InfAdapter
-from baselines.infadapter_ilp import EPSILON, ROUNDING, Choices, Plan, plan_of
+from baselines.infadapter_ilp import Choices, Plan, plan_of
+from baselines.infadapter_search import EPSILON, ROUNDING
 
 
 class ModelSwitchingPlus(InfAdapter):

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from baselines.infadapter import LEAST_LOAD_RPS, InfAdapter
-from baselines.infadapter_ilp import ROUNDING
+from baselines.infadapter_search import ROUNDING
 from envs.contract import Decision, Deployment, Observation, Policy, ReplicaKind, Route
 from envs.scenario import Scenario
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from envs.contract import Deployment
 from envs.rules import in_time
@@ -229,6 +230,11 @@ class Dispatcher:
         for request in dropped:
             self._settle(request, Outcome(DROPPED, t_s, cause=Cause.EXPIRED))
 
+    def _try_own(self, host: Host, t_s: float) -> None:
+        """Tries the queue that a replica takes from: of its kind, while it does not drain."""
+        if not host.gone or host.own_queue:
+            self._try(host.queue, t_s)
+
     def _start(self, host: Host, batch: Batch, t_s: float) -> None:
         host.start(batch, t_s)
         task = asyncio.ensure_future(self._serve(host, batch))
@@ -237,10 +243,11 @@ class Dispatcher:
 
     async def _serve(self, host: Host, batch: Batch) -> None:
         """Has a batch answered. An answer that comes when the replica was given up already is nobody's."""
-        head, tensors = batch.requests[0], [request.tensors for request in batch.requests]
+        first, tensors = batch.requests[0], [request.tensors for request in batch.requests]
+        head = Head(first.application.name, first.number, first.stage)
         try:
             answers: list[Tensors | Exception] = [
-                *await host.replica.serve(batch.variant, tensors, Head(head.application.name, head.number, head.stage))]
+                *await host.replica.serve(batch.variant, tensors, head, partial(self._freed, host, batch))]
             if len(answers) != len(batch):
                 raise ValueError(f"{len(answers)} answers to {len(batch)} requests")
         except ReplicaLost as error:
@@ -252,6 +259,12 @@ class Dispatcher:
             log.exception("replica %d could not serve a batch of '%s'", host.replica.number, batch.variant)
             answers = [error] * len(batch)
         self._finish(host, batch, answers)
+
+    def _freed(self, host: Host, batch: Batch) -> None:
+        """A batch has left the first stage: its server takes the next one."""
+        t_s = self.clock.now_s()
+        if host.freed(batch, t_s):
+            self._try_own(host, t_s)
 
     def _finish(self, host: Host, batch: Batch, answers: list[Tensors | Exception]) -> None:
         """A batch is answered: its requests settle or go on, and its server takes the next one."""
@@ -266,8 +279,7 @@ class Dispatcher:
             else:
                 touched += self._answered(request, answer, host, t_s)
         self._try_all(touched, t_s)
-        if not (host.gone and not host.own_queue):
-            self._try(host.queue, t_s)
+        self._try_own(host, t_s)
         self._gone_if_done(host)
 
     def _answered(self, request: Request, answer: Tensors, host: Host, t_s: float) -> list[Queue]:

@@ -6,6 +6,8 @@ replicas have. Figures from emulated replicas say so, and name the time dilation
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from envs.contract import ReplicaKind
 from envs.randomness import LOAD, gamma_table, key
 from envs.scenario import Scenario
@@ -62,13 +64,16 @@ class EmulatedReplica:
         """
         return self._ready().take(variant, size, head, self.clock.now_s())
 
-    async def run(self, variant: str, size: int, head: Head) -> Held:
-        """Takes a batch now, and returns when it is answered.
+    async def run(self, variant: str, size: int, head: Head, freed: Callable[[], None] = lambda: None) -> Held:
+        """Takes a batch now, and returns when it is answered; calls `freed` where the first stage is free before that.
 
         Raises:
             ModelError: not loaded, or a batch that it cannot serve.
         """
         held = self.start(variant, size, head)
+        if held.free_s < held.finish_s:
+            await self.clock.sleep_until(held.free_s)
+            freed()
         await self.clock.sleep_until(held.finish_s)
         return held
 

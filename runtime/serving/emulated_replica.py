@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from envs.contract import ReplicaKind
 from envs.scenario import Scenario
@@ -27,6 +28,7 @@ class EmulatedLiveReplica:
         self._emulated = EmulatedReplica(scenario, kind, number=number, seed=seed, clock=clock)
         self.inputs: dict[str, tuple[TensorSpec, ...]] = dict.fromkeys(kind.variants, self._emulated.inputs)
         self.outputs: dict[str, tuple[TensorSpec, ...]] = dict.fromkeys(kind.variants, self._emulated.outputs)
+        self.whereabouts: dict[str, Any] = {}
         self._why_gone = ""
         self._call: Callable[[str], None] = lambda reason: None
 
@@ -35,10 +37,12 @@ class EmulatedLiveReplica:
         await self._emulated.load()
         self._raise_if_gone()
 
-    async def serve(self, variant: str, requests: Sequence[Tensors], head: Head) -> list[Tensors | RequestRefused]:
+    async def serve(
+        self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None]
+    ) -> list[Tensors | RequestRefused]:
         """See `Replica`."""
         self._raise_if_gone()
-        await self._emulated.run(variant, len(requests), head)
+        await self._emulated.run(variant, len(requests), head, freed)
         self._raise_if_gone()
         return list(requests)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from envs.contract import Observation, ReplicaKind
 from envs.scenario import Scenario
@@ -21,6 +22,7 @@ from runtime.gateway.server import Gateway
 from runtime.serving.emulated_replica import EmulatedLiveReplica
 from runtime.serving.live_cluster import LiveCluster
 from runtime.serving.replica import MakeReplica, Replica
+from runtime.serving.state_file import StateFile
 from runtime.serving.unix_clock import UnixClock
 from runtime.sources.page import Pages, parsed
 from runtime.sources.source import PagedSource
@@ -54,7 +56,8 @@ class Service:
         remember: the file that lets it go on after a restart.
 
     Raises:
-        ValueError: tokens that cannot be used, or no model for a variant.
+        ValueError: tokens that cannot be used, no model for a variant, or a state file that is none or in use.
+        OSError: the state file's folder cannot be written.
     """
 
     def __init__(
@@ -68,10 +71,12 @@ class Service:
     ) -> None:
         clock = UnixClock()
         self.scenario, self._callers = scenario, callers
-        self._workers = _Workers(models, scenario) if models else None
+        self._state = StateFile(remember) if remember else None
+        self._workers = _Workers(models, scenario, self._state, self._save) if models else None
         make: MakeReplica = self._workers.make if self._workers else _emulated(scenario, seed, clock)
         self.dispatcher = Dispatcher(scenario, clock, ByOutput() if models else ByDraw(scenario, seed))
-        self.cluster = LiveCluster(scenario, make, self.dispatcher, clock, remember=remember)
+        adopt = self._workers.adopt if self._workers else None
+        self.cluster = LiveCluster(scenario, make, self.dispatcher, clock, remember=self._state, adopt=adopt)
         self.page = Page(self.dispatcher, self.cluster.census, lambda: self.cluster.desired.current.number)
         access = Access(callers.tenants or None, scenario.tenants, callers.scrape or None)
         self.gateway = Gateway(self.dispatcher, access, self.page.text)
@@ -102,6 +107,11 @@ class Service:
         await self.control.close()
         if self._workers:
             await asyncio.to_thread(self._workers.close)
+        if self._state:
+            self._state.close()
+
+    def _save(self) -> None:
+        self.cluster.save()
 
     # ---- what the control API shows: the same observation that an autoscaler makes of our page
 
@@ -133,26 +143,33 @@ def _emulated(scenario: Scenario, seed: int, clock: UnixClock) -> MakeReplica:
 
 
 class _Workers:
-    """Makes replicas of worker processes. Only here is torch imported."""
+    """Makes replicas of worker processes, and finds those of an earlier process. Only here is torch imported."""
 
-    def __init__(self, models: Models, scenario: Scenario) -> None:
+    def __init__(self, models: Models, scenario: Scenario, state: StateFile | None, save: Callable[[], None]) -> None:
         from runtime.serving.local_launcher import LocalLauncher
+        from runtime.serving.worker import ASKED_BACK_S
+        from runtime.serving.worker_replica import Crew
         from runtime.worlds import WorldManager
 
         missing = sorted({variant for kind in scenario.kinds for variant in kind.variants} - set(models.descriptions))
         if missing:
             raise ValueError(f"no model is given for {', '.join(missing)}")
-        self._models, self._token = models, secrets.token_hex(16)
-        self._manager, self._launcher = WorldManager(token=self._token), LocalLauncher()
+        token = state.token if state else secrets.token_hex(16)
+        patience_s = ASKED_BACK_S if state else 0.0
+        self._crew = Crew(models, WorldManager(token=token), token, LocalLauncher(), patience_s, save)
 
     def make(self, number: int, kind: ReplicaKind) -> Replica:
         """See `MakeReplica`."""
         from runtime.serving.worker_replica import WorkerReplica
 
-        return WorkerReplica(
-            number, kind, models=self._models, manager=self._manager, token=self._token, start=self._launcher.start
-        )
+        return WorkerReplica(number, kind, self._crew)
+
+    def adopt(self, number: int, kind: ReplicaKind, whereabouts: Mapping[str, Any]) -> Replica | None:
+        """See `Adopt`."""
+        from runtime.serving.worker_replica import WorkerReplica
+
+        return WorkerReplica.found(number, kind, self._crew, whereabouts)
 
     def close(self) -> None:
         """Leaves what worlds there still are."""
-        self._manager.close()
+        self._crew.manager.close()

@@ -6,6 +6,7 @@ import pytest
 from live_system import Autoscaler, Cluster, Load, Prometheus
 from running import Processes
 
+
 class System:
     """Starts parts; see `live_system`."""
 

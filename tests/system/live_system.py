@@ -23,6 +23,7 @@ MODELS = {"quick": "echo_models:quick", "good": "echo_models:good"}
 TIMEOUT_S = 20.0
 
 # What replicas are: arguments of `Cluster`.
+CPU, GPU = "cpu", pytest.param("cuda:0", marks=pytest.mark.gpu)
 CUDA = pytest.param({"models": MODELS, "device": "cuda:0"}, marks=pytest.mark.gpu, id="cuda")
 EMULATED, WORKERS = pytest.param({}, id="emulated"), pytest.param({"models": MODELS}, id="workers")
 
@@ -93,6 +94,14 @@ class Cluster:
         answer.raise_for_status()
         return answer.text
 
+    def states(self):
+        """Replicas by state, at one moment."""
+        found = Counter()
+        for (name, *labels), value in page(self.page_text()).items():
+            if name == "tidal_kind_replicas":
+                found[dict(labels)["state"]] += int(value)
+        return found
+
     def sums(self, name, **labels):
         """A series of the gateway's page, summed over the labels that are not given."""
         return sum(value for (n, *with_), value in page(self.page_text()).items()
@@ -145,7 +154,7 @@ def _scenario_file(cluster):
 
 
 class Prometheus:
-    """A real one, that scrapes targets each half second."""
+    """A real one, that scrapes targets five times a second."""
 
     def __init__(self, processes, folder, **jobs):
         """Each job is the list of its targets' URLs."""
@@ -163,7 +172,7 @@ class Prometheus:
         """Says what is to be scraped, from its next start or reload on."""
         configs = [{"job_name": job, "static_configs": [{"targets": [re.sub("^http://", "", url) for url in urls]}]}
                    for job, urls in jobs.items()]
-        said = {"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"}, "scrape_configs": configs}
+        said = {"global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"}, "scrape_configs": configs}
         (self._folder / "prometheus.yml").write_text(yaml.safe_dump(said))
 
     def start(self):

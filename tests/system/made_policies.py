@@ -4,17 +4,17 @@ from envs.contract import Decision, Policy
 
 
 class Rounds(Policy):
-    """Goes round the deployments of `LEVELS`, one each interval."""
+    """Goes round the deployments of `LEVELS`, each for `EACH` intervals."""
 
     memory_intervals = 1
-    LEVELS = ()
+    LEVELS, EACH = (), 1
 
     def reset(self, scenario):
         self._scenario = scenario
 
     def decide(self, observation):
         number = round(observation.t_s / self._scenario.interval_s)
-        levels = self.LEVELS[number % len(self.LEVELS)]
+        levels = self.LEVELS[number // self.EACH % len(self.LEVELS)]
         return Decision(self._scenario.deployment(levels), f"round {number}: {levels}")
 
 
@@ -23,6 +23,7 @@ class Changes(Rounds):
 
     LEVELS = ((1, 0, 0, 0, 0), (3, 0, 0, 0, 0), (1, 1, 0, 0, 0), (0, 2, 0, 0, 0), (0, 0, 2, 0, 0), (0, 0, 0, 1, 0),
               (0, 0, 0, 0, 1), (0, 0, 0, 0, 2))
+    EACH = 2
 
 
 class OutAndIn(Rounds):

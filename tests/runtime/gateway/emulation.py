@@ -65,13 +65,13 @@ class Emulated:
     async def load(self):
         await self._emulated.load()
 
-    async def serve(self, variant, requests, head: Head):
+    async def serve(self, variant, requests, head: Head, freed):
         if self.fenced:
             raise ReplicaLost(f"replica {self.number} is gone")
         self.batches.append((variant, len(requests)))
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
-        await self._emulated.run(variant, len(requests), head)
+        await self._emulated.run(variant, len(requests), head, freed)
         self.under_way -= 1
         return list(requests)
 

@@ -6,6 +6,7 @@ import pytest
 from emulation import lived, made, poisson, simulated
 
 from envs.contract import Deployment
+from envs.profiles import LATENCY_COLUMNS, Profile
 
 ONE = [{"variants": ["v"], "cores": [2], "max_count": 2}]
 TWO = [{"variants": ["u"], "cores": [2], "max_count": 2}, {"variants": ["v"], "cores": [3]}]
@@ -69,6 +70,20 @@ def test_batches_of_several_variants_on_one_replica(binding):
     scenario = made({"u": {1: 0.06, 3: 0.1}, "v": {1: 0.1, 3: 0.2}}, BOTH_ON_ONE, binding=binding, applications={}, services={
         "s": {"variants": ["u"], "slo_s": 1.0}, "z": {"variants": ["v"], "slo_s": 1.0}})
     agree(scenario, {"s": poisson(20.0, 200), "z": poisson(15.0, 200, seed=4)})
+
+
+@pytest.mark.parametrize("binding", ["early", "late"])
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("rate_rps", [9.0, 30.0])
+def test_pipelines(binding, batch, rate_rps):
+    """Three stages, the slowest in the middle: a batch forms when the first one is free."""
+    rows = [("v", "gpu", np.nan, 3, 1, size, stage, share * seconds)
+            for size, seconds in TABLE.items() for stage, share in enumerate((0.3, 0.5, 0.2))]
+    kind = {"variants": ["v"], "device": "gpu", "inter_op": 3, "batch": batch, "max_wait_s": 0.08 if batch > 1 else 0.0,
+            "max_count": 2}
+    scenario = made({"v": 0.1}, [kind], binding=binding, devices={"gpu": {"budget": 6}}, overhead_s=0.011,
+                    stage_overhead_ratio=0.009, profile=Profile(pd.DataFrame(rows, columns=LATENCY_COLUMNS)))
+    agree(scenario, {"s": poisson(rate_rps, 300)})
 
 
 @pytest.mark.parametrize("binding", ["early", "late"])

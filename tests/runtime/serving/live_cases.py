@@ -85,7 +85,7 @@ class ShortestQueue:
         chosen = min(self.hosts.values(), key=lambda r: (self.outstanding[r.number], self.slots.get(r.number, r.number)))
         self.outstanding[chosen.number] += 1
         try:
-            answer, = await chosen.serve(chosen.kind.variants[0], [[payload]], Head(application, number))
+            answer, = await chosen.serve(chosen.kind.variants[0], [[payload]], Head(application, number), lambda: None)
             self.answered.append(number)
             return answer
         except ReplicaLost:
@@ -114,7 +114,7 @@ class Launcher:
         self.made[number] = replica = Told(number, kind, self)
         return replica
 
-    def adopt(self, number, kind):
+    def adopt(self, number, kind, whereabouts):
         """Replicas that are still there after a restart of the cluster."""
         return self.made.get(number)
 
