@@ -42,6 +42,8 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     callers = _callers(arguments.tokens)
     gateway = addresses.read(parser, "--gateway", arguments.gateway)
     control = addresses.read(parser, "--control", arguments.control)
+    import uvloop
+
     from runtime.serving.service import Service
 
     async def main() -> None:
@@ -55,7 +57,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         await stop.wait()
         await service.close()
 
-    asyncio.run(main())
+    uvloop.run(main())
     return 0
 
 
