@@ -8,9 +8,10 @@ from baselines.infadapter import InfAdapter
 from baselines.model_switching_plus import ModelSwitchingPlus
 from baselines.static import Static
 from baselines.two_time_scales import TwoTimeScales
+from baselines.vpa import VPA
 from envs.contract import Deployment, Policy
 
-POLICIES = [Static, HPA, InfAdapter, TwoTimeScales, ModelSwitchingPlus]
+POLICIES = [Static, HPA, InfAdapter, TwoTimeScales, ModelSwitchingPlus, VPA]
 
 
 @pytest.fixture(params=["resnet", "counted"])
