@@ -29,6 +29,7 @@ BASELINES = {
     "infadapter": "baselines.infadapter:InfAdapter",
     "vpa-plus": "baselines.vpa:VPA",
     "infadapter-fast": "baselines.two_time_scales:TwoTimeScales",
+    "model-switching": "baselines.model_switching:ModelSwitching",
     "model-switching-plus": "baselines.model_switching_plus:ModelSwitchingPlus",
 }
 AGENTS = ("ppo",)

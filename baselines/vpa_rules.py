@@ -1,8 +1,8 @@
 """The Kubernetes VerticalPodAutoscaler's recommender for CPU: a decaying histogram of use, percentiles, confidence.
 
 Source: the recommender (kubernetes/autoscaler, vertical-pod-autoscaler/pkg/recommender: util/histogram.go,
-util/decaying_histogram.go, model/aggregations_config.go, logic/estimator.go, logic/recommender.go). It recommends a target (p90
-of use, plus a margin), and bounds (p50 and p95) that are wide while the history is short.
+util/decaying_histogram.go, model/aggregations_config.go, logic/estimator.go). It recommends a target (p90 of
+use, plus a margin), and bounds (p50 and p95) that are wide while the history is short.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def test_confidence_is_that_of_the_samples_where_they_are_few():
 
 
 def test_samples_weigh_as_much_as_was_requested():
-    """90 samples of 1 core under a request of 2, then 10 of 8 under one of 20: the median of the weight is 8, of the samples 1."""
+    """90 samples of 1 core under a request of 2, 10 of 8 under one of 20: the median by weight is 8, by number 1."""
     recommender = Recommender(half_life_s=1e12)
     for i in range(90):
         recommender.observe(1.0, 2.0, float(i))
