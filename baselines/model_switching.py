@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from envs.contract import Decision, Deployment, Observation, Policy, ReplicaKind
 from envs.scenario import Candidate, Scenario
 
 PROBE_S = 60.0  # of load, for each entry of the table
-LOADS = 48  # entries, from no load to
+LOADS = 128  # entries, from no load to
 LOAD_RATIO = 1.5  # times what the fastest variant carries at most
 SEED = 0
 
@@ -124,6 +125,7 @@ def _row(scenario: Scenario, service: str, option: Option, loads_rps: np.ndarray
     return [accuracy * in_time_ratio(servers, max(stages_s), slo_s - after_s, rps) for rps in loads_rps]
 
 
+@lru_cache(maxsize=16 * LOADS)  # the tables of a scenario are made at every reset
 def in_time_ratio(servers: int, service_s: float, limit_s: float, load_rps: float) -> float:
     """Share of requests answered within a limit by one queue before servers with one fixed service time (M/D/c, simulated).
 
