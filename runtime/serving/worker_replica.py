@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -165,6 +165,7 @@ class WorkerReplica:
         self._first = leads[0][0]
         ends = dict.fromkeys((leads[0][0], leads[-1][0]))
         self._reading = [asyncio.create_task(self._read(home)) for home in ends]
+        await self._have(self.kind.shape.servers)  # those that were asked back may have had other ones
 
     async def _bring_up(self, places: Sequence[Placement]) -> list[AsyncWorld]:
         """Starts the workers and has them meet."""
@@ -277,6 +278,17 @@ class WorkerReplica:
                     freed()
                 elif future is not None and not future.done():
                     future.set_result((told, outputs))
+
+    def resize(self, kind: ReplicaKind) -> Awaitable[None]:
+        """See `Replica`: its workers compute in as many threads as it has cores."""
+        self.kind = kind
+        return self._have(kind.shape.servers)
+
+    async def _have(self, servers: int) -> None:
+        try:
+            await self._first.send_message(encode({"servers": servers}), _worker(self._first))
+        except WorldError as error:
+            raise ReplicaLost(f"replica {self.number}: {error}") from error
 
     def _raise_if_lost(self) -> None:
         if self._lost is not None or self._stopping:
