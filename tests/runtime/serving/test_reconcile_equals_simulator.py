@@ -71,8 +71,9 @@ async def compare(scenario, wanted, seed, arrivals_s=(), breaks=False):
                 assert abs(held_ns[kind] - told) < 2000, f"{kind} at {t_s}: {held_ns[kind]} and {told} ns"
             await clock.run_until(t_s)
             if step in wanted:
-                ours.change(wanted[step], ours.desired.current.number)
                 theirs.apply(wanted[step])
+                await clock.run_until(t_s + scenario.decision_delay_s)  # deciding takes ours that long
+                ours.change(wanted[step], ours.desired.current.number)
             theirs.advance()
         await asyncio.gather(*(task for task in arriving if task.done()))
         for task in arriving:
@@ -92,9 +93,9 @@ async def arrive(clock, dispatcher, t_s, number):
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
-@given(deployments(), some.integers(0, 2**32), some.sampled_from([0.0, 0.5]))
-def test_replicas_and_routes(wanted, seed, load_cv):
-    asyncio.run(compare(DEMO.with_(failures=Failures(load_cv=load_cv)), wanted, seed))
+@given(deployments(), some.integers(0, 2**32), some.sampled_from([0.0, 0.5]), some.sampled_from([0.0, 0.13]))
+def test_replicas_and_routes(wanted, seed, load_cv, delay_s):
+    asyncio.run(compare(DEMO.with_(failures=Failures(load_cv=load_cv), decision_delay_s=delay_s), wanted, seed))
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
