@@ -68,7 +68,7 @@ class ModelSwitching(Policy):
         most_rps = max(_throughput_rps(scenario, *option) for option in self.options)
         self.loads_rps = np.linspace(0, LOAD_RATIO * most_rps, LOADS)
         self.table = np.array([_row(scenario, self._service, option, self.loads_rps) for option in self.options])
-        self.forecaster.reset()
+        self.forecaster.reset(scenario.interval_s)
         self.memory_intervals = self.forecaster.memory_intervals
 
     def decide(self, observation: Observation) -> Decision:
