@@ -27,7 +27,9 @@ BASELINES = {
     "static": "baselines.static:Static",
     "hpa": "baselines.hpa:HPA",
     "infadapter": "baselines.infadapter:InfAdapter",
+    "vpa-plus": "baselines.vpa:VPA",
     "infadapter-fast": "baselines.two_time_scales:TwoTimeScales",
+    "model-switching": "baselines.model_switching:ModelSwitching",
     "model-switching-plus": "baselines.model_switching_plus:ModelSwitchingPlus",
 }
 AGENTS = ("ppo",)

@@ -78,7 +78,7 @@ class InfAdapter(Policy):
         self._hosts = hosts_of(scenario, self._service)
         measure, rounded = CAPACITIES[self.capacity]
         self._choices = choices_of(scenario, self._hosts, lambda k, v: rounded(self.capacity_ratio * measure(scenario, k, v)))
-        self.forecaster.reset()
+        self.forecaster.reset(scenario.interval_s)
         self.memory_intervals = self.forecaster.memory_intervals + self.hold + 1
         self._planned: Deployment | None = None
         self._planned_rps = math.nan

@@ -2,9 +2,9 @@
 
     python benchmarks/planners.py [--json FILE] [--seeds N]
 
-CPU seconds of one decision, in this process, after compiling. `resnet-variants`: five variants, 20 cores, loads over its range,
-three deployments in force. 20 variants on 512 cores: capacities on lines drawn at random around the ResNets' (3 to 25
-req/s per core), rounded down; loads from 2 % to 95 % of what the fastest variant carries; two variants in force.
+CPU seconds of one decision, in this process, after compiling. `resnet-variants`: five variants, 20 cores, loads over its
+range, three deployments in force. 20 variants on 512 cores: capacities on random lines around the ResNets' (3 to 25 req/s per
+core), rounded down; loads from 2 % to 95 % of what the fastest variant carries; two variants in force.
 """
 
 from __future__ import annotations

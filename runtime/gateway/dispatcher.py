@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 
 from envs.contract import Deployment
@@ -129,21 +129,19 @@ class Dispatcher:
         self.outputs.update(replica.outputs)
         self._review([host.queue], t_s)
 
-    async def drain(self, replica: Replica) -> None:
-        """Gives a replica nothing new; returns when all that it had, and all that waited for it alone, is answered, or when
-        it is lost.
+    def drain(self, replica: Replica) -> Awaitable[None]:
+        """Gives a replica nothing new from now on. What is returned is done when all that it had, and all that waited for it
+        alone, is answered, or when it is lost.
         """
         host = self.hosts.get(replica.number)
-        if host is None:
-            return
-        if host.gone is None:
+        if host and not host.gone:
             t_s = self.clock.now_s()
             host.account(t_s)
             host.kind.ready.remove(host)
             host.gone = asyncio.get_running_loop().create_future()
             self._review([], t_s)
             self._gone_if_done(host)
-        await asyncio.shield(host.gone)
+        return asyncio.shield(host.gone) if host and host.gone else asyncio.sleep(0)
 
     def lost(self, replica: Replica) -> None:
         """A replica is gone: what it had not answered is placed again, or fails where the scenario says so.
@@ -164,6 +162,25 @@ class Dispatcher:
         for request in failed:
             self._settle(request, Outcome(FAILED, t_s, cause=Cause.LOST))
         self._review([], t_s, [request for request in again if request.lives])
+
+    def resize(self, replica: Replica) -> None:
+        """A ready replica is of another kind, which differs only in cores: it counts as such at once."""
+        host, kind, t_s = self.hosts.get(replica.number), self.placement.know(replica.kind), self.clock.now_s()
+        if host is None:
+            return
+        host.account(t_s)
+        self.counters.server_time(host)
+        host.kind.ready.remove(host)
+        host.become(kind)
+        kind.add(host)
+        self._review([host.queue], t_s)
+
+    def resized(self, replica: Replica) -> None:
+        """It has its kind's servers."""
+        if host := self.hosts.get(replica.number):
+            t_s = self.clock.now_s()
+            host.resized(t_s)
+            self._try_own(host, t_s)
 
     def queue_length(self, replica: Replica) -> int:
         """Requests that a replica has: in flight and, with early binding, waiting for it; 0 where it is not known."""

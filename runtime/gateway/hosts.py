@@ -36,7 +36,9 @@ class Host:
             self.queue.owner = self
         self.served: list[Batch] = []
         self.ahead: Batch | None = None
+        self._servers = kind.servers
         self._idle = list(range(kind.servers))[::-1]  # a stack, server 0 on top
+        self._resizing = False
         self._occupied: dict[Batch, int] = {}  # the server of each batch that has not left the first stage
         self._stages = kind.what.shape.inter_op
         self.gone: asyncio.Future[None] | None = None
@@ -60,7 +62,7 @@ class Host:
         """Whether it gets its next batch now: for an idle server, or one ahead, which then starts without the event loop's
         lateness. Ahead goes only what would be the same later.
         """
-        return self.idle or (self.own_queue and self.ahead is None and self.queue.next_is_certain)
+        return self.idle or (self.own_queue and not (self.ahead or self._resizing) and self.queue.next_is_certain)
 
     @property
     def in_flight(self) -> int:
@@ -94,7 +96,7 @@ class Host:
         if self.ahead:
             self._occupy(server, self.ahead)
             self.ahead = None
-        else:
+        elif server < self._servers:
             self._idle.append(server)
         return True
 
@@ -113,6 +115,29 @@ class Host:
     def _occupy(self, server: int, batch: Batch) -> None:
         self._occupied[batch] = server
         self.served.append(batch)
+
+    def become(self, kind: Kind) -> None:
+        """It is of another kind, which differs only in cores; its server time up to now has been counted."""
+        own_queue = self.own_queue
+        self.kind, self._resizing = kind, True
+        self.busy_ns = self.ready_server_ns = 0
+        if own_queue:
+            self.queue.kind = kind
+        else:
+            assert kind.queue is not None
+            self.queue = kind.queue
+
+    def resized(self, t_s: float) -> None:
+        """It has its kind's servers: the highest are cut and take no more batches, new ones are idle, the lowest on top."""
+        before, self._servers, self._resizing = self._servers, self.kind.servers, False
+        self._idle = [server for server in self._idle if server < self._servers]
+        occupied = self._occupied.values()
+        self._idle += [server for server in range(self._servers - 1, before - 1, -1) if server not in occupied]
+        more = range(before, self._servers)
+        self._expected_s = [*self._expected_s[: self._servers], *([t_s] * self._stages for _ in more)]
+        if self.ahead and self._idle:
+            self._occupy(self._idle.pop(), self.ahead)
+            self.ahead = None
 
     def give_up(self, t_s: float) -> tuple[list[Request], list[Request]]:
         """Takes everything away from a lost replica: the requests that it had, and those that waited for it alone."""

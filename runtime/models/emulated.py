@@ -47,6 +47,15 @@ class EmulatedReplica:
         await self.clock.sleep_until(ready_s)
         self._servers = ServerClocks(self.scenario, self.kind, seed=self.seed, ready_s=ready_s)
 
+    def become(self, kind: ReplicaKind) -> None:
+        """It is of another kind, which differs only in cores; `resize` gives it that kind's servers."""
+        self.kind = kind
+        self._ready().become(kind)
+
+    def resize(self) -> None:
+        """It has its kind's servers from now on."""
+        self._ready().resize(self.clock.now_s())
+
     def unload(self) -> None:
         """Takes no more batches; those that were started are still answered."""
         self._servers = None

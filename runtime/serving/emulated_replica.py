@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from envs.contract import ReplicaKind
@@ -25,6 +25,7 @@ class EmulatedLiveReplica:
 
     def __init__(self, number: int, kind: ReplicaKind, *, scenario: Scenario, seed: int, clock: AsyncClock) -> None:
         self.number, self.kind = number, kind
+        self._clock, self._resize_s = clock, scenario.in_place_resize_s or 0.0
         self._emulated = EmulatedReplica(scenario, kind, number=number, seed=seed, clock=clock)
         self.inputs: dict[str, tuple[TensorSpec, ...]] = dict.fromkeys(kind.variants, self._emulated.inputs)
         self.outputs: dict[str, tuple[TensorSpec, ...]] = dict.fromkeys(kind.variants, self._emulated.outputs)
@@ -45,6 +46,17 @@ class EmulatedLiveReplica:
         await self._emulated.run(variant, len(requests), head, freed)
         self._raise_if_gone()
         return list(requests)
+
+    def resize(self, kind: ReplicaKind) -> Awaitable[None]:
+        """See `Replica`; it takes the scenario's `in_place_resize_s`."""
+        self.kind = kind
+        self._emulated.become(kind)
+        return self._resize_at(self._clock.now_s() + self._resize_s)
+
+    async def _resize_at(self, t_s: float) -> None:
+        await self._clock.sleep_until(t_s)
+        self._raise_if_gone()
+        self._emulated.resize()
 
     async def stop(self) -> None:
         """See `Replica`."""

@@ -176,16 +176,19 @@ class LiveCluster:
         self._kinds += [kind for kind in deployment.replicas if kind not in self._kinds]
         standing = [Standing(m.number, m.kind, m.state, self._dispatcher.queue_length(m.replica) if m.state == "ready" else 0)
                     for m in self._members.values()]
-        steps = plan(deployment, standing, self.routes, scenario=self.scenario, kinds=self._kinds)
+        steps = plan(deployment, standing, self.routes, scenario=self.scenario, kinds=self._kinds,
+                     in_place=self.scenario.in_place_resize_s is not None)
+        for number, kind in steps.resize:
+            self._lives.resize(self._members[number], kind)
         new = [self._enrol(kind) for kind in steps.start]
-        if new or steps.stop or steps.drain:
+        if new or steps.resize or steps.stop or steps.drain:
             self.save()
         for member in new:
             self._lives.bring_up(member, why)
-        self.routes = steps.routes
-        self._give_deployment(replace(deployment, routes=steps.routes))
         for number in (*steps.stop, *steps.drain):
             self._lives.retire(self._members[number], "no longer wanted")
+        self.routes = steps.routes
+        self._give_deployment(replace(deployment, routes=steps.routes))
 
     def _give_deployment(self, deployment: Deployment) -> None:
         if deployment != self._given:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,14 +26,20 @@ class Dispatcher(Protocol):
     def add(self, replica: Replica) -> None:
         """A replica is ready."""
 
-    async def drain(self, replica: Replica) -> None:
-        """Gives it nothing new; returns when what it had is answered, or it is lost."""
+    def drain(self, replica: Replica) -> Awaitable[None]:
+        """Gives it nothing new from now on; what is returned is done when what it had is answered, or it is lost."""
 
     def lost(self, replica: Replica) -> None:
         """It is gone and fenced: what it had goes elsewhere."""
 
     def set_deployment(self, deployment: Deployment) -> None:
         """The deployment that is wanted, with the routes that are in force."""
+
+    def resize(self, replica: Replica) -> None:
+        """A ready replica is of another kind, which differs only in cores."""
+
+    def resized(self, replica: Replica) -> None:
+        """And now it has that kind's servers."""
 
     def queue_length(self, replica: Replica) -> int:
         """Requests that a ready replica has, waiting and in flight (late binding: in flight)."""
@@ -48,6 +54,7 @@ class Member:
     state: State = "pending"
     served: bool = False  # the dispatcher has it
     task: asyncio.Task[None] | None = None  # of its present state: loading, draining, or going
+    resizing: asyncio.Task[None] | None = None
 
     @property
     def number(self) -> int:
@@ -117,16 +124,37 @@ class Lives:
         self._dispatcher.add(member.replica)
         self._changed(f"replica {member.number} became ready")
 
+    def resize(self, member: Member, kind: ReplicaKind) -> None:
+        """A ready one is of another kind, which differs only in cores: at once, and with its servers when it has them."""
+        if member.resizing:
+            member.resizing.cancel()
+        self.note("resizing", f"to {kind}", member)
+        coming = member.replica.resize(kind)
+        self.census.resized(member.number, kind, self._clock.now_s())
+        self._dispatcher.resize(member.replica)
+        member.resizing = asyncio.create_task(self._resize(member, coming))
+
+    async def _resize(self, member: Member, coming: Awaitable[None]) -> None:
+        try:
+            await coming
+        except Exception as error:
+            self._lose(member, _said(error))
+            return
+        if member.served:
+            self._dispatcher.resized(member.replica)
+            self.note("resized", f"{member.kind.shape.servers} servers", member)
+
     def retire(self, member: Member, why: str) -> None:
         """It is not wanted: a pending replica goes at once, a ready one when it has answered what it has."""
         self._leave(member, "draining", why)
         if not member.served:
             self._fence(member)
-        member.task = asyncio.create_task(self._drain(member) if member.served else self._end(member))
+        drained = self._dispatcher.drain(member.replica) if member.served else None
+        member.task = asyncio.create_task(self._drain(member, drained) if drained else self._end(member))
 
-    async def _drain(self, member: Member) -> None:
+    async def _drain(self, member: Member, drained: Awaitable[None]) -> None:
         try:
-            await self._dispatcher.drain(member.replica)
+            await drained
         except Exception as error:
             self.note("not drained", _said(error), member)
         member.served = False
@@ -153,6 +181,8 @@ class Lives:
 
     async def _end(self, member: Member) -> None:
         """Ends it, if need be by force, and forgets it."""
+        if member.resizing:
+            member.resizing.cancel()
         try:
             await self._within(STOP_PATIENCE_S, member.replica.stop())
         except Exception as error:

@@ -68,6 +68,14 @@ class Replica(Protocol):
             ReplicaLost: it is gone; none of the batch is answered.
         """
 
+    def resize(self, kind: ReplicaKind) -> Awaitable[None]:
+        """It is of another kind at once, which differs only in cores; what is returned, awaited, says that it has its servers.
+        What is under way is answered.
+
+        Raises:
+            ReplicaLost: it is gone (when awaited).
+        """
+
     async def stop(self) -> None:
         """Ends it, in good order where it can be, else by force; returns when it is gone. No batch is under way."""
 

@@ -28,6 +28,7 @@ from runtime.sources.page import Pages, parsed
 from runtime.sources.source import PagedSource
 
 if TYPE_CHECKING:
+    from runtime.gateway.grpc_front import GrpcFront
     from runtime.serving.worker_replica import Models
 
 @dataclass(frozen=True)
@@ -78,30 +79,38 @@ class Service:
         adopt = self._workers.adopt if self._workers else None
         self.cluster = LiveCluster(scenario, make, self.dispatcher, clock, remember=self._state, adopt=adopt)
         self.page = Page(self.dispatcher, self.cluster.census, lambda: self.cluster.desired.current.number)
-        access = Access(callers.tenants or None, scenario.tenants, callers.scrape or None)
-        self.gateway = Gateway(self.dispatcher, access, self.page.text)
+        self._access = Access(callers.tenants or None, scenario.tenants, callers.scrape or None)
+        self.gateway = Gateway(self.dispatcher, self._access, self.page.text)
+        self.grpc: GrpcFront | None = None
         self.control = ControlApi(self.cluster, self._observe, Tokens(callers.operator, callers.tenants))
         self._source = PagedSource(scenario, self, scenario.interval_s)
         self._observation: Observation | None = None
 
-    async def start(self, gateway: Address, control: Address) -> None:
-        """Listens, and begins with the initial deployment.
+    async def start(self, gateway: Address, control: Address, grpc: Address | None = None) -> None:
+        """Listens, also for gRPC where there is an address for it, and begins with the initial deployment.
 
         Raises:
             OSError: an address is not to be had.
             ValueError: an address that others can reach, and no tokens.
+            ModuleNotFoundError: the extra `grpc` is not installed.
         """
-        if not self._callers.tenants and not is_loopback(gateway[0]):
-            raise ValueError(f"{gateway[0]} can be reached by others: give the tenants tokens, or listen on 127.0.0.1")
+        for host, _ in filter(None, (gateway, grpc)):
+            if not self._callers.tenants and not is_loopback(host):
+                raise ValueError(f"{host} can be reached by others: give the tenants tokens, or listen on 127.0.0.1")
         await self.gateway.start(*gateway)
         await self.control.start(*control)
+        if grpc:
+            from runtime.gateway.grpc_front import GrpcFront
+
+            self.grpc = GrpcFront(self.dispatcher, self._access)
+            await self.grpc.start(*grpc)
         self.cluster.start()
         self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
         """Answers what is under way, then ends."""
         self._watching.cancel()
-        await self.gateway.close()
+        await asyncio.gather(*(front.close() for front in (self.gateway, self.grpc) if front))
         await self.cluster.close()
         await self.dispatcher.close()
         await self.control.close()

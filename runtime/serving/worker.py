@@ -192,10 +192,18 @@ class Worker:
         if self._placement.rank:
             self._run(self._follow)
             return
-        for _ in range(self._job.servers):
-            self._run(self._compute)
+        self._servers = 0
+        self._have(self._job.servers)
         if self._source is not None:
             self._run(self._take, self._source, 0)
+
+    def _have(self, servers: int) -> None:
+        """As many threads that compute; one too many ends after what waits now."""
+        for _ in range(self._servers, servers):
+            self._run(self._compute)
+        for _ in range(servers, self._servers):
+            self._waiting.put(None)
+        self._servers = servers
 
     def _run(self, what: Callable[..., None], *arguments: object) -> None:
         def run() -> None:
@@ -207,7 +215,13 @@ class Worker:
 
     def _take(self, source: World, rank: int) -> None:
         while True:
-            self._waiting.put((source, decode(source.recv_message(rank))))
+            head, tensors = decode(source.recv_message(rank))
+            if "servers" not in head:
+                self._waiting.put((source, (head, tensors)))
+                continue
+            self._have(head["servers"])
+            if self._sink is not None:
+                self._sink.send_message(encode(head), 1)
 
     def _compute(self) -> None:
         while (taken := self._waiting.get()) is not None:

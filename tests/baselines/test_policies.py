@@ -5,12 +5,14 @@ from observed import NAN, counted, missing, observe, pod
 
 from baselines.hpa import HPA
 from baselines.infadapter import InfAdapter
+from baselines.model_switching import ModelSwitching
 from baselines.model_switching_plus import ModelSwitchingPlus
 from baselines.static import Static
 from baselines.two_time_scales import TwoTimeScales
+from baselines.vpa import VPA
 from envs.contract import Deployment, Policy
 
-POLICIES = [Static, HPA, InfAdapter, TwoTimeScales, ModelSwitchingPlus]
+POLICIES = [Static, HPA, InfAdapter, TwoTimeScales, ModelSwitching, ModelSwitchingPlus, VPA]
 
 
 @pytest.fixture(params=["resnet", "counted"])

@@ -69,3 +69,19 @@ def staged():
     module = nn.Sequential(OrderedDict(first=Pass(), second=Echo(1.0, 0.05)))
     module.example_inputs, module.split_points = {"x": torch.zeros(1, 1)}, ("second",)
     return module
+
+
+class Wild(Echo):
+    """Raises at every third number, and ends its process at every seventh."""
+
+    def forward(self, x):
+        for number in map(int, x[:, 0].tolist()):
+            if number and number % 7 == 0:
+                os._exit(1)
+            if number % 3 == 1:
+                raise ValueError(f"{number} is not to its taste")
+        return super().forward(x)
+
+
+def wild():
+    return Wild(3.0, 0.005)

@@ -33,6 +33,17 @@ def page(text):
     return {(s.name, *sorted(s.labels.items())): s.value for f in text_string_to_metric_families(text) for s in f.samples}
 
 
+def variation(folder, of=ECHO, **changes):
+    """A scenario file that differs from another one in some fields; those of tables are added to them."""
+    said = yaml.safe_load(of.read_text())
+    for name, change in changes.items():
+        said[name] = said.get(name, {}) | change if isinstance(change, dict) else change
+    file = folder / of.name
+    file.write_text(yaml.safe_dump(said))
+    shutil.copy(of.parent / said["profile"], folder)
+    return file
+
+
 class Cluster:
     """`tidal serve` with free ports.
 
@@ -111,12 +122,13 @@ class Cluster:
 class Autoscaler:
     """`tidal autoscale` on a cluster, journaling in a folder."""
 
-    def __init__(self, processes, cluster, journal, policy, *arguments, source="scrape", url=None, command=("-m", "runtime")):
+    def __init__(self, processes, cluster, journal, policy, *arguments, source="scrape", url=None,
+                 command=("-m", "runtime"), **environment):
         self.journal = journal
         self.running = processes.python(
             *command, "autoscale", "--scenario", _scenario_file(cluster), "--policy", policy, "--fallback", "static",
             "--source", source, "--url", url or f"{cluster.gateway}/metrics", "--actuator", "cluster",
-            "--control", cluster.control, "--journal", journal, *arguments)
+            "--control", cluster.control, "--journal", journal, *arguments, **environment)
 
     @cached_property
     def url(self):
@@ -225,6 +237,10 @@ class Answers:
         """Those that were not answered with their own data."""
         return [row for row in self.rows if not row["right"]]
 
+    def between(self, from_s, to_s):
+        """Those that were due in this time."""
+        return Answers([row for row in self.rows if from_s <= row["due_s"] < to_s])
+
     def within(self, slo_s):
         """Share that was answered rightly in time."""
         return sum(row["right"] and row["done_s"] - row["due_s"] <= slo_s for row in self.rows) / max(1, len(self.rows))
@@ -238,9 +254,8 @@ class Answers:
 class Load:
     """Open-loop clients in a process of their own."""
 
-    def __init__(self, processes, cluster, rate_rps, service="classify", token="", seed=1):
-        self.running = processes.python(HERE / "open_load.py", cluster.gateway, service, rate_rps, seed,
-                                        *filter(None, [token]))
+    def __init__(self, processes, cluster, load, service="classify", token=""):
+        self.running = processes.python(HERE / "open_load.py", cluster.gateway, service, load, *filter(None, [token]))
         self.running.waits_for("^started")
 
     def end(self):

@@ -1,5 +1,9 @@
 """Policies for tests: what they want follows from the time alone, so that every process wants the same."""
 
+import os
+from dataclasses import replace
+from pathlib import Path
+
 from envs.contract import Decision, Policy
 
 
@@ -30,3 +34,20 @@ class OutAndIn(Rounds):
     """Never the same twice in a row: a hold is seen at once."""
 
     LEVELS = ((1, 0, 0, 0, 0), (2, 0, 0, 0, 0))
+
+
+class Steps(Rounds):
+    """Four intervals at each of three deployments."""
+
+    LEVELS, EACH = ((2, 0, 0, 0, 0), (0, 0, 3, 0, 0), (0, 2, 0, 0, 0)), 4
+
+
+class StepsFromStart(Steps):
+    """The same from the time on that the file `STEPS_START` holds, once it is there."""
+
+    def decide(self, observation):
+        file = Path(os.environ["STEPS_START"])
+        after_s = observation.t_s - float(file.read_text()) if file.exists() else -1.0
+        if after_s < 0:
+            return Decision(self._scenario.initial_deployment, "not yet")
+        return super().decide(replace(observation, t_s=after_s))

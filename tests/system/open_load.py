@@ -1,4 +1,6 @@
-"""Open-loop clients as a process: `open_load.py URL SERVICE RATE_RPS SEED [TOKEN]`, until its standard input is closed.
+"""Open-loop clients as a process: `open_load.py URL SERVICE LOAD [TOKEN]`, until its standard input is closed.
+
+LOAD is a rate (Poisson arrivals, req/s), or a file of times: JSON, Unix time, ascending.
 
 Each request has a number: as its id, and as its data. An answer is right when it has the id, and its first output is the
 number again; where there is a second output, it must be the number of the variant that the answer names. So an answer
@@ -9,36 +11,48 @@ Writes `started`, and in the end one line of JSON: what became of each request, 
 
 import asyncio
 import json
+import random
 import sys
 import time
+from pathlib import Path
 
 import aiohttp
-import numpy as np
 
 ROW = ("number", "due_s", "sent_s", "done_s", "status", "variant", "right", "told")
-VARIANTS = {"quick": 1.0, "good": 2.0}  # what the second output of the models in `echo_models` says
+VARIANTS = {"quick": 1.0, "good": 2.0, "wild": 3.0}  # what the second output of the models in `echo_models` says
 TIMEOUT_S = 45.0
 
 
-async def play(url, service, rate_rps, seed, token):
+def times(load):
+    """When requests are due, Unix time."""
+    if not load.replace(".", "").isdecimal():
+        yield from json.loads(Path(load).read_text())
+        return
+    due_s, generator = time.time(), random.Random(1)
+    while True:
+        due_s += generator.expovariate(float(load))
+        yield due_s
+
+
+async def play(url, service, load, token=""):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=3.0)  # less than the gateway's patience with idle clients
     async with aiohttp.ClientSession(headers=headers, connector=connector,
                                      timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
         name = await _input_of(session, f"{url}/v2/models/{service}")
         stop = asyncio.ensure_future(asyncio.to_thread(sys.stdin.read))
-        rng, rows, tasks = np.random.default_rng(seed), [], set()
+        rows, tasks = [], set()
         print("started", flush=True)
-        start_s = due_s = time.time()
-        while not stop.done():
-            due_s += rng.exponential(1 / rate_rps)
+        for due_s in times(load):
             while (left_s := due_s - time.time()) > 0 and not stop.done():
                 await asyncio.wait({stop}, timeout=left_s)
-            if not stop.done():
-                rows.append([len(rows) + 1, due_s - start_s, time.time() - start_s, None, 0, "", False, ""])
-                task = asyncio.create_task(_ask(session, f"{url}/v2/models/{service}/infer", name, rows[-1], start_s))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
+            if stop.done():
+                break
+            rows.append([len(rows) + 1, due_s, time.time(), None, 0, "", False, ""])
+            task = asyncio.create_task(_ask(session, f"{url}/v2/models/{service}/infer", name, rows[-1]))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        await stop
         if tasks:
             await asyncio.wait(tasks)
         print(json.dumps(rows), flush=True)
@@ -50,7 +64,7 @@ async def _input_of(session, url):
         return (await answer.json())["inputs"][0]["name"]
 
 
-async def _ask(session, url, name, row, start_s):
+async def _ask(session, url, name, row):
     number = row[0]
     tensor = {"name": name, "datatype": "FP32", "shape": [1, 1], "data": [float(number)]}
     try:
@@ -65,9 +79,8 @@ async def _ask(session, url, name, row, start_s):
             row[6] = said["id"] == str(number) and outputs[0] == [float(number)]
             row[6] &= len(outputs) < 2 or outputs[1] == [VARIANTS[row[5]]]
         row[7] = "" if row[6] else str(said)[:300]
-    row[3] = time.time() - start_s
+    row[3] = time.time()
 
 
 if __name__ == "__main__":
-    URL, SERVICE, RATE_RPS, SEED, *TOKEN = sys.argv[1:]
-    asyncio.run(play(URL, SERVICE, float(RATE_RPS), int(SEED), *(TOKEN or [""])))
+    asyncio.run(play(*sys.argv[1:]))

@@ -98,7 +98,7 @@ class Processes:
         self.addresses = []  # URLs that nobody must answer at in the end
 
     def start(self, *command, **environment):
-        variables = {**os.environ, MARK: self._mark, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(HERE), **environment}
+        variables = {**os.environ, MARK: self._mark, "PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{HERE}:{ROOT}", **environment}
         self._started.append(Running(command, variables))
         return self._started[-1]
 

@@ -267,3 +267,28 @@ def test_what_cannot_be_remembered_is_not_done(tmp_path):
                 cluster.change(Deployment({SMALL: 1}), 1)
             assert cluster.desired.current.number == 1
     run(test)
+
+
+def test_a_resize_in_place_starts_nothing_and_a_loss_on_the_way_is_made_up_for():
+    async def test():
+        scenario = DEMO.with_(in_place_resize_s=0.4, devices={"cpu": Device(budget=4)},
+                              candidates=[{"variants": ["large"], "cores": [1, 2]}], initial=[{"candidate": 0, "level": 1}])
+        one, two = scenario.kinds
+        async with live(scenario) as (cluster, launcher, dispatcher, clock):
+            await clock.run_until(2.0)
+            cluster.change(Deployment({two: 1}), 1)
+            assert states(cluster, [one, two]) == [NONE, (0, 1, 0)] and dispatcher.resizes == [(0, two)]
+            await clock.run_until(2.3)
+            cluster.change(Deployment({one: 1}), 2)  # the delay begins again
+            await clock.run_until(2.69)
+            assert dispatcher.resizes[-1] == (0, one)
+            await clock.run_until(2.7)
+            assert dispatcher.resizes[1:] == [(0, one), (0, "done")] and set(launcher.made) == {0}
+            held_ns = cluster.census.held_ns(3.0)
+            assert held_ns == {one: 2_700_000_000, two: 300_000_000}
+            cluster.change(Deployment({two: 1}), 3)
+            launcher.made[0].lose("killed")
+            await clock.run_until(5.0)
+            assert states(cluster, [one, two]) == [NONE, (0, 1, 0)] and set(launcher.made) == {0, 1}
+            assert dispatcher.resizes[-1] == (0, two)  # and never done
+    run(test)

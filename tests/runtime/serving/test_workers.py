@@ -48,6 +48,29 @@ def make():
     module.example_inputs = {"x": torch.ones(1, 3)}
     return module
 """
+MEETING = """
+import threading
+import torch
+
+class Meeting(torch.nn.Module):
+    example_inputs = {"wait_s": torch.zeros(1, 1)}
+    inside, lock, met = 0, threading.Lock(), threading.Event()
+
+    def forward(self, wait_s):
+        with self.lock:
+            self.inside += 1
+            if self.inside > 1:
+                self.met.set()
+        met = self.met.wait(float(wait_s.max()))
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.met.clear()
+        return torch.full_like(wait_s, 2 if met else 1)
+
+def make():
+    return Meeting()
+"""
 
 
 class Launcher(LocalLauncher):
@@ -187,3 +210,22 @@ def test_the_first_stage_is_told_to_be_free_before_the_answer_comes(tmp_path, mo
     told = run(play, Shape(inter_op=2, device="gpu"), {"slow": "slow_end:make"})
     assert told[:2] == ["0 freed", "0 answered"]
     assert told.index("2 freed") < told.index("1 answered") and len(told) == 6
+
+
+def test_a_replica_computes_as_many_batches_at_once_as_it_has_cores_also_after_a_resize(tmp_path, monkeypatch):
+    (tmp_path / "meeting.py").write_text(MEETING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    async def play(replica, _):
+        async def together(wait_s):
+            asked = (replica.serve("m", [[np.full((1, 1), wait_s, np.float32)]], *FIRST) for _ in range(2))
+            return [answer[0].item() for (answer,) in await asyncio.gather(*asked)]
+
+        alone = await together(0.3)
+        await replica.resize(ReplicaKind(("m",), Shape(cores=2), 4))
+        met = await together(20.0)
+        await replica.resize(ReplicaKind(("m",), Shape(cores=1), 4))
+        await replica.serve("m", [[np.zeros((1, 1), np.float32)]], *FIRST)
+        return alone, met, await together(0.3), replica.kind.shape.cores
+
+    assert run(play, Shape(cores=1), {"m": "meeting:make"}) == ([1, 1], [2, 2], [1, 1], 1)

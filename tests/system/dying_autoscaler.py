@@ -1,0 +1,48 @@
+"""`tidal autoscale` that ends itself at a point of its first decision that changes something: POINT, and then the command.
+
+Points: before the intent is written; when half of it is; after it; after the action; when half of the outcome is; after it.
+"""
+
+import json
+import os
+import sys
+
+from runtime.__main__ import main
+from runtime.actuators.cluster import ClusterActuator
+from runtime.autoscaler.journal import Journal
+
+POINTS = ("before-intent", "torn-intent", "after-intent", "after-action", "torn-outcome", "after-outcome")
+DIED = 9
+
+
+def die_at(point):
+    """Has this process die there, as a crash would have it: nothing is closed, nothing flushed."""
+    append, apply = Journal.append, ClusterActuator.apply
+    deciding = []  # once a decision that changes something has begun
+
+    def dying_append(journal, record):
+        kind = record["type"]
+        if kind == "intent" and record["acts"]:
+            deciding.append(record["decision_id"])
+        if deciding and point == f"before-{kind}":
+            os._exit(DIED)
+        if deciding and point == f"torn-{kind}":
+            line = json.dumps(record).encode()
+            os.write(journal._file, line[:len(line) // 2])
+            os._exit(DIED)
+        append(journal, record)
+        if deciding and point == f"after-{kind}":
+            os._exit(DIED)
+
+    def dying_apply(actuator, *arguments):
+        found = apply(actuator, *arguments)
+        if deciding and point == "after-action":
+            os._exit(DIED)
+        return found
+
+    Journal.append, ClusterActuator.apply = dying_append, dying_apply
+
+
+if __name__ == "__main__":
+    die_at(sys.argv[1])
+    sys.exit(main(sys.argv[2:]))
