@@ -24,7 +24,7 @@ _BILLIONTH = 1e-9
 
 def expose(scenario: Scenario, kinds: Sequence[ReplicaKind], sample: Sample, *, started_s: float,
            pending_since_s: Mapping[ReplicaKind, Sequence[float]], cold_start_s: Mapping[ReplicaKind, float],
-           latency_sum_s: np.ndarray | None = None) -> Iterator[Metric]:
+           latency_sum_s: np.ndarray | None = None, failed: Mapping[ReplicaKind, int] | None = None) -> Iterator[Metric]:
     """The families of one page.
 
     Args:
@@ -35,6 +35,7 @@ def expose(scenario: Scenario, kinds: Sequence[ReplicaKind], sample: Sample, *, 
         pending_since_s: by kind, when each of its pending replicas was started.
         cold_start_s: time from start to ready last measured of each kind; a kind of which none was measured is left out.
         latency_sum_s: (A,) sum of all latencies of answers; without it the histograms have no `_sum`.
+        failed: by kind, replicas that were lost and are not yet gone; none where it is not given (simulated ones go at once).
     """
     yield _single(m.EXPOSED_AT, float(sample.t_s))
     yield _single(m.STARTED_AT, started_s)
@@ -45,7 +46,8 @@ def expose(scenario: Scenario, kinds: Sequence[ReplicaKind], sample: Sample, *, 
     names = kind_names(kinds)
     rows = [(name, "+".join(kind.variants), kind.shape.device) for name, kind in names.items()]
     replicas = m.REPLICAS.family()
-    for state, count in (("pending", sample.pending), ("ready", sample.ready), ("draining", sample.draining)):
+    lost = np.array([(failed or {}).get(kind, 0) for kind in kinds])
+    for state, count in zip(m.STATES, (sample.pending, sample.ready, sample.draining, lost)):
         for (name, *info), n in zip(rows, count):
             replicas.add_metric([name, state, *info], float(n))
     yield replicas

@@ -22,7 +22,8 @@ Type = Literal["counter", "gauge", "histogram"]
 FATES = ("answered", "late", "rejected", "dropped", "failed")
 """Values of the label `fate`, in the order of `envs.state`: answered means within the SLO; the others are violations."""
 
-STATES = ("pending", "ready", "draining", "failed")
+ReplicaState = Literal["pending", "ready", "draining", "failed"]
+STATES: tuple[ReplicaState, ...] = ("pending", "ready", "draining", "failed")
 """Values of the label `state`: where replicas are in their life."""
 
 
