@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from envs import state as st
 from envs.contract import ReplicaKind
 from runtime import metrics as m
-from runtime.exposition import expose
+from runtime.exposition import Used, expose
 from runtime.gateway.dispatcher import Dispatcher
 
 
@@ -38,10 +38,12 @@ class Page(Collector):
         dispatcher: counts requests and server time. Its clock tells Unix time.
         lives: of the replicas.
         version: gives the number of the deployment that is wanted.
+        used: gives what was measured of each device type; None: replicas are emulated.
     """
 
-    def __init__(self, dispatcher: Dispatcher, lives: Lives, version: Callable[[], int]) -> None:
-        self._dispatcher, self._lives, self._version = dispatcher, lives, version
+    def __init__(self, dispatcher: Dispatcher, lives: Lives, version: Callable[[], int],
+                 used: Callable[[], Mapping[str, Used]] | None = None) -> None:
+        self._dispatcher, self._lives, self._version, self._used = dispatcher, lives, version, used
         self._started_s = dispatcher.clock.now_s()
 
     def text(self) -> bytes:
@@ -68,7 +70,7 @@ class Page(Collector):
         yield from expose(
             dispatcher.scenario, kinds, sample._replace(**rows), failed=failed, started_s=self._started_s,
             pending_since_s=lives.pending_since_s(), cold_start_s=lives.cold_start_s,
-            latency_sum_s=dispatcher.counters.latency_sum_s)  # fmt: skip
+            latency_sum_s=dispatcher.counters.latency_sum_s, used=self._used and self._used())  # fmt: skip
         answers, version = m.ANSWERS.family(), m.VERSION.family()
         for name, service in dispatcher.scenario.services.items():
             for variant in service.variants:
