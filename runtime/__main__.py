@@ -20,11 +20,12 @@ from runtime import (
     replay_command,
     scenario_command,
     serve_command,
+    status_command,
 )
 
 FAILED = 1
-COMMANDS = (scenario_command, profile_command, serve_command, autoscale_command, replay_command, doctor_command,
-            explain_command)
+COMMANDS = (scenario_command, profile_command, serve_command, autoscale_command, replay_command, status_command,
+            doctor_command, explain_command)
 """A command is a module with `add(commands)`, which adds its parser and sets `run`, a function from arguments to exit code."""
 
 

@@ -187,6 +187,11 @@ class Dispatcher:
         host = self.hosts.get(replica.number)
         return host.outstanding if host else 0
 
+    def oldest(self, replica: Replica) -> Batch | None:
+        """The batch that a replica has had for longest."""
+        host = self.hosts.get(replica.number)
+        return host.served[0] if host and host.served else None
+
     def set_deployment(self, deployment: Deployment) -> None:
         """A deployment takes effect: its thresholds at once, a service's routes once all their kinds are ready.
 

@@ -18,6 +18,7 @@ from runtime.serving.replica import Replica, ReplicaLost
 
 LOAD_PATIENCE_S = 120.0  # a replica that is not ready after this, and ten times its load time, never will be
 STOP_PATIENCE_S = 30.0
+BATCH_PATIENCE_S = 30.0  # a replica that has a batch for longer than this, and ten times what it should take, hangs
 
 
 class Dispatcher(Protocol):
@@ -44,6 +45,9 @@ class Dispatcher(Protocol):
     def queue_length(self, replica: Replica) -> int:
         """Requests that a ready replica has, waiting and in flight (late binding: in flight)."""
 
+    def oldest(self, replica: Replica) -> object | None:
+        """The batch that it has had for longest; None where it has none."""
+
 
 @dataclass(eq=False)
 class Member:
@@ -55,6 +59,7 @@ class Member:
     served: bool = False  # the dispatcher has it
     task: asyncio.Task[None] | None = None  # of its present state: loading, draining, or going
     resizing: asyncio.Task[None] | None = None
+    watching: asyncio.Task[None] | None = None
 
     @property
     def number(self) -> int:
@@ -122,7 +127,18 @@ class Lives:
         self.census.ready(member.number, None if adopted else self._clock.now_s() - began_s)
         self.note("ready", f"after {self._clock.now_s() - began_s:.3g} s" if not adopted else "taken over", member)
         self._dispatcher.add(member.replica)
+        member.watching = asyncio.create_task(self._watch(member))
         self._changed(f"replica {member.number} became ready")
+
+    async def _watch(self, member: Member) -> None:
+        """Gives one up that hangs: its process lives, and a batch is never answered. Also while it drains."""
+        while member.served:
+            kind, oldest = member.kind, self._dispatcher.oldest(member.replica)
+            profiled_s = max(sum(self._scenario.profile.latency_s(v, kind.shape, kind.batch)) for v in kind.variants)
+            limit_s = BATCH_PATIENCE_S + 10 * profiled_s
+            await self._clock.sleep_until(self._clock.now_s() + limit_s)
+            if oldest is not None and oldest is self._dispatcher.oldest(member.replica):
+                self._lose(member, f"it hangs: a batch is not answered after {limit_s:g} s")
 
     def resize(self, member: Member, kind: ReplicaKind) -> None:
         """A ready one is of another kind, which differs only in cores: at once, and with its servers when it has them."""
@@ -181,8 +197,9 @@ class Lives:
 
     async def _end(self, member: Member) -> None:
         """Ends it, if need be by force, and forgets it."""
-        if member.resizing:
-            member.resizing.cancel()
+        for task in (member.resizing, member.watching):
+            if task:
+                task.cancel()
         try:
             await self._within(STOP_PATIENCE_S, member.replica.stop())
         except Exception as error:

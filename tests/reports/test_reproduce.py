@@ -3,13 +3,15 @@
 import csv
 import json
 import math
+import os
 import re
+from pathlib import Path
 
 import pytest
 
 import evaluate
 from reports import reproduce
-from reports.reproductions import reproduction
+from reports.reproductions import infadapter_twitter, reproduction
 from reports.reproductions.reproduction import Reproduction, Row, names
 from traces.errors import TraceError
 
@@ -104,3 +106,13 @@ def test_every_file_of_the_folder_is_a_reproduction():
 def test_infadapter_decides_as_published():
     rows = list(reproduction.find("infadapter-decisions").rows())
     assert len(rows) == 132 and all(row.reached for row in rows)
+
+
+def test_infadapter_on_twitter_has_the_direction_of_the_claim(monkeypatch):
+    if not (Path(os.environ.get("TIDAL_TRACES", "")) / "twitter_2021.csv.gz").is_file():
+        pytest.skip("needs twitter_2021.csv.gz in the folder that TIDAL_TRACES names")
+    monkeypatch.setattr(infadapter_twitter, "SEEDS", 1)
+    rows = list(infadapter_twitter.rows())
+    assert all(row.reached for row in rows if row.table == "The slice")
+    assert [row.ours for row in rows if row.theirs == "yes"] == ["yes", "yes"]
+    assert len(infadapter_twitter.account(rows)) == 4

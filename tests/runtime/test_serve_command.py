@@ -145,7 +145,8 @@ def test_an_autoscaler_moves_a_live_cluster_under_load_and_no_request_is_lost(ru
     assert cluster.end() == 0, "".join(cluster.lines)
 
 
-def test_a_worker_that_is_killed_costs_no_request_and_is_replaced(run, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_that_is_killed_or_frozen_costs_no_request_and_is_replaced(run, tmp_path, number):
     (tmp_path / "models.yaml").write_text(MODELS)
     cluster, gateway, control = serve(run, "--models", str(tmp_path / "models.yaml"))
     shape = {"cores": 1, "inter_op": 1, "intra_op": 1, "device": "cpu"}
@@ -157,7 +158,7 @@ def test_a_worker_that_is_killed_costs_no_request_and_is_replaced(run, tmp_path)
     cluster.waits_for(r"replica 0, large.*gone")
     load = Load(gateway, clients=2, pause_s=0.005)
     time.sleep(1)
-    os.kill(workers_of(cluster.process)[0], signal.SIGKILL)
+    os.kill(workers_of(cluster.process)[0], number)
     cluster.waits_for(r"replica 3, small.*ready")
     time.sleep(0.5)
     assert set(load.end()) == {200}

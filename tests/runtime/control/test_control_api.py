@@ -56,6 +56,9 @@ class Requests:
     def queue_length(self, replica):
         return 0
 
+    def oldest(self, replica):
+        return None
+
 
 class Served:
     """A cluster of emulated replicas, its API, and requests to it that check each answer against the page."""

@@ -80,6 +80,9 @@ class ShortestQueue:
     def resized(self, replica):
         self.resizes.append((replica.number, "done"))
 
+    def oldest(self, replica):
+        return None
+
     def queue_length(self, replica):
         return self.outstanding[replica.number]
 
