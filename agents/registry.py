@@ -36,6 +36,9 @@ BASELINES = {
     "infadapter-fast": "baselines.two_time_scales:TwoTimeScales",
     "model-switching": "baselines.model_switching:ModelSwitching",
     "model-switching-plus": "baselines.model_switching_plus:ModelSwitchingPlus",
+    "model-switching-fast": "baselines.two_time_scales:FastModelSwitching",
+    "model-switching-plus-fast": "baselines.two_time_scales:FastModelSwitchingPlus",
+    "infaas-fast": "baselines.two_time_scales:FastINFaaS",
 }
 AGENTS = ("ppo",)
 

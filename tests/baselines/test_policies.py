@@ -13,12 +13,12 @@ from baselines.model_switching import ModelSwitching
 from baselines.model_switching_plus import ModelSwitchingPlus
 from baselines.static import Static
 from baselines.target_tracking import TargetTracking
-from baselines.two_time_scales import TwoTimeScales
+from baselines.two_time_scales import FastINFaaS, FastModelSwitching, FastModelSwitchingPlus, TwoTimeScales
 from baselines.vpa import VPA
 from envs.contract import Deployment, Policy
 
 POLICIES = [Static, HPA, InfAdapter, TwoTimeScales, ModelSwitching, ModelSwitchingPlus, VPA, KPA, TargetTracking, Autopilot,
-            INFaaS, MArk]
+            INFaaS, MArk, FastModelSwitching, FastModelSwitchingPlus, FastINFaaS]
 
 
 @pytest.fixture(params=["resnet", "counted"])
