@@ -49,8 +49,9 @@ $(VENV)/%.stamp: $(VENV)/setup.stamp
 # A file's tests stay together: they share what was compiled for them.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
-demo: setup  ## a small cluster under three policies, in minutes
+demo: setup  ## policies compared in the simulator, then a minute live on this machine
 	$(RUN) evaluate.py --demo
+	$(RUN) evaluate.py --live 60
 
 prometheus:  # for system tests
 	@sh tests/system/install_prometheus.sh

@@ -5,12 +5,14 @@
     python evaluate.py --policies infadapter,ppo --trace twitter_2021 --windows 24 --json out/twitter.json
     python evaluate.py --calibrate 300 --trace twitter_2021
     python evaluate.py --reproduce all
+    python evaluate.py --live 60
 
 Windows are spread evenly over the validation part of the load; every policy meets the same requests in each. The table and the
 verdict go to the terminal, every number to --json, one row per episode to --csv, and a page that needs no network to --report.
 
 With --calibrate N nothing is compared: the settings of each policy are tuned in N calls of the simulator on the training part,
 and kept for all later uses (baselines/calibrated/). With --reproduce NAME|all numbers that others published are made again.
+With --live SECONDS real processes serve on this machine: gateway, workers, autoscaler, load, and a worker that is killed.
 
 Exit codes: 0 all was played, 1 interrupted (what is complete is written), 2 called wrongly, or a trace is missing.
 """
@@ -45,11 +47,13 @@ from reports.table import WIDTH, terminal_table
 from reports.verdict import verdict
 
 INTERRUPTED, WRONG = 1, 2
+FAILED = 1
 RESAMPLES, BOOTSTRAP_SEED = 2000, 0
 SHARED_TWITTER = "twitter_2021"
 REPORT = Path("out/evaluation.html")
 DEMO_POLICIES = "infadapter,hpa,static,ppo"
 WINDOWS = 12
+LIVE_REPORT = Path("out/live/report.html")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,8 +89,10 @@ def parser() -> argparse.ArgumentParser:
     again = top.add_argument_group("reproduction, in place of a comparison")
     known = ", ".join(reproduce.names())
     again.add_argument("--reproduce", metavar="NAME|all", help=f"published numbers, ours beside theirs: {known}")
+    live = top.add_argument_group("live, in place of a comparison")
+    live.add_argument("--live", type=_positive, metavar="SECONDS", help="real processes on this machine, under load")
     out = top.add_argument_group("what is written")
-    out.add_argument("--report", type=Path, metavar="FILE", help=f"the page ({REPORT}, {reproduce.REPORT})")
+    out.add_argument("--report", type=Path, metavar="FILE", help=f"the page ({REPORT}, {reproduce.REPORT}, {LIVE_REPORT})")
     out.add_argument("--no-report", action="store_true", help="no page")
     out.add_argument("--csv", type=Path, metavar="FILE", help="one row per episode, settings tried, or published figure")
     out.add_argument("--json", type=Path, metavar="FILE", help="every number, with intervals, machine, versions and command")
@@ -110,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(words)
     if arguments.reproduce is not None:
         return _reproduce(arguments, ["evaluate.py", *words])
+    if arguments.live is not None:
+        return _live(arguments, ["evaluate.py", *words])
     if arguments.demo:
         arguments = parser().parse_args([*_demo(), *words])  # what is said beside --demo wins
     if arguments.calibrate is not None:
@@ -170,6 +178,20 @@ def _reproduce(arguments: argparse.Namespace, argv: list[str]) -> int:
         return WRONG
     except KeyboardInterrupt:
         print("\ninterrupted: nothing is written", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _live(arguments: argparse.Namespace, argv: list[str]) -> int:
+    from reports import live_command  # imports torch: only here
+
+    arguments.report = arguments.report or LIVE_REPORT
+    try:
+        return 0 if live_command.run(arguments, argv) else FAILED
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
+        return WRONG if isinstance(error, ValueError) else FAILED
+    except KeyboardInterrupt:
+        print("\ninterrupted: all processes are ended, nothing is written", file=sys.stderr)
         return INTERRUPTED
 
 

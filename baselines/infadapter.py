@@ -16,6 +16,7 @@ from baselines.forecasters import Forecaster, forecaster
 from baselines.infadapter_ilp import Choices, Plan, solve
 from baselines.infadapter_tables import CAPACITIES, choices_of, deployment_of, hosts_of, levels_in
 from envs.contract import Decision, Deployment, Observation, Policy
+from envs.envelope import project
 from envs.scenario import Scenario
 
 CAPACITY_RATIO = 0.8  # the artefact's CAPACITY_COEF, on measured capacity
@@ -33,6 +34,8 @@ class InfAdapter(Policy):
     Routes are the quotas as shares; a variant without quota has none and is never used. Where a load cannot be carried,
     the most capacity that the budget has is deployed; where the search is cut short without a plan, what is in force stays
     (`details` count both, and plans that are not proven best).
+
+    A plan that the nodes have no place for (the program knows budgets, not nodes) is lowered by the envelope's rule.
 
     For scenarios of one service. A candidate that hosts several variants is planned with the service's first.
 
@@ -61,7 +64,8 @@ class InfAdapter(Policy):
     @classmethod
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
         """Settings to calibrate: forecaster, its memory and margin, hold, and the safety factor on capacities."""
-        return {"forecast": ["last", "max", "ewm", "ar"], "memory": [2, 3, 5, 10], "margin": [0.9, 1.0, 1.1, 1.2, 1.3, 1.5],
+        learned = ["lstm"] if scenario.interval_s <= 60 else []  # it looks at minutes
+        return {"forecast": ["last", "max", "ewm", "ar", *learned], "memory": [2, 3, 5, 10], "margin": [0.9, 1.0, 1.1, 1.2, 1.3, 1.5],
                 "hold": [0, 1, 2, 4, 8], "finish_rollout": [True, False], "capacity_ratio": [0.7, 0.8, 0.9, 1.0]}
 
     def plan(self, choices: Choices, load_rps: float, previous: Sequence[int]) -> Plan:
@@ -101,8 +105,10 @@ class InfAdapter(Policy):
         self._timeouts += not plan.proven
         if not plan.feasible and not plan.proven:
             return self._decision(observation.deployment, load_rps, "the search ended without a plan: unchanged")
-        self._planned = deployment_of(self._scenario, self._service, self._hosts, plan)
+        wanted = deployment_of(self._scenario, self._service, self._hosts, plan)
+        self._planned, lowered = project(wanted, self._scenario)
         was = "first plan" if math.isnan(before_rps) else f"planned for {before_rps:.3g}"
+        was += "; lowered to fit the nodes" if lowered else ""
         if not plan.feasible:
             self._overloads += 1
             reason = f"{load_rps:.3g} req/s is more than the budget carries: most capacity"

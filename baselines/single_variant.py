@@ -11,7 +11,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 
-from envs.contract import Decision, Observation, Policy, ReplicaKind
+from envs.contract import Decision, Deployment, Observation, Policy, ReplicaKind
 from envs.scenario import Candidate, Scenario
 
 Wanted = tuple[int | None, str]  # pods (None: leave all as it is), and why
@@ -98,7 +98,7 @@ class SingleVariant(Policy):
         replicas: dict[ReplicaKind, int] = {}
         reasons, details = [], {}
         for scaled in self.scaled:
-            current = sum(scaled.pods(k) * observation.deployment.replicas.get(k, 0) for k in scaled.candidate.kinds)
+            current = pods_in(scaled, observation.deployment)
             if current:
                 pods, reason = self.scale(scaled, current, observation)
             else:
@@ -117,6 +117,11 @@ class SingleVariant(Policy):
     @abstractmethod
     def scale(self, scaled: Scaled, current: int, observation: Observation) -> Wanted:
         """Pods wanted, rounded as `Scaled.rounded` does, where `current` (at least one) are asked for now."""
+
+
+def pods_in(scaled: Scaled, deployment: Deployment) -> int:
+    """Pods that a deployment asks for."""
+    return sum(scaled.pods(k) * deployment.replicas.get(k, 0) for k in scaled.candidate.kinds)
 
 
 def busy_pods(scaled: Scaled, observation: Observation) -> tuple[int, float]:
@@ -160,9 +165,19 @@ def scaled_of(scenario: Scenario, service: str, variant: str | None, target: flo
     return max(carrying, key=lambda c: (scenario.variants[c.variant].accuracy, c.full_rps))
 
 
-def _choice(scenario: Scenario, service: str, candidate: Candidate) -> Scaled | None:
+def all_scaled_for(scenario: Scenario, service: str, variant: str) -> list[Scaled]:
+    """All candidates that host a variant within the budget."""
+    return [made for c in scenario.candidates if variant in c.variants and (made := _choice(scenario, service, c, variant))]
+
+
+def scaled_for(scenario: Scenario, service: str, variant: str) -> Scaled | None:
+    """The candidate that carries most of a variant on the whole budget; None where there is none."""
+    return max(all_scaled_for(scenario, service, variant), key=lambda c: c.full_rps, default=None)
+
+
+def _choice(scenario: Scenario, service: str, candidate: Candidate, named: str | None = None) -> Scaled | None:
     """A candidate as something to scale, or None where it does not host the service within the budget."""
-    variant = next((v for v in scenario.services[service].variants if v in candidate.variants), None)
+    variant = named or next((v for v in scenario.services[service].variants if v in candidate.variants), None)
     budget = scenario.devices[candidate.device].budget
     fitting = [k for k in candidate.kinds if k.shape.units <= budget]
     if variant is None or not fitting:

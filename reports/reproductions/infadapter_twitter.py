@@ -3,8 +3,8 @@
 About 45 req/s for ten minutes, about 215 for six, and back: 121,697 requests. 20 cores, interval 30 s, SLO 750 ms, published
 constants (weight of change 0.001, capacities of the regression x 0.8, LSTM forecast x 1.1, hold 4). VPA+ starts on 20 cores of
 its ResNet, the others on ResNet50 on 13 cores, what their objective chooses for 100 req/s. Arrivals are Poisson around the
-counts of each second (theirs crowd into the first two thirds of it), service times are the scenario's. The published claim, "up
-to", does not say against which VPA+ or at which weight, and no table of it is public: so all are here.
+counts of each second (theirs crowd into the first two thirds of it), service times are the scenario's. The published claim,
+"up to", does not say against which VPA+ or at which weight, and no table of it is public: so all are here.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ def account(found: Sequence[Row]) -> list[str]:
         f"at weights {', '.join(f'{w:g}' for w in WEIGHTS)} (theirs: up to 33 %).",
         "Why more violations are saved than theirs: VPA+ sees the use of cores, which cannot exceed the cores that it has. In "
         "the surge a step adds little more than the recommender's 15 %, and only once p90 of a histogram of ten calm minutes, "
-        "the first of them on 20 cores and so of the greatest weight, has moved. Queues are bounded at 1.25 s of work, so what "
-        "would be late is rejected; both are violations. Their run has no public table to look into.",
+        "the first of them on 20 cores and so of the greatest weight, has moved. Queues are bounded at 1.25 s of work, so "
+        "what would be late is rejected; both are violations. Their run has no public table to look into.",
         "InfAdapter's violations are those of the first intervals of the surge, which nothing before it foretells. Against "
         f"Model-Switching+ its sets gain {accuracy:+.1f} points of accuracy for {cost:+.1f} points of cost, "
         f"{accuracy - PUBLISHED_WEIGHT * cost:+.1f} points at the objective's weights.",

@@ -14,13 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime.serving.worker import Job, work
+from runtime.serving.worker import LOOPBACK, Job, work
 
 START_TIME = 19  # of the fields of /proc/PID/stat after the name: clock ticks since the machine's start
 
 
 class LocalLauncher:
     """Starts workers. The server that they are forked from starts with the first one, and ends with this process."""
+
+    host = LOOPBACK
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
@@ -37,12 +39,15 @@ class LocalLauncher:
         """The process that left this trace, where it still runs; see `runtime.serving.worker_replica.Launcher`."""
         try:
             process = LocalProcess(int(trace["pid"]))
-        except OSError:
+        except (OSError, KeyError):  # none of that number, or another launcher's
             return None
         if process.trace == trace and not process.gone(0.0):
             return process
         process.close()  # it has ended, and its number was given to another process
         return None
+
+    def close(self) -> None:
+        """See `runtime.serving.worker_replica.Launcher`."""
 
 
 class LocalProcess:

@@ -29,7 +29,7 @@ from runtime.sources.source import PagedSource
 
 if TYPE_CHECKING:
     from runtime.gateway.grpc_front import GrpcFront
-    from runtime.serving.worker_replica import Models
+    from runtime.serving.worker_replica import Launcher, Models
 
 @dataclass(frozen=True)
 class Callers:
@@ -52,6 +52,7 @@ class Service:
     Args:
         scenario: the problem.
         models: what runs for its variants, in worker processes; None: replicas are emulated.
+        launcher: runs these, and is closed with us; None: on this machine.
         callers: their tokens.
         seed: of what emulated replicas draw.
         remember: the file that lets it go on after a restart.
@@ -66,6 +67,7 @@ class Service:
         scenario: Scenario,
         *,
         models: Models | None = None,
+        launcher: Launcher | None = None,
         callers: Callers = Callers(),
         seed: int = 0,
         remember: Path | None = None,
@@ -73,7 +75,7 @@ class Service:
         clock = UnixClock()
         self.scenario, self._callers = scenario, callers
         self._state = StateFile(remember) if remember else None
-        self._workers = _Workers(models, scenario, self._state, self._save) if models else None
+        self._workers = _Workers(models, scenario, self._state, self._save, launcher) if models else None
         make: MakeReplica = self._workers.make if self._workers else _emulated(scenario, seed, clock)
         self.dispatcher = Dispatcher(scenario, clock, ByOutput() if models else ByDraw(scenario, seed))
         adopt = self._workers.adopt if self._workers else None
@@ -154,7 +156,8 @@ def _emulated(scenario: Scenario, seed: int, clock: UnixClock) -> MakeReplica:
 class _Workers:
     """Makes replicas of worker processes, and finds those of an earlier process. Only here is torch imported."""
 
-    def __init__(self, models: Models, scenario: Scenario, state: StateFile | None, save: Callable[[], None]) -> None:
+    def __init__(self, models: Models, scenario: Scenario, state: StateFile | None, save: Callable[[], None],
+                 launcher: Launcher | None) -> None:
         from runtime.serving.local_launcher import LocalLauncher
         from runtime.serving.worker import ASKED_BACK_S
         from runtime.serving.worker_replica import Crew
@@ -165,7 +168,8 @@ class _Workers:
             raise ValueError(f"no model is given for {', '.join(missing)}")
         token = state.token if state else secrets.token_hex(16)
         patience_s = ASKED_BACK_S if state else 0.0
-        self._crew = Crew(models, WorldManager(token=token), token, LocalLauncher(), patience_s, save)
+        launcher = launcher or LocalLauncher()
+        self._crew = Crew(models, WorldManager(launcher.host, token=token), token, launcher, patience_s, save)
 
     def make(self, number: int, kind: ReplicaKind) -> Replica:
         """See `MakeReplica`."""
@@ -182,3 +186,4 @@ class _Workers:
     def close(self) -> None:
         """Leaves what worlds there still are."""
         self._crew.manager.close()
+        self._crew.launcher.close()

@@ -21,6 +21,7 @@ from runtime.models.model import Model, ModelError, Placement
 from runtime.serving.worker_wire import Head, decode, encode
 from runtime.worlds import Reason, State, World, WorldError, WorldManager
 
+LOOPBACK = "127.0.0.1"
 ASKED_BACK_S = 60.0  # how long a worker waits for the next cluster process
 POLL_S = 0.1
 LAST_BATCH_S = 5.0
@@ -65,10 +66,10 @@ def home_name(replica: int, placement: Placement) -> str:
     return f"replica {replica} stage {placement.stage} rank {placement.rank}"
 
 
-def work(job: Job) -> None:
-    """Run a worker until it is left or its replica breaks."""
+def work(job: Job, host: str = LOOPBACK) -> None:
+    """Run a worker until it is left or its replica breaks. `host` is the address at which others reach it."""
     torch.set_num_threads(1)
-    with WorldManager(token=job.token) as manager:
+    with WorldManager(host, token=job.token) as manager:
         worker = Worker(manager, job)
         with contextlib.suppress(WorldError):
             worker.run()

@@ -38,13 +38,22 @@ class Process(Protocol):
 
 
 class Launcher(Protocol):
-    """Runs workers: on this machine, or elsewhere."""
+    """Runs workers: on this machine, or elsewhere.
+
+    Attributes:
+        host: the address at which they reach the cluster process.
+    """
+
+    host: str
 
     def start(self, job: Job) -> Process:
         """A process that does this job."""
 
     def find(self, trace: Mapping[str, Any]) -> Process | None:
         """The process of that trace, started by an earlier cluster process; None where it has ended."""
+
+    def close(self) -> None:
+        """Has no more to do with them."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from observed import GPU, NAN, card, counted, missing, observe, only, pod
 from published import VARIANTS, capacity_rps
 
@@ -10,7 +12,9 @@ from baselines.forecasters import EWM, LastValue
 from baselines.infadapter import InfAdapter
 from baselines.infadapter_ilp import Plan
 from baselines.infadapter_tables import hosts_of, levels_in, regressed_capacity_rps
+from envs import scenario_file
 from envs.contract import Deployment, ReplicaKind
+from envs.envelope import project
 
 
 def started(scenario, **settings):
@@ -149,3 +153,27 @@ def test_a_rebuilt_memory_decides_the_same(resnet):
     for observation in seen[-rebuilt.memory_intervals:]:
         again = rebuilt.decide(observation)
     assert last.deployment == again.deployment
+
+
+@pytest.mark.parametrize("rps", [30.0, 240.0, 480.0, 640.0, 900.0])
+def test_a_plan_always_fits_the_nodes_and_their_memory(rps):
+    """20 + 20 + 8 cores are within a budget of 48, but not on two nodes of 24."""
+    scenario = scenario_file.load("resnet-variants-48")
+    policy = started(scenario, forecast="last", margin=1.0)
+    decision = policy.decide(observe(scenario, scenario.initial_deployment, rps))
+    assert project(decision.deployment, scenario) == (decision.deployment, ())
+    assert decision.deployment.units("cpu") <= 48
+    if rps == 640:
+        assert "lowered" in decision.reason
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0.5, 700), st.sampled_from([0.7, 0.8, 1.0]), st.integers(4, 40))
+def test_a_plan_is_within_the_budget_and_each_variant_within_what_it_carries_in_time(resnet, rps, ratio, budget):
+    scenario = resnet.with_(devices={"cpu": resnet.devices["cpu"].model_copy(update={"budget": max(20, budget)})})
+    policy = started(scenario, forecast="last", margin=1.0, capacity_ratio=ratio)
+    decision = policy.decide(observe(scenario, scenario.initial_deployment, rps))
+    assert decision.deployment.units("cpu") <= scenario.devices["cpu"].budget
+    if "more than the budget" not in decision.reason:
+        for (kind, variant), share in decision.deployment.routes["classify"].items():
+            assert share * rps <= ratio * scenario.capacity_rps(kind, variant) * (1 + 1e-6)

@@ -3,16 +3,22 @@
 import pytest
 from observed import NAN, counted, missing, observe, pod
 
+from baselines.autopilot import Autopilot
 from baselines.hpa import HPA
+from baselines.infaas import INFaaS
 from baselines.infadapter import InfAdapter
+from baselines.kpa import KPA
+from baselines.mark import MArk
 from baselines.model_switching import ModelSwitching
 from baselines.model_switching_plus import ModelSwitchingPlus
 from baselines.static import Static
-from baselines.two_time_scales import TwoTimeScales
+from baselines.target_tracking import TargetTracking
+from baselines.two_time_scales import FastINFaaS, FastModelSwitching, FastModelSwitchingPlus, TwoTimeScales
 from baselines.vpa import VPA
 from envs.contract import Deployment, Policy
 
-POLICIES = [Static, HPA, InfAdapter, TwoTimeScales, ModelSwitching, ModelSwitchingPlus, VPA]
+POLICIES = [Static, HPA, InfAdapter, TwoTimeScales, ModelSwitching, ModelSwitchingPlus, VPA, KPA, TargetTracking, Autopilot,
+            INFaaS, MArk, FastModelSwitching, FastModelSwitchingPlus, FastINFaaS]
 
 
 @pytest.fixture(params=["resnet", "counted"])

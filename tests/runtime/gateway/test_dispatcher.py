@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.contract import Deployment, ReplicaKind, Shape
-from runtime.gateway.dispatcher import LIVES
 from runtime.gateway.request import DROPPED, FAILED, GOOD, LATE, Cause
+from runtime.gateway.settling import LIVES
 from runtime.serving.replica import RequestRefused
 
 ONE = [{"variants": ["v"], "cores": [1], "max_count": 3}]
