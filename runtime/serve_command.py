@@ -53,6 +53,8 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if models is None and arguments.launcher != "local":
         parser.error(f"--launcher {arguments.launcher}: emulated replicas are no processes; give --models")
     launcher = _ray(arguments.ray_address) if arguments.launcher == "ray" else None
+    import uvloop
+
     from runtime.serving.service import Service
 
     async def main() -> None:
@@ -68,7 +70,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         await stop.wait()
         await service.close()
 
-    asyncio.run(main())
+    uvloop.run(main())
     return 0
 
 

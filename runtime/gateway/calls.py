@@ -52,6 +52,7 @@ class Calls:
 
     def __init__(self, dispatcher: Dispatcher, access: Access) -> None:
         self.dispatcher, self.access = dispatcher, access
+        self._metadata: dict[tuple[str, int, int], Metadata] = {}
 
     @property
     def ready(self) -> bool:
@@ -75,6 +76,13 @@ class Calls:
 
     def metadata(self, name: str) -> Metadata:
         """Of an application: what its first service takes, and its last one gives."""
+        dispatcher = self.dispatcher
+        key = name, len(dispatcher.inputs), len(dispatcher.outputs)  # what is known of a variant stays so
+        if key not in self._metadata:
+            self._metadata[key] = self._known(name)
+        return self._metadata[key]
+
+    def _known(self, name: str) -> Metadata:
         dispatcher, services = self.dispatcher, self.dispatcher.applications[name].services
         first, last = (dispatcher.scenario.services[services[end]].variants for end in (0, -1))
         inputs = next((tuple(known) for v in first if (known := dispatcher.inputs.get(v))), ())

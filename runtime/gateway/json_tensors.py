@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -144,13 +144,18 @@ def _values(data: list[Any], dtype: np.dtype) -> np.ndarray:
     """Data of the JSON, flat or nested, in row-major order."""
     if dtype == np.float16:
         raise ValueError("FP16 has no form in JSON; send it as binary tensor data")
-    values = np.array(data)
-    # Rounding of floats is meant; a fraction, a truth value or text for a whole number is not.
-    if values.size and not np.can_cast(values.dtype, dtype, "same_kind" if dtype.kind != "u" else "unsafe"):
-        raise ValueError(f"{values.dtype} for {dtype}")
-    if values.size and (values.dtype.kind == "b") != (dtype.kind == "b"):
-        raise ValueError(f"{values.dtype} for {dtype}")
-    flat = values.ravel()
-    if dtype.kind in "iu" and values.size and (flat.dtype.kind not in "iu" or not within(flat, dtype)):
+    flat = np.array(data).ravel()
+    if flat.size and not _takes(dtype, flat.dtype):
+        raise ValueError(f"{flat.dtype} for {dtype}")
+    if dtype.kind in "iu" and flat.size and (flat.dtype.kind not in "iu" or not within(flat, dtype)):
         raise ValueError(f"a number beyond {dtype}")
     return flat.astype(dtype)
+
+
+@lru_cache(256)
+def _takes(dtype: np.dtype, values: np.dtype) -> bool:
+    """Whether values may become of a dtype. Rounding of floats is meant; a fraction, a truth value or text for a whole number
+    is not.
+    """
+    casting = "same_kind" if dtype.kind != "u" else "unsafe"
+    return np.can_cast(values, dtype, casting) and (values.kind == "b") == (dtype.kind == "b")

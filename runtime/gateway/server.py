@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -93,7 +94,7 @@ class Gateway:
 
     async def _route(self, http: HttpRequest) -> HttpAnswer:
         """What the path asks for."""
-        match [unquote(part) for part in http.path.strip("/").split("/")]:
+        match _parts(http.path):
             case ["v2", "models", name, "infer"]:
                 _allow(http, "POST")
                 return await self._infer(self._called(http, name), http)
@@ -139,6 +140,11 @@ class Gateway:
         if json_bytes is None:
             return HttpAnswer(200, body)
         return HttpAnswer(200, body, {"Content-Type": "application/octet-stream", JSON_LENGTH: str(json_bytes)})
+
+
+@lru_cache(1024)
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(unquote(part) for part in path.strip("/").split("/"))
 
 
 def _allow(http: HttpRequest, method: str) -> None:

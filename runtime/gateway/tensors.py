@@ -11,10 +11,10 @@ import numpy as np
 from runtime.models.model import TensorSpec
 from runtime.serving.replica import Tensors
 
-DTYPES = {
+DTYPES = {name: np.dtype(kind) for name, kind in {
     "BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64, "INT8": np.int8,
     "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64,
-}  # fmt: skip
+}.items()}  # fmt: skip
 
 
 class ProtocolError(ValueError):
@@ -47,14 +47,19 @@ def judged(given: Sequence[Given], inputs: Sequence[TensorSpec]) -> Tensors:
     Raises:
         ProtocolError: see there.
     """
-    names, by_name = [tensor.name for tensor in given], {tensor.name: tensor for tensor in given}
-    if len(by_name) < len(names):
-        twice = next(name for at, name in enumerate(names) if name in names[:at])
-        raise ProtocolError(f"input '{twice}' is given twice")
+    by_name = {tensor.name: tensor for tensor in given}
     inputs = inputs or [TensorSpec(tensor.name, tensor.datatype, ()) for tensor in given]
-    if set(by_name) != {spec.name for spec in inputs}:
-        raise ProtocolError(f"inputs are {', '.join(names) or 'none'}; this model takes {', '.join(map(str, inputs))}")
-    return tuple(_tensor(by_name[spec.name], spec) for spec in inputs)
+    if len(by_name) != len(given) or by_name.keys() != {spec.name for spec in inputs}:
+        raise ProtocolError(_mismatch([tensor.name for tensor in given], inputs))
+    return tuple([_tensor(by_name[spec.name], spec) for spec in inputs])
+
+
+def _mismatch(names: Sequence[str], inputs: Sequence[TensorSpec]) -> str:
+    """Why inputs of these names are not the model's."""
+    twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
+    if twice is not None:
+        return f"input '{twice}' is given twice"
+    return f"inputs are {', '.join(names) or 'none'}; this model takes {', '.join(map(str, inputs))}"
 
 
 def check_wanted(names: Sequence[str], outputs: Sequence[TensorSpec]) -> None:
@@ -82,7 +87,7 @@ def to_bytes(tensor: np.ndarray, datatype: str) -> bytes:
 def _tensor(given: Given, spec: TensorSpec) -> np.ndarray:
     """One input, checked against what the model takes."""
     datatype, shape, data = given.datatype, list(given.shape), given.data
-    if any(n < 0 for n in shape):
+    if shape and min(shape) < 0:
         raise ProtocolError(f"input '{spec.name}': 'shape' must be a list of whole numbers, at least 0")
     if datatype not in DTYPES:
         raise ProtocolError(f"input '{spec.name}': datatype {datatype}; there are {', '.join(DTYPES)}")
@@ -90,7 +95,7 @@ def _tensor(given: Given, spec: TensorSpec) -> np.ndarray:
         raise ProtocolError(f"input '{spec.name}' is {datatype} {shape}; this model takes {spec}")
     if not shape or shape[0] != 1:
         raise ProtocolError(f"input '{spec.name}' has shape {shape}: it must begin with 1; the gateway makes the batches")
-    dtype, count = np.dtype(DTYPES[datatype]), math.prod(shape)
+    dtype, count = DTYPES[datatype], math.prod(shape)
     if isinstance(data, bytes):
         if len(data) != count * dtype.itemsize:
             raise ProtocolError(f"input '{spec.name}': {len(data)} bytes; {datatype} {shape} has {count * dtype.itemsize}")

@@ -24,7 +24,7 @@ from runtime.serving.live_cluster import LiveCluster
 from runtime.serving.replica import MakeReplica, Replica
 from runtime.serving.state_file import StateFile
 from runtime.serving.unix_clock import UnixClock
-from runtime.sources.page import Pages, parsed
+from runtime.sources.page import Pages, told_by
 from runtime.sources.source import PagedSource
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Service:
 
     def pages(self) -> Pages:
         """Our own page, as a source reads it."""
-        return {self.scenario.name: parsed(self.page.text().decode())}
+        return {self.scenario.name: told_by(self.page.collect())}
 
     def pages_at(self, t_s: float) -> Pages:
         """Nothing: no past is kept."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,10 +15,10 @@ import torch
 from envs.contract import ReplicaKind
 from runtime.models.model import Placement, TensorSpec
 from runtime.models.server_clocks import Head
+from runtime.serving.line import Line
 from runtime.serving.replica import ReplicaLost, RequestRefused, Tensors
 from runtime.serving.worker import Job, home_name
-from runtime.serving.worker_wire import decode, encode
-from runtime.worlds import AsyncWorld, State, World, WorldError, WorldManager
+from runtime.worlds import State, World, WorldError, WorldManager
 
 LEAVE_S = KILLED_S = 5.0
 FIND_S = 30.0  # a worker that is asked back and does not answer by then never will
@@ -160,7 +159,7 @@ class WorkerReplica:
         places = self._placements()
         try:
             homes = await (self._ask_back(places) if self._parts else self._bring_up(places))
-            ready = [await self._hear(home) for home in homes]
+            ready = [await _said_by(home) for home in homes]
         except WorldError as error:
             self.fence()
             raise ReplicaLost(f"replica {self.number} ({self.kind}): {error}") from error
@@ -172,36 +171,37 @@ class WorkerReplica:
         self.inputs, self.outputs = _specs(leads[0][1]["inputs"]), _specs(leads[-1][1]["outputs"])
         self.memory_bytes = float(max(said["ready"]["memory_bytes"] for said in ready))
         self._first = leads[0][0]
-        ends = dict.fromkeys((leads[0][0], leads[-1][0]))
-        self._reading = [asyncio.create_task(self._read(home)) for home in ends]
+        self._first.unsent = self._unsent
+        for home in (leads[0][0], leads[-1][0]):
+            home.heard = self._heard
         await self._have(self.kind.shape.servers)  # those that were asked back may have had other ones
 
-    async def _bring_up(self, places: Sequence[Placement]) -> list[AsyncWorld]:
+    async def _bring_up(self, places: Sequence[Placement]) -> list[Line]:
         """Starts the workers and has them meet."""
         for placement in places:
             self._begin(placement)
         homes = await self._homes()
-        addresses = [(await self._hear(home))["address"] for home in homes]
+        addresses = [(await _said_by(home))["address"] for home in homes]
         self._parts = [Part(process, address) for process, address in zip(self._processes, addresses)]
         self._crew.remember()
         at = {(place.stage, place.rank): address for place, address in zip(places, addresses)}
         for place, home in zip(places, homes):
             where = {"lead": at[place.stage, 0], "before": at.get((place.stage - 1, 0))}
-            await home.send_message(encode(where), _worker(home))
+            home.send(where)
         return homes
 
-    async def _ask_back(self, places: Sequence[Placement]) -> list[AsyncWorld]:
+    async def _ask_back(self, places: Sequence[Placement]) -> list[Line]:
         """Meets workers that have met each other already."""
         for placement, part in zip(places, self._parts):
             name = home_name(self.number, placement)
             self._watch(self._crew.manager.join(name, 1, part.address, init_timeout_s=FIND_S, wait=False))
         return await self._homes()
 
-    async def _homes(self) -> list[AsyncWorld]:
+    async def _homes(self) -> list[Line]:
         for world in self._worlds:
             await asyncio.to_thread(world.wait, State.UP)
             world.raise_if_over()
-        return [AsyncWorld(world) for world in self._worlds]
+        return [Line(world) for world in self._worlds]
 
     def _watch(self, world: World) -> None:
         self._worlds.append(world)
@@ -223,12 +223,6 @@ class WorkerReplica:
         self._watch(crew.manager.create(job.name, 2, wait=False))
         self._processes.append(crew.launcher.start(job))
 
-    @staticmethod
-    async def _hear(home: AsyncWorld) -> Said:
-        while "id" in (said := decode(await home.recv_message(_worker(home)))[0]):
-            pass  # an answer to an earlier cluster process
-        return said
-
     # --- Serving ---
 
     async def serve(
@@ -239,6 +233,9 @@ class WorkerReplica:
         by_shape: dict[Any, list[int]] = {}
         for place, request in enumerate(requests):
             by_shape.setdefault(tuple((part.dtype.str, part.shape[1:]) for part in request), []).append(place)
+        if len(by_shape) == 1:
+            await self._serve(variant, requests, range(len(requests)), answers, freed)
+            return answers
         left = len(by_shape)
 
         def one_freed() -> None:
@@ -254,7 +251,7 @@ class WorkerReplica:
         self,
         variant: str,
         requests: Sequence[Tensors],
-        places: list[int],
+        places: Sequence[int],
         answers: list[Tensors | RequestRefused],
         freed: Callable[[], None],
     ) -> None:
@@ -265,28 +262,31 @@ class WorkerReplica:
         self._raise_if_lost()
         self._under_way[number] = future, freed
         try:
-            said = {"id": number, "variant": variant, "sizes": sizes, "places": places, "errors": {}}
-            await self._first.send_message(encode(said, tensors), _worker(self._first))
+            said = {"id": number, "variant": variant, "sizes": sizes, "places": list(places), "errors": {}}
+            self._first.send(said, tensors)
             told, outputs = await future
-        except WorldError as error:
-            raise ReplicaLost(f"replica {self.number}: {error}") from error
         finally:
             self._under_way.pop(number, None)
         for place, text in told["errors"].items():
             answers[int(place)] = RequestRefused(text)
-        for place, *parts in zip(told["places"], *(output.split(told["sizes"]) for output in outputs)):
-            answers[place] = [part.numpy() for part in parts]
+        arrays, at = [output.numpy() for output in outputs], 0
+        for place, size in zip(told["places"], told["sizes"]):
+            answers[place] = [array[at : at + size] for array in arrays]
+            at += size
 
-    async def _read(self, home: AsyncWorld) -> None:
-        """Answers of the last stage; and from the first, what has left it."""
-        with contextlib.suppress(WorldError):
-            while True:
-                told, outputs = decode(await home.recv_message(_worker(home)))
-                future, freed = self._under_way.get(told["id"], (None, None))
-                if freed is not None and "freed" in told:
-                    freed()
-                elif future is not None and not future.done():
-                    future.set_result((told, outputs))
+    def _heard(self, told: Said, outputs: list[torch.Tensor]) -> None:
+        """From the last stage, an answer; and from the first, what has left it."""
+        future, freed = self._under_way.get(told["id"], (None, None))
+        if freed is not None and "freed" in told:
+            freed()
+        elif future is not None and not future.done():
+            future.set_result((told, outputs))
+
+    def _unsent(self, said: Said, error: Exception) -> None:
+        """Where the world is over, all that is under way will be told so; else this batch alone cannot be sent."""
+        future, _ = self._under_way.get(said.get("id", -1), (None, None))
+        if future is not None and not future.done() and not self._first.world.over:
+            future.set_exception(error)
 
     def resize(self, kind: ReplicaKind) -> Awaitable[None]:
         """See `Replica`: its workers compute in as many threads as it has cores."""
@@ -294,10 +294,8 @@ class WorkerReplica:
         return self._have(kind.shape.servers)
 
     async def _have(self, servers: int) -> None:
-        try:
-            await self._first.send_message(encode({"servers": servers}), _worker(self._first))
-        except WorldError as error:
-            raise ReplicaLost(f"replica {self.number}: {error}") from error
+        self._raise_if_lost()
+        self._first.send({"servers": servers})
 
     def _raise_if_lost(self) -> None:
         if self._lost is not None or self._stopping:
@@ -338,9 +336,11 @@ class WorkerReplica:
                 process.gone(KILLED_S)
 
 
-def _worker(home: AsyncWorld) -> int:
-    """The worker's rank: it joins the home that we create, and creates the one in which we ask it back."""
-    return 1 - home.world.rank
+async def _said_by(home: Line) -> Said:
+    """What a worker tells of itself."""
+    while "id" in (said := await home.hear()):
+        pass  # an answer to an earlier cluster process
+    return said
 
 
 def _specs(said: dict[str, list[Any]]) -> dict[str, tuple[TensorSpec, ...]]:
