@@ -182,10 +182,10 @@ def _reproduce(arguments: argparse.Namespace, argv: list[str]) -> int:
 
 
 def _live(arguments: argparse.Namespace, argv: list[str]) -> int:
-    from reports import live_command  # imports torch: only here
-
-    arguments.report = arguments.report or LIVE_REPORT
     try:
+        from reports import live_command  # imports torch: only here
+
+        arguments.report = arguments.report or LIVE_REPORT
         return 0 if live_command.run(arguments, argv) else FAILED
     except (ValueError, OSError, RuntimeError) as error:
         print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
