@@ -48,7 +48,8 @@ def mirror(shared_system):
     """Observations by interval: simulated, through Prometheus, and scraped; and pages taken under load."""
     system = shared_system
     file = variation(system.folder, interval_s=1, service_cv=0.2, scrape={"interval_s": SCRAPE_S},
-                     profile="mirror-latency.csv", variants={"good": {"accuracy": 0.8, "load_s": 1.4, "memory_bytes": 100_000_000}})
+                     profile="mirror-latency.csv",
+                     variants={"good": {"accuracy": 0.8, "load_s": 1.4, "memory_bytes": 100_000_000}})
     scenario = read_scenario(file)
     arrivals_s = np.cumsum(np.random.default_rng(SEED).exponential(1 / RATE_RPS, int(RATE_RPS * INTERVALS)))
     simulated = simulate(scenario, arrivals_s)
