@@ -59,7 +59,7 @@ prometheus:  # for system tests
 test: setup prometheus  ## tests that need neither long nor a GPU
 	$(RUN) -m pytest $(PARALLEL) -m "not slow and not gpu"
 
-test-all: setup prometheus  ## all tests that need no GPU
+test-all: setup prometheus $(VENV)/ray.stamp  ## all tests that need no GPU
 	$(RUN) -m pytest $(PARALLEL) -m "not gpu"
 
 test-gpu: setup prometheus  ## tests that need a GPU

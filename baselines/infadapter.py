@@ -65,7 +65,8 @@ class InfAdapter(Policy):
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
         """Settings to calibrate: forecaster, its memory and margin, hold, and the safety factor on capacities."""
         learned = ["lstm"] if scenario.interval_s <= 60 else []  # it looks at minutes
-        return {"forecast": ["last", "max", "ewm", "ar", *learned], "memory": [2, 3, 5, 10], "margin": [0.9, 1.0, 1.1, 1.2, 1.3, 1.5],
+        return {"forecast": ["last", "max", "ewm", "ar", *learned], "memory": [2, 3, 5, 10],
+                "margin": [0.9, 1.0, 1.1, 1.2, 1.3, 1.5],
                 "hold": [0, 1, 2, 4, 8], "finish_rollout": [True, False], "capacity_ratio": [0.7, 0.8, 0.9, 1.0]}
 
     def plan(self, choices: Choices, load_rps: float, previous: Sequence[int]) -> Plan:

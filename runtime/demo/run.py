@@ -69,6 +69,13 @@ class Demo:
             ProcessFailed: one of the processes did not come up, or ended by itself.
             OSError: something cannot be written, or no longer be reached.
         """
+        with _interruptible():
+            self._prepare()
+            with contextlib.closing(Processes(self._folder)) as self._processes:
+                return self._with_processes()
+
+    def _prepare(self) -> None:
+        """Times the models, and writes the problem."""
         shutil.rmtree(self._journal, ignore_errors=True)
         self._folder.mkdir(parents=True, exist_ok=True)
         for file in (*self._load.values(), self._state):
@@ -79,8 +86,6 @@ class Demo:
         self._show.say("  " + ", ".join(f"{name} {1e3 * t.latency_s:.0f} ms" for name, t in timed.items())
                        + f" a picture, so the SLO is {1e3 * self._slo_s:.0f} ms; weights are drawn, accuracies as published")
         self._show.say(f"load: {self._problem.load}")
-        with _interruptible(), contextlib.closing(Processes(self._folder)) as self._processes:
-            return self._with_processes()
 
     @property
     def _slo_s(self) -> float:
@@ -203,11 +208,11 @@ class Demo:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Being asked to end, or hung up on, is an interruption: what was started is ended first."""
+    """Being asked to end, or hung up on, is an interruption too: what was started is ended first."""
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:

@@ -22,7 +22,7 @@ class Timing:
     """What one model costs on one core.
 
     Attributes:
-        latency_s: of one request.
+        latency_s: of one request, which is a picture.
         load_s: from nothing to warmed up, without starting a process.
         memory_bytes: of its weights.
     """
@@ -61,7 +61,7 @@ def _timed(description: str) -> Timing:
     began_s = time.perf_counter()
     model = _loaded(description)
     load_s = time.perf_counter() - began_s
-    request = tuple(torch.ones(1, *(8 if size < 0 else size for size in spec.shape[1:])) for spec in model.inputs)
+    request = tuple(torch.ones(1, *spec.shape[1:]) for spec in model.inputs)
     latencies_s: list[float] = []
     until_s = time.perf_counter() + SECONDS_EACH
     while len(latencies_s) < FEWEST_RUNS or time.perf_counter() < until_s:

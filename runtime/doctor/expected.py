@@ -28,7 +28,7 @@ def expected(scenario: Scenario) -> dict[m.Series, frozenset[Key]]:
     devices, limited = scenario.devices, [n for n, d in scenario.devices.items() if math.isfinite(d.memory_bytes)]
     edges = {name: (*m.latency_edges_s(a.slo_s), math.inf) for name, a in applications.items()}
     rows: dict[m.Series, Iterable[tuple[str | float, ...]]] = {
-        m.EXPOSED_AT: [()], m.STARTED_AT: [()], m.VERSION: [()],
+        m.EXPOSED_AT: [()], m.STARTED_AT: [()], m.VERSION: [()], m.EMULATED: [()],
         m.OFFERED: _alone(applications), m.ACCURACY: _alone(applications),
         m.SETTLED: product(applications, m.FATES),
         m.LATENCY: [(name, edge) for name in applications for edge in edges[name]],

@@ -15,7 +15,7 @@ from runtime.serving.acceptance import DeploymentRefused, check
 from runtime.serving.desired import Desired, Version, hold
 from runtime.serving.lives import Dispatcher, Lives, Member
 from runtime.serving.reconcile import Routes, Standing, State, plan
-from runtime.serving.replica import Adopt, MakeReplica
+from runtime.serving.replica import Adopt, MakeReplica, Replica
 from runtime.serving.state_file import Remembered, Started, StateFile
 
 
@@ -143,6 +143,10 @@ class LiveCluster:
     def replicas(self) -> list[Row]:
         """All that are not gone, by number."""
         return [Row(m.number, m.kind, m.state, m.started_s) for _, m in sorted(self._members.items())]
+
+    def running(self) -> list[Replica]:
+        """The same, for those who measure them."""
+        return [member.replica for member in self._members.values()]
 
     @property
     def kinds(self) -> tuple[ReplicaKind, ...]:

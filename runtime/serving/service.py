@@ -24,6 +24,7 @@ from runtime.serving.live_cluster import LiveCluster
 from runtime.serving.replica import MakeReplica, Replica
 from runtime.serving.state_file import StateFile
 from runtime.serving.unix_clock import UnixClock
+from runtime.serving.usage import Usage, workers_of
 from runtime.sources.page import Pages, told_by
 from runtime.sources.source import PagedSource
 
@@ -80,7 +81,9 @@ class Service:
         self.dispatcher = Dispatcher(scenario, clock, ByOutput() if models else ByDraw(scenario, seed))
         adopt = self._workers.adopt if self._workers else None
         self.cluster = LiveCluster(scenario, make, self.dispatcher, clock, remember=self._state, adopt=adopt)
-        self.page = Page(self.dispatcher, self.cluster.census, lambda: self.cluster.desired.current.number)
+        self._usage = self._workers.usage(scenario, self.cluster) if self._workers else None
+        used = self._usage.used if self._usage else None
+        self.page = Page(self.dispatcher, self.cluster.census, lambda: self.cluster.desired.current.number, used)
         self._access = Access(callers.tenants or None, scenario.tenants, callers.scrape or None)
         self.gateway = Gateway(self.dispatcher, self._access, self.page.text)
         self.grpc: GrpcFront | None = None
@@ -107,11 +110,14 @@ class Service:
             self.grpc = GrpcFront(self.dispatcher, self._access)
             await self.grpc.start(*grpc)
         self.cluster.start()
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = [asyncio.create_task(self._watch())]
+        if self._usage:
+            self._watching.append(asyncio.create_task(self._usage.watch()))
 
     async def close(self) -> None:
         """Answers what is under way, then ends."""
-        self._watching.cancel()
+        for task in self._watching:
+            task.cancel()
         await asyncio.gather(*(front.close() for front in (self.gateway, self.grpc) if front))
         await self.cluster.close()
         await self.dispatcher.close()
@@ -182,6 +188,14 @@ class _Workers:
         from runtime.serving.worker_replica import WorkerReplica
 
         return WorkerReplica.found(number, kind, self._crew, whereabouts)
+
+    def usage(self, scenario: Scenario, cluster: LiveCluster) -> Usage:
+        """What they use is measured where they run here."""
+        from runtime.serving import gpus
+        from runtime.serving.local_launcher import LocalLauncher
+
+        here = isinstance(self._crew.launcher, LocalLauncher)
+        return Usage(scenario, lambda: workers_of(cluster.running()), gpus.find(self._crew.models.device) if here else None)
 
     def close(self) -> None:
         """Leaves what worlds there still are."""

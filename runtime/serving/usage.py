@@ -9,13 +9,14 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from envs.contract import CPU
 from envs.scenario import Scenario
 from runtime.exposition import Used
+from runtime.serving.replica import Replica
 
 READ_EVERY_S = 1.0
 MEMORY_EVERY = 5  # readings: to tell what is shared takes the kernel some milliseconds for each process
@@ -24,6 +25,16 @@ USER_TIME, SYSTEM_TIME = 11, 12  # of the fields of /proc/PID/stat after the nam
 
 Workers = Mapping[str, Sequence[int | None]]
 """By device type, the processes of all workers; None for one on another host."""
+
+
+
+def workers_of(replicas: Iterable[Replica]) -> Workers:
+    """Those of these replicas, as far as it is known yet where they are."""
+    found: dict[str, list[int | None]] = {}
+    for replica in replicas:
+        for part in replica.whereabouts.get("parts", ()):
+            found.setdefault(replica.kind.shape.device, []).append(part["process"].get("pid"))
+    return found
 
 
 class Gpus(Protocol):

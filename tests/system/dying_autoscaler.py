@@ -1,4 +1,6 @@
-"""`tidal autoscale` that ends itself at a point of its first decision that changes something: POINT, and then the command.
+"""`tidal autoscale`, again and again: each dies at a point of its first decision that changes something, the last does not.
+
+They are forked from a process that has imported all they need, so that they start at once.
 
 Points: before the intent is written; when half of it is; after it; after the action; when half of the outcome is; after it.
 """
@@ -7,6 +9,9 @@ import json
 import os
 import sys
 
+import runtime.autoscaler.limits_file
+import runtime.autoscaler.web
+import runtime.sources.scrape  # noqa: F401
 from runtime.__main__ import main
 from runtime.actuators.cluster import ClusterActuator
 from runtime.autoscaler.journal import Journal
@@ -43,6 +48,18 @@ def die_at(point):
     Journal.append, ClusterActuator.apply = dying_append, dying_apply
 
 
+def each_dies(command):
+    """One process for each point, one after the other."""
+    for point in POINTS:
+        if not (child := os.fork()):
+            die_at(point)
+            os._exit(main(command))
+        _, status = os.waitpid(child, 0)
+        if os.waitstatus_to_exitcode(status) != DIED:
+            sys.exit(f"it did not die {point}: {status}")
+        print(f"died {point}", flush=True)
+
+
 if __name__ == "__main__":
-    die_at(sys.argv[1])
-    sys.exit(main(sys.argv[2:]))
+    each_dies(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -22,12 +22,26 @@ class Rounds(Policy):
         return Decision(self._scenario.deployment(levels), f"round {number}: {levels}")
 
 
-class Changes(Rounds):
-    """Out and in, another batch, another variant, both at once, and another size: see `scenarios/echo.yaml`."""
+class Changes(Policy):
+    """Out and in, another batch, another variant, both at once, another size, and again: see `scenarios/echo.yaml`.
 
-    LEVELS = ((1, 0, 0, 0, 0), (3, 0, 0, 0, 0), (1, 1, 0, 0, 0), (0, 2, 0, 0, 0), (0, 0, 2, 0, 0), (0, 0, 0, 1, 0),
-              (0, 0, 0, 0, 1), (0, 0, 0, 0, 2))
-    EACH = 2
+    One after the other, each once the one before is there.
+    """
+
+    memory_intervals = 1
+    LEVELS = ((3, 0, 0, 0, 0), (1, 1, 0, 0, 0), (0, 2, 0, 0, 0), (0, 0, 2, 0, 0), (0, 0, 0, 1, 0), (0, 0, 0, 0, 1),
+              (0, 0, 0, 0, 2), (1, 0, 0, 0, 0))
+
+    def reset(self, scenario):
+        self._scenario, self._next = scenario, 0
+
+    def decide(self, observation):
+        ready = {kind: int(row.ready) for kind, row in observation.kinds.items() if row.ready > 0}
+        if ready != dict(observation.deployment.replicas):
+            return Decision(observation.deployment, "waits")
+        levels = self.LEVELS[self._next % len(self.LEVELS)]
+        self._next += 1
+        return Decision(self._scenario.deployment(levels), f"now {levels}")
 
 
 class OutAndIn(Rounds):
@@ -39,7 +53,7 @@ class OutAndIn(Rounds):
 class Steps(Rounds):
     """Four intervals at each of three deployments."""
 
-    LEVELS, EACH = ((2, 0, 0, 0, 0), (0, 0, 3, 0, 0), (0, 2, 0, 0, 0)), 4
+    LEVELS, EACH = ((3, 0, 0, 0, 0), (0, 0, 4, 0, 0), (0, 3, 0, 0, 0)), 4
 
 
 class StepsFromStart(Steps):

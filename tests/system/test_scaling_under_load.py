@@ -2,6 +2,7 @@
 
 import pytest
 from live_system import CUDA, EMULATED, WORKERS, page
+from made_policies import Changes
 from running import until
 
 from runtime.deployment_json import from_json
@@ -12,7 +13,7 @@ def test_scaling_resizing_and_switching_under_load_loses_nothing(system, replica
     cluster = system.cluster(**replicas)
     load = system.load(cluster, 60)
     scaler = system.autoscaler(cluster, "made_policies:Changes")
-    until(lambda: cluster.version > 9, lambda: f"nine changes:\n{scaler.running.text}")
+    until(lambda: cluster.version > len(Changes.LEVELS), lambda: f"all changes:\n{scaler.running.text}")
     assert scaler.running.end() == 0, scaler.running.text
     answers = load.end().all_right()
     assert set(answers.variants) == {"quick", "good"}

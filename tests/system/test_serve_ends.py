@@ -6,7 +6,7 @@ import socket
 from urllib.parse import urlsplit
 
 import pytest
-from live_system import ECHO, EMULATED, MODELS, WORKERS
+from live_system import ECHO, MODELS
 from running import until
 
 UNDER_WAY = 15
@@ -29,45 +29,38 @@ def read_all(connection):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_what_is_under_way_is_answered_and_then_it_ends(system, number):
-    """All that the gateway has taken when the signal comes, most of it still waiting for a worker."""
+    """When the signal comes, most of what the gateway has taken still waits, new workers load and an old one drains."""
     cluster = system.cluster(models=MODELS | {"quick": "echo_models:slow"})  # 0.1 s a request
+    load = system.load(cluster, 5)
     address = urlsplit(cluster.gateway)
-    before = cluster.sums("tidal_requests_offered_total")
     connections = [socket.create_connection((address.hostname, address.port)) for _ in range(UNDER_WAY)]
+    before = cluster.sums("tidal_requests_offered_total")
     for i, connection in enumerate(connections):
         connection.sendall(request(i + 1))
-    until(lambda: cluster.sums("tidal_requests_offered_total") == before + UNDER_WAY, "all have come")
+    until(lambda: cluster.sums("tidal_requests_offered_total") >= before + UNDER_WAY, "all have come")
+    cluster.want(0, 1, 2, 0, 0)
     cluster.running.send(number)
     for i, connection in enumerate(connections):
         head, _, body = read_all(connection).partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200 ") and b"Connection: close" in head, (head, body)
+        assert head.startswith(b"HTTP/1.1 200 ") and b"Connection: close" in head, (head, body, cluster.running.text)
         assert json.loads(body)["id"] == str(i + 1) and json.loads(body)["outputs"][0]["data"] == [i + 1]
         connection.close()
     assert cluster.running.wait() == 0, cluster.running.text
     assert "Traceback" not in cluster.running.text and "ERROR" not in cluster.running.text, cluster.running.text
-
-
-@pytest.mark.parametrize("replicas", [EMULATED, WORKERS])
-def test_under_an_open_load_each_request_is_answered_rightly_or_not_taken(system, replicas):
-    cluster = system.cluster(**replicas)
-    load = system.load(cluster, 80)
-    system.autoscaler(cluster, "made_policies:OutAndIn").decides(2)  # replicas come and go
-    until(lambda: cluster.sums("tidal_requests_offered_total") > 100, "it is under load")
-    assert cluster.running.end() == 0, cluster.running.text
     answers = load.end()
-    assert answers.statuses[200] > 100 and set(answers.statuses) <= {0, 200, 503}
-    assert all(row["right"] for row in answers.rows if row["status"] == 200)
-    first = min(row["number"] for row in answers.wrong)
-    assert not [row for row in answers.rows if row["status"] == 200 and row["number"] > first + 20]  # no gap before its end
+    assert answers.statuses[200] > 0 and all(row["right"] for row in answers.rows if row["status"] == 200)
+    assert set(answers.statuses) <= {0, 200, 503}  # 0: nobody took it
 
 
-@pytest.mark.parametrize("taken", ["gateway", "control"])
-def test_an_address_that_is_taken_is_one_line(system, taken):
+def test_an_address_that_is_taken_is_one_line(system):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        addresses = {"gateway": "127.0.0.1:0", "control": "127.0.0.1:0", taken: f"127.0.0.1:{port}"}
-        options = [word for name, where in addresses.items() for word in (f"--{name}", where)]
-        command = system.processes.tidal("serve", "--scenario", ECHO, *options)
-        assert command.wait() == 1
-    assert len(command.lines) == 1 and command.text.startswith("tidal: ")
-    assert port in command.text and "address already in use" in command.text
+        commands = []
+        for taken in ("gateway", "control"):
+            addresses = {"gateway": "127.0.0.1:0", "control": "127.0.0.1:0", taken: f"127.0.0.1:{port}"}
+            options = [word for name, where in addresses.items() for word in (f"--{name}", where)]
+            commands.append(system.processes.tidal("serve", "--scenario", ECHO, *options))
+        for command in commands:
+            assert command.wait() == 1
+            assert len(command.lines) == 1 and command.text.startswith("tidal: ")
+            assert port in command.text and "address already in use" in command.text
