@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 from functools import partial
@@ -67,6 +68,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         what = "emulated replicas" if models is None else "worker processes"
         beside = f"gRPC {service.grpc.address}, " if service.grpc else ""
         print(f"{scenario.name} ({what}): {beside}requests {service.gateway.url}, control {service.control.url}", flush=True)
+        gc.freeze()  # or now and then a collection would look through all that was imported, and hold up the loop meanwhile
         await stop.wait()
         await service.close()
 

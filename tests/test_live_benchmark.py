@@ -104,8 +104,9 @@ def test_arrivals_have_the_rate_that_was_asked_for():
 
 
 def test_a_server_s_processes_are_found_and_ended_also_those_that_it_detached():
-    code = "import subprocess,sys,time;subprocess.Popen([sys.executable,'-c','import time;time.sleep(60)'],start_new_session=True)"
-    server = Server("timeit", "-n", "1", "-r", "1", f"{code};print('up', flush=True);time.sleep(60)")
+    sleeps = "[sys.executable, '-c', 'import time; time.sleep(60)']"
+    code = f"import subprocess, sys, time; subprocess.Popen({sleeps}, start_new_session=True)"
+    server = Server("timeit", "-n", "1", "-r", "1", f"{code}; print('up', flush=True); time.sleep(60)")
     try:
         server.waits_for("up")
         assert len(server.processes()) == 2 and server.cpu_s() > 0

@@ -8,6 +8,7 @@ of these does, or when the cluster process leaves; where that ended suddenly, it
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -124,6 +125,7 @@ class Worker:
         except ModelError as error:
             home.send_message(encode({"failed": str(error)}), 0)
             return
+        gc.freeze()  # what is here by now stays; looking through it would hold up batches
         self._home = home
         self._begin()
         self._stay(home, neighbours)
