@@ -61,7 +61,7 @@ class Kill:
         replica, variant: that it was.
         seen_s: when the cluster had noticed and fenced it.
         replaced_s: when a new replica of its kind was ready.
-        why: there is no new one, where it is not wanted any more.
+        why: there is no new one, where none is wanted.
     """
 
     t_s: float
@@ -153,7 +153,10 @@ def replacement_of(kill: Kill, events: Sequence[Mapping[str, Any]], began_s: flo
         return kill
     found = replace(kill, replica=lost["replica"], variant="+".join(lost["kind"]["variants"]), seen_s=lost["t_s"] - began_s)
     later = [e for e in after if e["number"] > lost["number"] and e["kind"] == lost["kind"]]
-    new = next((e["replica"] for e in later if e["what"] == "pending"), None)
+    because = f"replica {found.replica} failed"  # started in the same moment, where it is still wanted
+    new = next((e["replica"] for e in later if e["what"] == "pending" and e["why"] == because), None)
+    if new is None:
+        return replace(found, why="it was not wanted any more")
     for event in later:
         if event["replica"] == new and event["what"] == "ready":
             return replace(found, replaced_s=event["t_s"] - began_s)

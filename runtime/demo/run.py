@@ -21,7 +21,7 @@ from runtime.sources.scrape import Scraper
 from runtime.sources.source import PagedSource
 
 POLICY = "infadapter-fast"
-KILL_AT = 0.55  # of the time; later, where only one replica is ready then
+KILL_AT = 0.55  # of the time; later, where only one replica is ready then, or others come and go
 KILL_AT_LATEST = 0.8
 SETTLED_S, REPLACED_S = 60.0, 20.0
 PATIENCE_S = 20.0  # with a machine that is starting processes on all of its cores
@@ -168,10 +168,12 @@ class Demo:
     _decided_s = float("-inf")
 
     def _maybe_kill(self) -> None:
-        """Kills the worker of a ready replica, at best not of the only one."""
+        """Kills the worker of a ready replica, at best when nothing else changes, and not of the only one."""
         at = (time.time() - self._began_s) / self._seconds
-        ready = [row["number"] for row in self._control.get("/v1/replicas")["replicas"] if row["state"] == "ready"]
-        if at < KILL_AT or not ready or (len(ready) < 2 and at < KILL_AT_LATEST):
+        there = self._control.get("/v1/replicas")
+        ready = [row["number"] for row in there["replicas"] if row["state"] == "ready"]
+        good = there["settled"] and len(ready) > 1
+        if at < KILL_AT or not ready or (not good and at < KILL_AT_LATEST):
             return
         pid = self._pid_of(ready[0])
         os.kill(pid, signal.SIGKILL)
@@ -186,7 +188,8 @@ class Demo:
 
     def _unreplaced(self) -> bool:
         self._look()
-        return self._kill is not None and replacement_of(self._kill, self._events, self._began_s).replaced_s is None
+        found = self._kill and replacement_of(self._kill, self._events, self._began_s)
+        return found is not None and found.replaced_s is None and not found.why
 
     def _recorded(self, moments: list[Moment], source: str) -> Record:
         kill = self._kill and replacement_of(self._kill, self._events, self._began_s)

@@ -40,17 +40,20 @@ def test_decisions_are_told_with_what_they_changed():
     assert found[1].reason == "load 5 -> 9 req/s; at most 2" and found[1].replicas == "2 x large"
 
 
-def event(number, t_s, what, replica, kind=LARGE):
-    return {"number": number, "t_s": 100.0 + t_s, "what": what, "why": "", "replica": replica, "kind": kind_to_json(kind)}
+def event(number, t_s, what, replica, kind=LARGE, why=""):
+    return {"number": number, "t_s": 100.0 + t_s, "what": what, "why": why, "replica": replica, "kind": kind_to_json(kind)}
 
 
-LOST, NEW = event(5, 10.1, "failed", 3), event(6, 10.2, "pending", 7)
+LOST, NEW = event(5, 10.1, "failed", 3), event(6, 10.2, "pending", 7, why="replica 3 failed")
+UNWANTED = "it was not wanted any more"
 
 
 @pytest.mark.parametrize("events, seen_s, replaced_s, why", [
     ([event(1, 2.0, "failed", 2)], None, None, ""),  # before the kill
-    ([LOST], 10.1, None, ""),
-    ([LOST, event(6, 10.2, "pending", 6, SMALL), event(7, 10.5, "ready", 6, SMALL)], 10.1, None, ""),  # another kind
+    ([LOST], 10.1, None, UNWANTED),
+    ([LOST, event(6, 10.2, "pending", 6, SMALL), event(7, 10.5, "ready", 6, SMALL)], 10.1, None, UNWANTED),  # another kind
+    ([LOST, event(6, 19.0, "pending", 6, why="deployment"), event(7, 19.5, "ready", 6)], 10.1, None, UNWANTED),  # later
+    ([LOST, NEW], 10.1, None, ""),
     ([LOST, NEW, event(7, 10.4, "ready", 4), event(8, 12.5, "ready", 7)], 10.1, 12.5, ""),  # 4 was on its way before
     ([LOST, NEW, event(7, 11.0, "draining", 7)], 10.1, None, "the deployment changed before")])
 def test_a_killed_worker_is_replaced_by_the_next_of_its_kind(events, seen_s, replaced_s, why):
