@@ -28,10 +28,9 @@ from torch.distributed.distributed_c10d import (
 )
 
 from ..board import Board
-from ..frames import Layout
 from .gloo_meeting import Meeting
 from .gloo_messages import Inbox, Outbox
-from .wire import Reduction, Start, patience
+from .wire import RecvMessage, Reduction, SendMessage, Start, patience
 
 _OPS: dict[Reduction, Any] = {
     Reduction.SUM: ReduceOp.SUM,
@@ -83,8 +82,6 @@ class GlooWire:
         self.device = device
         self._store = meeting  # the group keeps only a pointer to it
         self._group, self._connections = meeting.hold()
-        self._outboxes: dict[tuple[int, int], Outbox] = {}
-        self._inboxes: dict[tuple[int, int], Inbox] = {}
 
     # --- Point to point ------------------------------------------------------------------------------------------------------
 
@@ -96,23 +93,13 @@ class GlooWire:
         recv, tag = self._group.recv, tag << SLOT_BITS
         return lambda tensor: recv([tensor], peer, tag)
 
-    def send_message(
-        self, tensors: Sequence[torch.Tensor], layout: Layout, peer: int, tag: int, timeout_s: float | None
-    ) -> None:
-        outbox = self._outboxes.get((peer, tag))
-        if outbox is None:
-            outbox = self._outboxes[peer, tag] = Outbox(
-                lambda part, slot: self._group.send([part], peer, tag << SLOT_BITS | slot)
-            )
-        outbox.send(tensors, layout, patience(timeout_s))
+    def message_sender(self, peer: int, tag: int) -> SendMessage:
+        send, tag = self._group.send, tag << SLOT_BITS
+        return Outbox(lambda part, slot: send([part], peer, tag | slot)).send
 
-    def recv_message(self, peer: int, tag: int, timeout_s: float | None) -> list[torch.Tensor]:
-        inbox = self._inboxes.get((peer, tag))
-        if inbox is None:
-            inbox = self._inboxes[peer, tag] = Inbox(
-                lambda part, slot: self._group.recv([part], peer, tag << SLOT_BITS | slot)
-            )
-        return inbox.recv(patience(timeout_s))
+    def message_receiver(self, peer: int, tag: int) -> RecvMessage:
+        recv, tag = self._group.recv, tag << SLOT_BITS
+        return Inbox(lambda part, slot: recv([part], peer, tag | slot)).recv
 
     # --- Collectives ---------------------------------------------------------------------------------------------------------
 
@@ -161,8 +148,6 @@ class GlooWire:
 
     def close(self) -> None:
         self.abort()
-        self._outboxes.clear()
-        self._inboxes.clear()
         del self._group
         for connection in self._connections:
             connection.close()
