@@ -2,7 +2,7 @@
 
     python benchmarks/worlds.py [--json FILE] [--backend gloo|nccl] [--rounds N] [--alarm-minutes M]
 
-Throughput: in every round all ways run once, in a new order; the row tells the median of the rounds' ratios, and the upper end
+Throughput: in every round all ways run in many short turns; the row tells the median of the rounds' ratios, and the upper end
 of its 95 % interval is held against the target. Negative losses are gains.
 """
 

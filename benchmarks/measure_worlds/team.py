@@ -88,7 +88,10 @@ def pin(_: WorldManager | None, main: int, others: int) -> None:
 
 @contextlib.contextmanager
 def pinned(helpers: list[Helper]) -> Iterator[None]:
-    """On two cores, in all processes, the thread that moves data is never on the core of the one that it serves."""
+    """On two cores, in all processes, the thread that moves data is never on the core of the one that it serves.
+
+    Where it is, it can spin for whole time slices on a lock that the other one holds, in plain torch and in worlds alike.
+    """
     cores = os.sched_getaffinity(0)
     here, there = min(cores), max(cores)
     pin(None, here, there)

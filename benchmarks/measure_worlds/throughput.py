@@ -1,8 +1,8 @@
 """What a world costs against plain `torch.distributed`, in one run and in turns.
 
-In a round the same processes run all ways in short blocks, in an order drawn anew for each block, so that whatever disturbs
-one way disturbs all. The leader has one core and the senders another, in all ways alike: where the system puts threads would
-else decide more than who sends. Rounds differ in their processes, groups and connections.
+In a round the same processes run all ways in short blocks, in an order drawn anew for each turn, so that whatever disturbs one
+way disturbs all; rounds differ in their processes, groups and connections. Threads are kept to cores in all ways alike (see
+`pinned`): where the system puts them would else decide more than who sends.
 """
 
 from __future__ import annotations
