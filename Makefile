@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-gpu lint bench
+.PHONY: help setup demo prometheus test test-all test-gpu lint bench
 
 PYTHON ?= python3
 VENV := .venv
@@ -49,16 +49,20 @@ $(VENV)/%.stamp: $(VENV)/setup.stamp
 # A file's tests stay together: they share what was compiled for them.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
-demo: setup  ## a small cluster under three policies, in minutes
+demo: setup  ## policies compared in the simulator, then a minute live on this machine
 	$(RUN) evaluate.py --demo
+	$(RUN) evaluate.py --live 60
 
-test: setup  ## tests that need neither long nor a GPU
+prometheus:  # for system tests
+	@sh tests/system/install_prometheus.sh
+
+test: setup prometheus  ## tests that need neither long nor a GPU
 	$(RUN) -m pytest $(PARALLEL) -m "not slow and not gpu"
 
-test-all: setup  ## all tests that need no GPU
+test-all: setup prometheus $(VENV)/ray.stamp  ## all tests that need no GPU
 	$(RUN) -m pytest $(PARALLEL) -m "not gpu"
 
-test-gpu: setup  ## tests that need a GPU
+test-gpu: setup prometheus  ## tests that need a GPU
 	$(RUN) -m pytest -m gpu
 
 lint: setup $(VENV)/lint.stamp  ## ruff and mypy

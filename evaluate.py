@@ -4,14 +4,17 @@
     python evaluate.py --scenario resnet-variants --policies infadapter,hpa,ppo --seeds 3
     python evaluate.py --policies infadapter,ppo --trace twitter_2021 --windows 24 --json out/twitter.json
     python evaluate.py --calibrate 300 --trace twitter_2021
+    python evaluate.py --reproduce all
+    python evaluate.py --live 60
 
 Windows are spread evenly over the validation part of the load; every policy meets the same requests in each. The table and the
 verdict go to the terminal, every number to --json, one row per episode to --csv, and a page that needs no network to --report.
 
 With --calibrate N nothing is compared: the settings of each policy are tuned in N calls of the simulator on the training part,
-and kept for all later uses (baselines/calibrated/).
+and kept for all later uses (baselines/calibrated/). With --reproduce NAME|all numbers that others published are made again.
+With --live SECONDS real processes serve on this machine: gateway, workers, autoscaler, load, and a worker that is killed.
 
-Exit codes: 0 all was played, 1 interrupted (what is complete is written), 2 called wrongly.
+Exit codes: 0 all was played, 1 interrupted (what is complete is written), 2 called wrongly, or a trace is missing.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from envs.episode import Episode
 from envs.loads import Loads, open_loads, spread
 from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
-from reports import calibrate_command
+from reports import calibrate_command, reproduce
 from reports.comparison import Comparison, compare
 from reports.courses import courses
 from reports.html import page
@@ -44,10 +47,13 @@ from reports.table import WIDTH, terminal_table
 from reports.verdict import verdict
 
 INTERRUPTED, WRONG = 1, 2
+FAILED = 1
 RESAMPLES, BOOTSTRAP_SEED = 2000, 0
 SHARED_TWITTER = "twitter_2021"
+REPORT = Path("out/evaluation.html")
 DEMO_POLICIES = "infadapter,hpa,static,ppo"
 WINDOWS = 12
+LIVE_REPORT = Path("out/live/report.html")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -80,10 +86,15 @@ def parser() -> argparse.ArgumentParser:
         help=f"tune each policy's settings in N calls of the simulator, on training load ({calibrate_command.POLICIES})",
     )
     tune.add_argument("--save", type=Path, metavar="FILE", help="the settings (baselines/calibrated/<scenario>.yaml)")
+    again = top.add_argument_group("reproduction, in place of a comparison")
+    known = ", ".join(reproduce.names())
+    again.add_argument("--reproduce", metavar="NAME|all", help=f"published numbers, ours beside theirs: {known}")
+    live = top.add_argument_group("live, in place of a comparison")
+    live.add_argument("--live", type=_positive, metavar="SECONDS", help="real processes on this machine, under load")
     out = top.add_argument_group("what is written")
-    out.add_argument("--report", type=Path, default=Path("out/evaluation.html"), metavar="FILE", help="the page (%(default)s)")
+    out.add_argument("--report", type=Path, metavar="FILE", help=f"the page ({REPORT}, {reproduce.REPORT}, {LIVE_REPORT})")
     out.add_argument("--no-report", action="store_true", help="no page")
-    out.add_argument("--csv", type=Path, metavar="FILE", help="one row per episode, or per settings tried")
+    out.add_argument("--csv", type=Path, metavar="FILE", help="one row per episode, settings tried, or published figure")
     out.add_argument("--json", type=Path, metavar="FILE", help="every number, with intervals, machine, versions and command")
     top.add_argument(
         "--jobs",
@@ -103,6 +114,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(words)
+    if arguments.reproduce is not None:
+        return _reproduce(arguments, ["evaluate.py", *words])
+    if arguments.live is not None:
+        return _live(arguments, ["evaluate.py", *words])
     if arguments.demo:
         arguments = parser().parse_args([*_demo(), *words])  # what is said beside --demo wins
     if arguments.calibrate is not None:
@@ -155,11 +170,37 @@ def _calibrate(arguments: argparse.Namespace, argv: list[str]) -> int:
     return 0
 
 
+def _reproduce(arguments: argparse.Namespace, argv: list[str]) -> int:
+    try:
+        return 0 if reproduce.run(arguments, argv) else WRONG
+    except (ValueError, LookupError, OSError) as error:
+        print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing is written", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _live(arguments: argparse.Namespace, argv: list[str]) -> int:
+    try:
+        from reports import live_command  # imports torch: only here
+
+        arguments.report = arguments.report or LIVE_REPORT
+        return 0 if live_command.run(arguments, argv) else FAILED
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
+        return WRONG if isinstance(error, ValueError) else FAILED
+    except KeyboardInterrupt:
+        print("\ninterrupted: all processes are ended, nothing is written", file=sys.stderr)
+        return INTERRUPTED
+
+
 def _with_defaults(arguments: argparse.Namespace) -> argparse.Namespace:
     """Fills what a comparison was not told; a calibration would refuse some of it."""
     if arguments.save:
         raise ValueError("--save FILE: nothing is calibrated; add --calibrate N")
-    for name, default in (("policies", DEMO_POLICIES), ("split", "val"), ("windows", WINDOWS), ("seeds", 1)):
+    defaults = {"policies": DEMO_POLICIES, "split": "val", "windows": WINDOWS, "seeds": 1, "report": REPORT}
+    for name, default in defaults.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, default)
     return arguments

@@ -27,7 +27,18 @@ BASELINES = {
     "static": "baselines.static:Static",
     "hpa": "baselines.hpa:HPA",
     "infadapter": "baselines.infadapter:InfAdapter",
+    "kpa": "baselines.kpa:KPA",
+    "target-tracking": "baselines.target_tracking:TargetTracking",
+    "autopilot": "baselines.autopilot:Autopilot",
+    "infaas": "baselines.infaas:INFaaS",
+    "mark": "baselines.mark:MArk",
+    "vpa-plus": "baselines.vpa:VPA",
     "infadapter-fast": "baselines.two_time_scales:TwoTimeScales",
+    "model-switching": "baselines.model_switching:ModelSwitching",
+    "model-switching-plus": "baselines.model_switching_plus:ModelSwitchingPlus",
+    "model-switching-fast": "baselines.two_time_scales:FastModelSwitching",
+    "model-switching-plus-fast": "baselines.two_time_scales:FastModelSwitchingPlus",
+    "infaas-fast": "baselines.two_time_scales:FastINFaaS",
 }
 AGENTS = ("ppo",)
 

@@ -1,4 +1,4 @@
-"""Forecasters of the next interval's load: last value, max of the last k, exponentially weighted mean, autoregression.
+"""Forecasters of the next interval's load: last value, max of the last k, exponentially weighted mean, autoregression, LSTM.
 
 All see one number per interval, the mean offered load (req/s); InfAdapter's authors forecast from per-minute maxima of
 per-second counts (EuroMLSys 2023, artefact), which an `Observation` does not carry, so a margin here covers bursts
@@ -23,6 +23,7 @@ class Forecaster(ABC):
 
     Attributes:
         memory_intervals: how many past observations determine the forecast.
+        interval_s: time between observations, as `reset` was told.
     """
 
     memory_intervals: int = 1
@@ -33,8 +34,9 @@ class Forecaster(ABC):
         self.margin = margin
         self.reset()
 
-    def reset(self) -> None:
-        """Forgets all observations."""
+    def reset(self, interval_s: float = 30.0) -> None:
+        """Forgets all observations; `interval_s` is the time from one to the next."""
+        self.interval_s = interval_s
         self._last = math.nan
         self._clear()
 
@@ -171,11 +173,18 @@ def _whole(name: str, value: int) -> int:
     return int(value)
 
 
+def _lstm(margin: float) -> Forecaster:
+    from baselines.lstm import LSTM
+
+    return LSTM(margin)
+
+
 _BY_NAME: dict[str, Callable[[int, float], Forecaster]] = {
     "last": lambda memory, margin: LastValue(margin),
     "max": MaxOfLast,
     "ewm": EWM,
     "ar": LinearAR,
+    "lstm": lambda memory, margin: _lstm(margin),
 }
 NAMES = tuple(_BY_NAME)
 
@@ -184,8 +193,8 @@ def forecaster(name: str, memory: int, margin: float) -> Forecaster:
     """A forecaster by name, as calibration draws them.
 
     Args:
-        name: ``last``, ``max``, ``ewm`` or ``ar``.
-        memory: intervals it looks back: k, span, or order (``last`` ignores it).
+        name: ``last``, ``max``, ``ewm``, ``ar`` or ``lstm`` (the one pretrained on Twitter).
+        memory: intervals it looks back: k, span, or order (``last`` and ``lstm`` ignore it).
         margin: factor on the forecast.
 
     Raises:

@@ -9,50 +9,19 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
-
-import numpy as np
 
 from baselines.forecasters import Forecaster, forecaster
 from baselines.infadapter_ilp import Choices, Plan, solve
-from envs.contract import CPU, Decision, Deployment, Observation, Policy, ReplicaKind, Route, Shape
-from envs.scenario import Candidate, Scenario
+from baselines.infadapter_tables import CAPACITIES, choices_of, deployment_of, hosts_of, levels_in
+from envs.contract import Decision, Deployment, Observation, Policy
+from envs.envelope import project
+from envs.scenario import Scenario
 
 CAPACITY_RATIO = 0.8  # the artefact's CAPACITY_COEF, on measured capacity
-REGRESSED_CORES = (1, 2, 4, 8, 16)  # the sizes that the artefact profiles for its regression
 STUCK_RATIO = 3.0  # times its load time, after which a replica is not waited for
 LEAST_LOAD_RPS = 1e-3  # the objective divides by the load
-
-Capacity = Callable[[Scenario, ReplicaKind, str], float]
-
-
-def measured_capacity_rps(scenario: Scenario, kind: ReplicaKind, variant: str) -> float:
-    """Load that one replica carries within the SLO, as the scenario says."""
-    return scenario.capacity_rps(kind, variant)
-
-
-def regressed_capacity_rps(scenario: Scenario, kind: ReplicaKind, variant: str) -> float:
-    """The artefact's capacity before its safety factor: slope * n + t, a least-squares line over `REGRESSED_CORES`.
-
-    t = int(min(intercept, 0.99)), truncated towards 0, so that the line never starts above 0.
-
-    Raises:
-        ValueError: the kind is not on cpu, or the profile does not have the capacity at one of these sizes.
-    """
-    rows = [scenario.profile.measured_capacity_rps(variant, Shape(cores=n), kind.batch) for n in REGRESSED_CORES]
-    if kind.shape.device != CPU or None in rows:
-        raise ValueError(f"no regression for {kind}: the profile needs the measured capacity of '{variant}' on "
-                         f"{', '.join(map(str, REGRESSED_CORES))} cores")
-    slope, intercept = np.polyfit(REGRESSED_CORES, np.array(rows, dtype=float), 1)
-    return float(slope * kind.shape.cores + int(min(intercept, 0.99)))
-
-
-_CAPACITIES: dict[str, tuple[Capacity, Callable[[float], float]]] = {
-    "measured": (measured_capacity_rps, float),
-    "regressed": (regressed_capacity_rps, math.floor),  # the artefact rounds down to whole req/s
-}
 
 
 class InfAdapter(Policy):
@@ -63,8 +32,10 @@ class InfAdapter(Policy):
     its pods), unless a replica has been loading for `STUCK_RATIO` times its load time.
 
     Routes are the quotas as shares; a variant without quota has none and is never used. Where a load cannot be carried,
-    the most capacity that the budget has is deployed; where the solver runs out of time without a plan, what is in force
-    stays (`details` count both).
+    the most capacity that the budget has is deployed; where the search is cut short without a plan, what is in force stays
+    (`details` count both, and plans that are not proven best).
+
+    A plan that the nodes have no place for (the program knows budgets, not nodes) is lowered by the envelope's rule.
 
     For scenarios of one service. A candidate that hosts several variants is planned with the service's first.
 
@@ -84,8 +55,8 @@ class InfAdapter(Policy):
     def __init__(self, forecast: str | Forecaster = "max", memory: int = 2, margin: float = 1.1, hold: int = 4,
                  finish_rollout: bool = True, capacity_ratio: float = CAPACITY_RATIO,
                  capacity: Literal["measured", "regressed"] = "measured") -> None:
-        if capacity not in _CAPACITIES:
-            raise ValueError(f"capacity '{capacity}': give one of {', '.join(_CAPACITIES)}")
+        if capacity not in CAPACITIES:
+            raise ValueError(f"capacity '{capacity}': give one of {', '.join(CAPACITIES)}")
         self.forecaster = forecaster(forecast, memory, margin) if isinstance(forecast, str) else copy.deepcopy(forecast)
         self.hold, self.finish_rollout = hold, finish_rollout
         self.capacity_ratio, self.capacity = capacity_ratio, capacity
@@ -93,20 +64,26 @@ class InfAdapter(Policy):
     @classmethod
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
         """Settings to calibrate: forecaster, its memory and margin, hold, and the safety factor on capacities."""
-        return {"forecast": ["last", "max", "ewm", "ar"], "memory": [2, 3, 5, 10], "margin": [0.9, 1.0, 1.1, 1.2, 1.3, 1.5],
+        learned = ["lstm"] if scenario.interval_s <= 60 else []  # it looks at minutes
+        return {"forecast": ["last", "max", "ewm", "ar", *learned], "memory": [2, 3, 5, 10],
+                "margin": [0.9, 1.0, 1.1, 1.2, 1.3, 1.5],
                 "hold": [0, 1, 2, 4, 8], "finish_rollout": [True, False], "capacity_ratio": [0.7, 0.8, 0.9, 1.0]}
+
+    def plan(self, choices: Choices, load_rps: float, previous: Sequence[int]) -> Plan:
+        """The best plan for a load (see `baselines.infadapter_ilp.solve`)."""
+        return solve(choices, load_rps, previous)
 
     def reset(self, scenario: Scenario) -> None:
         """Starts afresh: tables of the scenario, no plan, no observations."""
         if len(scenario.services) != 1:
-            raise ValueError(f"InfAdapter plans one service; scenario '{scenario.name}' has {len(scenario.services)}: "
-                             f"{', '.join(scenario.services)}")
+            names = f"{len(scenario.services)}: {', '.join(scenario.services)}"
+            raise ValueError(f"{type(self).__name__} plans one service; scenario '{scenario.name}' has {names}")
         self._service = next(iter(scenario.services))
         self._scenario = scenario
-        self._hosts = _hosts(scenario, self._service)
-        measure, rounded = _CAPACITIES[self.capacity]
-        self._choices = _choices(scenario, self._hosts, lambda k, v: rounded(self.capacity_ratio * measure(scenario, k, v)))
-        self.forecaster.reset()
+        self._hosts = hosts_of(scenario, self._service)
+        measure, rounded = CAPACITIES[self.capacity]
+        self._choices = choices_of(scenario, self._hosts, lambda k, v: rounded(self.capacity_ratio * measure(scenario, k, v)))
+        self.forecaster.reset(scenario.interval_s)
         self.memory_intervals = self.forecaster.memory_intervals + self.hold + 1
         self._planned: Deployment | None = None
         self._planned_rps = math.nan
@@ -125,12 +102,14 @@ class InfAdapter(Policy):
             reason = f"hold {self._holds} of {self.hold}: {load_rps:.3g} req/s is within the planned {self._planned_rps:.3g}"
             return self._decision(self._planned, load_rps, reason)
         before_rps, self._planned_rps, self._holds = self._planned_rps, load_rps, 0
-        plan = solve(self._choices, max(load_rps, LEAST_LOAD_RPS), self._levels(observation.deployment))
+        plan = self.plan(self._choices, max(load_rps, LEAST_LOAD_RPS), levels_in(self._hosts, observation.deployment))
+        self._timeouts += not plan.proven
         if not plan.feasible and not plan.proven:
-            self._timeouts += 1
-            return self._decision(observation.deployment, load_rps, "the solver ran out of time: unchanged")
-        self._planned = self._deployment(plan)
+            return self._decision(observation.deployment, load_rps, "the search ended without a plan: unchanged")
+        wanted = deployment_of(self._scenario, self._service, self._hosts, plan)
+        self._planned, lowered = project(wanted, self._scenario)
         was = "first plan" if math.isnan(before_rps) else f"planned for {before_rps:.3g}"
+        was += "; lowered to fit the nodes" if lowered else ""
         if not plan.feasible:
             self._overloads += 1
             reason = f"{load_rps:.3g} req/s is more than the budget carries: most capacity"
@@ -142,28 +121,6 @@ class InfAdapter(Policy):
                    "overloads": float(self._overloads), "timeouts": float(self._timeouts)}
         return Decision(deployment, reason, {k: v for k, v in details.items() if not math.isnan(v)})
 
-    def _levels(self, deployment: Deployment) -> list[int]:
-        """The level of each candidate in a deployment; -1 where it has none of the levels (as with two sizes at once)."""
-        levels = []
-        for candidate, _ in self._hosts:
-            held = {k: n for k, n in deployment.replicas.items() if k in candidate.kinds}
-            known = [n for n in range(candidate.levels) if _replicas(candidate, n) == held]
-            levels.append(known[0] if known else -1)
-        return levels
-
-    def _deployment(self, plan: Plan) -> Deployment:
-        """The plan's replicas, and its quotas as shares."""
-        replicas: dict[ReplicaKind, int] = {}
-        shares: dict[Route, float] = {}
-        carried_rps = sum(plan.quotas_rps)
-        for (candidate, variant), level, quota in zip(self._hosts, plan.levels, plan.quotas_rps):
-            for kind, n in _replicas(candidate, level).items():
-                replicas[kind] = replicas.get(kind, 0) + n
-                if quota > 0:
-                    shares[kind, variant] = shares.get((kind, variant), 0.0) + quota / carried_rps
-        initial = self._scenario.initial_deployment
-        return replace(initial, replicas=replicas, routes={self._service: shares} if shares else {})
-
 
 def _rolling_out(planned: Deployment, observation: Observation) -> bool:
     """True while a replica of the plan is loading, and has not been for far too long."""
@@ -174,39 +131,3 @@ def _rolling_out(planned: Deployment, observation: Observation) -> bool:
             if max(seen.pending_s, default=0.0) < STUCK_RATIO * load_s:
                 return True
     return False
-
-
-def _hosts(scenario: Scenario, service: str) -> list[tuple[Candidate, str]]:
-    """Candidates that host a service, each with the first of the service's variants that it hosts."""
-    variants = scenario.services[service].variants
-    return [(c, next(v for v in variants if v in c.variants)) for c in scenario.candidates if set(variants) & set(c.variants)]
-
-
-def _replicas(candidate: Candidate, level: int) -> dict[ReplicaKind, int]:
-    if not level:
-        return {}
-    return {candidate.kinds[level - 1]: 1} if candidate.sized else {candidate.kinds[0]: level}
-
-
-def _choices(scenario: Scenario, hosts: Sequence[tuple[Candidate, str]],
-             capacity_rps: Callable[[ReplicaKind, str], float]) -> Choices:
-    """The program's tables: a row for each candidate, a column for each level."""
-    devices = list(scenario.devices)
-    columns = max(candidate.levels for candidate, _ in hosts)
-    units, capacity = np.full((len(hosts), columns), -1), np.zeros((len(hosts), columns))
-    for m, (candidate, variant) in enumerate(hosts):
-        for level in range(candidate.levels):
-            replicas = _replicas(candidate, level)
-            units[m, level] = sum(k.shape.units * n for k, n in replicas.items())
-            capacity[m, level] = sum(max(0.0, capacity_rps(k, variant)) * n for k, n in replicas.items())
-    budgets = np.array([device.budget for device in scenario.devices.values()])
-    price = np.array([scenario.devices[c.device].price for c, _ in hosts])
-    whole = sum(device.price * device.budget for device in scenario.devices.values())
-    load_s = np.array([scenario.load_s(c.kinds[0]) for c, _ in hosts])
-    weights = scenario.weights
-    return Choices(
-        accuracy=np.array([scenario.variants[v].accuracy for _, v in hosts]),
-        load_ratio=load_s / (max(map(scenario.load_s, scenario.kinds)) or 1.0),
-        units=units, capacity_rps=capacity, cost=np.maximum(units, 0) * price[:, None] / whole,
-        device=np.array([devices.index(c.device) for c, _ in hosts]), budget=budgets,
-        w_accuracy=weights.accuracy, w_cost=weights.cost, w_change=weights.change)

@@ -9,7 +9,8 @@ EuroMLSys 2023 (arXiv 2304.10892), in the normalised form of its artefact:
 A variant is *changed* where it is on and its level differs from the one before: switching off costs nothing, a resize is
 a full load. The latency bound is inside the capacities: the load that is carried within the SLO.
 
-`solve` searches depth first with bounds (compiled), `solve_milp` hands the multiple-choice form to HiGHS; both are exact.
+`solve` is exact for any table of capacities (`baselines.infadapter_search`); `baselines.infadapter_milp` hands the same
+program to a mixed-integer solver, to check it.
 """
 
 from __future__ import annotations
@@ -18,14 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
-from scipy import sparse
-from scipy.optimize import Bounds, LinearConstraint, milp
 
-MOST_NODES = 500_000  # of the search tree, about 30 ms; beyond it `solve` asks HiGHS
-EPSILON = 1e-12  # an objective has to be better by this much
-ROUNDING = 1e-9  # of the load, that capacities may fall short
+from baselines.infadapter_search import ROUNDING, Program, search
 
+MOST_NODES = 2_000_000  # of the search tree, about 100 ms
 Numbers = Sequence[float] | np.ndarray
 
 
@@ -105,16 +102,16 @@ def objective(choices: Choices, load_rps: float, previous: Numbers, levels: Numb
     return float(choices.w_accuracy * accuracy - choices.w_cost * cost - choices.w_change * max(changed, default=0.0))
 
 
-def solve(choices: Choices, load_rps: float, previous: Numbers) -> Plan:
+def solve(choices: Choices, load_rps: float, previous: Numbers, most_nodes: int = MOST_NODES) -> Plan:
     """The best plan for a load; the most capacity, with `feasible` False, where no plan carries it.
 
     Args:
         choices: what to choose from.
         load_rps: forecast load, > 0.
         previous: level of each variant before the change; -1 for one that is not among its levels.
+        most_nodes: of the search tree, beyond which the best plan found is taken unproven.
 
-    Among equal objectives (within 1e-12) the first in lexicographic order of levels wins, the most accurate variant
-    first. Beyond `MOST_NODES` nodes `solve_milp` goes on, and the better of the two answers counts.
+    The same question has the same answer. Among equal objectives (within 1e-12) a plan of one or two variants comes first.
 
     Raises:
         ValueError: the load is not above 0.
@@ -122,23 +119,33 @@ def solve(choices: Choices, load_rps: float, previous: Numbers) -> Plan:
     if not load_rps > 0:
         raise ValueError(f"a load of {load_rps} req/s: the objective divides by it, give one above 0")
     order = np.argsort(-choices.accuracy, kind="stable")
-    found, best, proven = _search(
-        choices.accuracy[order], choices.load_ratio[order], choices.units[order], choices.capacity_rps[order],
-        choices.cost[order], choices.device[order], choices.budget, choices.w_accuracy, choices.w_cost, choices.w_change,
-        float(load_rps), np.asarray(previous, dtype=np.int64)[order], MOST_NODES)
+    capacity_rps = np.ascontiguousarray(choices.capacity_rps[order], dtype=np.float64)
+    found, best, proven = search(
+        Program(
+            choices.w_accuracy * choices.accuracy[order] / load_rps,
+            np.asarray(choices.load_ratio, dtype=np.float64)[order],
+            np.asarray(choices.units, dtype=np.int64)[order],
+            capacity_rps,
+            choices.w_cost * choices.cost[order],
+            np.asarray(choices.device, dtype=np.int64)[order],
+            np.asarray(choices.budget, dtype=np.int64),
+            float(load_rps),
+            float(choices.w_change),
+            np.asarray(previous, dtype=np.int64)[order],
+            np.argsort(capacity_rps, axis=1, kind="stable"),
+        ),
+        most_nodes,
+    )
+    if not found:
+        return plan_of(choices, load_rps, previous, most_capacity(choices), feasible=False, proven=proven)
     levels = np.empty(len(order), dtype=np.int64)
     levels[order] = best
-    if not proven:
-        other = solve_milp(choices, load_rps, previous)
-        plan = _plan(choices, load_rps, previous, levels, proven=False)
-        return plan if found and not (other.feasible and other.objective >= plan.objective) else other
-    if not found:
-        return _plan(choices, load_rps, previous, most_capacity(choices), feasible=False)
-    return _plan(choices, load_rps, previous, levels)
+    return plan_of(choices, load_rps, previous, levels, proven=proven)
 
 
-def _plan(choices: Choices, load_rps: float, previous: Numbers, levels: np.ndarray, feasible: bool = True,
-          proven: bool = True) -> Plan:
+def plan_of(choices: Choices, load_rps: float, previous: Numbers, levels: np.ndarray, feasible: bool = True,
+            proven: bool = True) -> Plan:
+    """The plan of given levels: their quotas and objective."""
     capacity = choices.capacity_rps[np.arange(len(levels)), levels]
     shares = quotas(load_rps, choices.accuracy, capacity)
     return Plan(tuple(int(n) for n in levels), tuple(float(q) for q in shares),
@@ -159,108 +166,3 @@ def most_capacity(choices: Choices) -> np.ndarray:
             return levels
         levels[m] = level
         left[choices.device[m]] -= choices.units[m, level]
-
-
-@njit(cache=True)
-def _search(accuracy, load_ratio, units, capacity_rps, cost, device, budget, w_accuracy, w_cost, w_change, load_rps, previous,
-            most_nodes):
-    """Depth-first search over variants, the most accurate first; returns (found, levels, proven).
-
-    At each node the rest of the load is bounded by the best objective per request that a variant still to come could give,
-    and by the greatest capacity per unit on the budget that is left.
-    """
-    variants, levels = units.shape
-    # Over the variants from m on: most objective per req/s, and most capacity per unit of each device type.
-    value_per_rps = np.full(variants + 1, -np.inf)
-    rps_per_unit = np.zeros((variants + 1, budget.size))
-    for m in range(variants - 1, -1, -1):
-        value_per_rps[m] = value_per_rps[m + 1]
-        rps_per_unit[m] = rps_per_unit[m + 1]
-        for n in range(1, levels):
-            if units[m, n] > 0 and capacity_rps[m, n] > 0:
-                carried = min(capacity_rps[m, n], load_rps)
-                value_per_rps[m] = max(value_per_rps[m], w_accuracy * accuracy[m] / load_rps - w_cost * cost[m, n] / carried)
-                dense = capacity_rps[m, n] / units[m, n]
-                rps_per_unit[m, device[m]] = max(rps_per_unit[m, device[m]], dense)
-
-    rest = np.empty(variants + 1)
-    value = np.zeros(variants + 1)  # accuracy and cost so far
-    longest = np.zeros(variants + 1)  # load ratio of the changed so far
-    left = np.empty((variants + 1, budget.size), dtype=np.int64)
-    choice = np.zeros(variants, dtype=np.int64)  # next level to try
-    taken = np.zeros(variants, dtype=np.int64)
-    best = np.zeros(variants, dtype=np.int64)
-    best_value = -np.inf
-    rest[0], left[0] = load_rps, budget
-    m, nodes = 0, 0
-    while m >= 0:
-        n = choice[m] if m < variants else levels
-        if n >= levels:
-            if m < variants:
-                taken[m] = 0
-            m -= 1
-            continue
-        choice[m] = n + 1
-        if n and (units[m, n] <= 0 or units[m, n] > left[m, device[m]] or capacity_rps[m, n] <= 0):
-            continue
-        nodes += 1
-        if nodes > most_nodes:
-            return best_value > -np.inf, best, False
-        taken[m] = n
-        carried = min(capacity_rps[m, n], rest[m]) if n else 0.0
-        rest[m + 1] = rest[m] - carried
-        value[m + 1] = value[m] + w_accuracy * accuracy[m] * carried / load_rps - w_cost * cost[m, n]
-        longest[m + 1] = max(longest[m], load_ratio[m]) if n and n != previous[m] else longest[m]
-        left[m + 1] = left[m]
-        left[m + 1, device[m]] -= max(units[m, n], 0)
-        now = value[m + 1] - w_change * longest[m + 1]
-        if rest[m + 1] <= ROUNDING * load_rps:
-            if now > best_value + EPSILON:
-                best_value = now
-                best[:] = 0
-                best[:m + 1] = taken[:m + 1]
-            continue
-        reach = 0.0
-        for d in range(budget.size):
-            reach += left[m + 1, d] * rps_per_unit[m + 1, d]
-        if reach * (1 + ROUNDING) < rest[m + 1] or now + rest[m + 1] * value_per_rps[m + 1] <= best_value + EPSILON:
-            continue
-        m += 1
-        if m < variants:
-            choice[m] = 0
-    return best_value > -np.inf, best, True
-
-
-def solve_milp(choices: Choices, load_rps: float, previous: Numbers, time_limit_s: float = 1.0) -> Plan:
-    """The same program in multiple-choice form (a binary for each variant and level), solved by HiGHS within a time limit.
-
-    Where the limit leaves no solution at all, the plan is that of a load that cannot be carried, with `proven` False.
-    """
-    m_of, n_of = np.nonzero((choices.units > 0) & (choices.capacity_rps > 0))
-    on, variants, devices = m_of.size, len(choices.accuracy), choices.budget.size
-    rows = np.arange(on)
-    # Columns: a binary for each (variant, level), the share of the load of each variant, and the greatest load ratio.
-    pick = sparse.csr_array((np.ones(on), (m_of, rows)), shape=(variants, on))
-    capacity = sparse.csr_array((choices.capacity_rps[m_of, n_of] / load_rps, (m_of, rows)), shape=(variants, on))
-    held = sparse.csr_array((choices.units[m_of, n_of].astype(float), (choices.device[m_of], rows)), shape=(devices, on))
-    changed = n_of != np.asarray(previous)[m_of]
-    loading = sparse.csr_array((choices.load_ratio[m_of] * changed, (m_of, rows)), shape=(variants, on))
-    shares, top = sparse.eye_array(variants, format="csr"), sparse.csr_array(np.ones((variants, 1)))
-    constraints = [
-        LinearConstraint(sparse.hstack([pick, sparse.csr_array((variants, variants + 1))]), -np.inf, 1),
-        LinearConstraint(sparse.hstack([-capacity, shares, sparse.csr_array((variants, 1))]), -np.inf, 0),
-        LinearConstraint(sparse.hstack([held, sparse.csr_array((devices, variants + 1))]), -np.inf, choices.budget),
-        LinearConstraint(sparse.hstack([loading, sparse.csr_array((variants, variants)), -top]), -np.inf, 0),
-        LinearConstraint(np.concatenate([np.zeros(on), np.ones(variants), [0.0]]), 1, 1),
-    ]
-    gain = np.concatenate([-choices.w_cost * choices.cost[m_of, n_of], choices.w_accuracy * choices.accuracy,
-                           [-choices.w_change]])
-    result = milp(-gain, integrality=np.concatenate([np.ones(on), np.zeros(variants + 1)]), bounds=Bounds(0, 1),
-                  constraints=constraints, options={"time_limit": time_limit_s, "mip_rel_gap": 0})
-    proven = result.status in (0, 2)  # optimal, or proven infeasible
-    if result.x is None:
-        return _plan(choices, load_rps, previous, most_capacity(choices), feasible=False, proven=proven)
-    levels = np.zeros(variants, dtype=np.int64)
-    chosen = result.x[:on] > 0.5
-    levels[m_of[chosen]] = n_of[chosen]
-    return _plan(choices, load_rps, previous, levels, proven=proven)

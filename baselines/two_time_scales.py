@@ -12,8 +12,11 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from baselines.infaas import INFaaS
 from baselines.infadapter import LEAST_LOAD_RPS, InfAdapter
-from baselines.infadapter_ilp import ROUNDING
+from baselines.infadapter_search import ROUNDING
+from baselines.model_switching import ModelSwitching
+from baselines.model_switching_plus import ModelSwitchingPlus
 from envs.contract import Decision, Deployment, Observation, Policy, ReplicaKind, Route
 from envs.scenario import Scenario
 
@@ -33,26 +36,28 @@ class TwoTimeScales(Policy):
     replicas drain then, so that shares of what is ready now would not last the interval.
 
     Args:
-        planner: decides the replicas; None: `InfAdapter` with the settings given.
+        planner: decides the replicas; None: one of class `slow` with the settings given.
         fast_margin: factor on the present load, for bursts and for what comes before the next decision.
-        settings: of `InfAdapter`, where no planner is given.
+        settings: of `slow`, where no planner is given.
 
     Raises:
         ValueError: settings beside a planner, or a margin that is not above 0.
     """
+
+    slow: type[Policy] = InfAdapter
 
     def __init__(self, planner: Policy | None = None, fast_margin: float = FAST_MARGIN, **settings: Any) -> None:
         if planner is not None and settings:
             raise ValueError(f"settings {', '.join(settings)}: give them to the planner itself")
         if not fast_margin > 0:
             raise ValueError(f"fast_margin {fast_margin}: give a factor above 0, such as 1.4")
-        self.planner = planner if planner is not None else InfAdapter(**settings)
+        self.planner = planner if planner is not None else self.slow(**settings)
         self.fast_margin = fast_margin
 
     @classmethod
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
-        """Settings to calibrate: those of `InfAdapter`, and the fast margin."""
-        return {**InfAdapter.space(scenario), "fast_margin": [1.0, 1.1, 1.2, 1.4, 1.6, 2.0]}
+        """Settings to calibrate: those of the planner, and the fast margin."""
+        return {**cls.slow.space(scenario), "fast_margin": [1.0, 1.1, 1.2, 1.4, 1.6, 2.0]}
 
     def reset(self, scenario: Scenario) -> None:
         """Starts afresh on a scenario."""
@@ -111,6 +116,24 @@ class TwoTimeScales(Policy):
         loads = {s: observation.services[s].offered_rps for s in sharing}
         total = sum(rps for rps in loads.values() if not math.isnan(rps))
         return loads[service] / total if len(sharing) > 1 and total > 0 else 1.0
+
+
+class FastModelSwitchingPlus(TwoTimeScales):
+    """Model-Switching+ on two time scales."""
+
+    slow = ModelSwitchingPlus
+
+
+class FastModelSwitching(TwoTimeScales):
+    """Model-Switching on two time scales."""
+
+    slow = ModelSwitching
+
+
+class FastINFaaS(TwoTimeScales):
+    """INFaaS on two time scales."""
+
+    slow = INFaaS
 
 
 def best_quotas(hosts: Hosts, load_rps: float) -> dict[Route, float]:

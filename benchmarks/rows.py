@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-PACKAGES = ("numpy", "numba", "llvmlite", "pandas", "simpy", "ciw")
+PACKAGES = ("numpy", "numba", "llvmlite", "pandas", "simpy", "ciw", "torch", "ray", "uvloop", "httptools", "orjson")
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 

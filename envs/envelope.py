@@ -231,7 +231,7 @@ def guard(decision: Decision, observation: Observation, scenario: Scenario, limi
         history: changes and panics of the last `limits.memory_s` seconds, as the call before returned it (empty at first).
     """
     in_force = observation.deployment
-    missing = _missing(observation, limits)
+    missing = why_blind(observation, limits)
     recent = tuple(c for c in history if c.t_s > observation.t_s - limits.memory_s) + _panics(observation, limits)
     if missing:
         wanted = in_force
@@ -246,8 +246,8 @@ def guard(decision: Decision, observation: Observation, scenario: Scenario, limi
     return replace(decision, deployment=deployment), notes + lowered, recent
 
 
-def _missing(observation: Observation, limits: Limits) -> str:
-    """Why the observation cannot be trusted, or nothing."""
+def why_blind(observation: Observation, limits: Limits) -> str:
+    """Why the load is not known from an observation, so that nothing may be changed; or nothing."""
     oldest_s = observation.interval_s if limits.max_age_s is None else limits.max_age_s
     if math.isnan(observation.age_s):
         return "no observation"

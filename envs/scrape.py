@@ -83,7 +83,7 @@ def between(new: Sample, old: Sample, slo_s: np.ndarray) -> Scrape:
             pending=new.pending.astype(float),
             draining=new.draining.astype(float),
             kind_waiting=new.kind_waiting.astype(float),
-            busy_ratio=ns[..., st.BUSY] / ns[..., st.READY_SERVERS],
+            busy_ratio=ns[..., st.BUSY] / np.where(ns[..., st.READY_SERVERS] > 0, ns[..., st.READY_SERVERS], np.nan),
             held_s=ns[..., st.HELD] * 1e-9,
         )
 

@@ -54,7 +54,7 @@ def page(comparison: Comparison, results: Mapping[str, Any], courses: Mapping[st
         "why_note": html.escape(courses["why_note"]),
         "command": html.escape(results["command"]),
         "provenance": _provenance(results),
-        "data": _embed(
+        "data": embed(
             {"results": results, "courses": courses, "order": comparison.ranking(REWARD), "reference": comparison.reference}
         ),
         "script": "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS),
@@ -62,7 +62,7 @@ def page(comparison: Comparison, results: Mapping[str, Any], courses: Mapping[st
     return Template((PAGE / "page.html").read_text(encoding="utf-8")).substitute(fields)
 
 
-def _embed(data: Mapping[str, Any]) -> str:
+def embed(data: Mapping[str, Any]) -> str:
     """JSON that cannot end its script element."""
     return json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False).replace("<", "\\u003c")
 

@@ -12,10 +12,20 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime import autoscale_command, explain_command, profile_command, replay_command, scenario_command, serve_command
+from runtime import (
+    autoscale_command,
+    doctor_command,
+    explain_command,
+    profile_command,
+    replay_command,
+    scenario_command,
+    serve_command,
+    status_command,
+)
 
 FAILED = 1
-COMMANDS = (scenario_command, profile_command, serve_command, autoscale_command, replay_command, explain_command)
+COMMANDS = (scenario_command, profile_command, serve_command, autoscale_command, replay_command, status_command,
+            doctor_command, explain_command)
 """A command is a module with `add(commands)`, which adds its parser and sets `run`, a function from arguments to exit code."""
 
 

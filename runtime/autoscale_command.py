@@ -56,14 +56,15 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     from runtime.autoscaler.lease import FileLease
     from runtime.autoscaler.limits_file import read_limits
     from runtime.autoscaler.policy_host import PolicyHost
-    from runtime.autoscaler.process import Autoscaler
-    from runtime.autoscaler.web import SILENT_INTERVALS, Pages
+    from runtime.autoscaler.process import Autoscaler, silence_limit_s
+    from runtime.autoscaler.web import Pages
     from runtime.clock import SteadyClock
     from runtime.sources.source import PagedSource
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     scenario = load(arguments.scenario)
     interval_s = scenario.interval_s if arguments.interval is None else arguments.interval
+    silence_s = silence_limit_s(interval_s)
     host, port = addresses.read(parser, "--listen", arguments.listen)
     limits = read_limits(arguments.limits, scenario) if arguments.limits else Limits()
     with ExitStack() as stack:
@@ -78,10 +79,10 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
                 stack.callback(part.close)
         autoscaler = Autoscaler(
             scenario, policies[0], PagedSource(scenario, reader, interval_s), actuator, arguments.journal,
-            FileLease(arguments.journal), SteadyClock(), interval_s=interval_s, limits=limits, mode=arguments.mode,
+            FileLease(arguments.journal, silence_s), SteadyClock(), interval_s=interval_s, limits=limits, mode=arguments.mode,
             shadow_host=policies[1] if arguments.shadow else None)
         try:
-            pages = Pages(autoscaler, host, port, SILENT_INTERVALS * interval_s)
+            pages = Pages(autoscaler, host, port, silence_s)
         except OSError as error:
             raise OSError(f"--listen {arguments.listen}: {error.strerror}; give another address") from error
         stack.callback(pages.close)
@@ -111,11 +112,13 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
 def _hosted(name: str, scenario: Scenario, interval_s: float) -> HostedPolicy:
     from agents import registry
     from runtime.autoscaler.policy_host import HostedPolicy
+    from runtime.autoscaler.rehearsal import rehearse
 
     try:
         policy = registry.make(name, scenario)
     except (LookupError, ImportError) as error:
         raise ValueError(str(error.args[0] if error.args else error)) from error
+    rehearse(policy, scenario)
     return HostedPolicy(name, policy, scenario, DEADLINE_RATIO * interval_s)
 
 

@@ -5,7 +5,9 @@ The counters are those of `envs.scrape.Sample`, so that a gateway may count in t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from prometheus_client import Metric
@@ -22,9 +24,24 @@ from runtime import metrics as m
 _BILLIONTH = 1e-9
 
 
+class Used(NamedTuple):
+    """What replicas use of one device type, measured; nan where it cannot be.
+
+    Attributes:
+        unit_s: core-seconds or device-seconds computed, a counter.
+        memory_bytes: held now.
+        memory_budget_bytes: that there is.
+    """
+
+    unit_s: float
+    memory_bytes: float
+    memory_budget_bytes: float
+
+
 def expose(scenario: Scenario, kinds: Sequence[ReplicaKind], sample: Sample, *, started_s: float,
            pending_since_s: Mapping[ReplicaKind, Sequence[float]], cold_start_s: Mapping[ReplicaKind, float],
-           latency_sum_s: np.ndarray | None = None) -> Iterator[Metric]:
+           latency_sum_s: np.ndarray | None = None, failed: Mapping[ReplicaKind, int] | None = None,
+           used: Mapping[str, Used] | None = None) -> Iterator[Metric]:
     """The families of one page.
 
     Args:
@@ -35,6 +52,8 @@ def expose(scenario: Scenario, kinds: Sequence[ReplicaKind], sample: Sample, *, 
         pending_since_s: by kind, when each of its pending replicas was started.
         cold_start_s: time from start to ready last measured of each kind; a kind of which none was measured is left out.
         latency_sum_s: (A,) sum of all latencies of answers; without it the histograms have no `_sum`.
+        failed: by kind, replicas that were lost and are not yet gone; none where it is not given (simulated ones go at once).
+        used: by device type, what was measured; None: replicas are emulated, and use what their profile says.
     """
     yield _single(m.EXPOSED_AT, float(sample.t_s))
     yield _single(m.STARTED_AT, started_s)
@@ -45,7 +64,8 @@ def expose(scenario: Scenario, kinds: Sequence[ReplicaKind], sample: Sample, *, 
     names = kind_names(kinds)
     rows = [(name, "+".join(kind.variants), kind.shape.device) for name, kind in names.items()]
     replicas = m.REPLICAS.family()
-    for state, count in (("pending", sample.pending), ("ready", sample.ready), ("draining", sample.draining)):
+    lost = np.array([(failed or {}).get(kind, 0) for kind in kinds])
+    for state, count in zip(m.STATES, (sample.pending, sample.ready, sample.draining, lost)):
         for (name, *info), n in zip(rows, count):
             replicas.add_metric([name, state, *info], float(n))
     yield replicas
@@ -60,7 +80,8 @@ def expose(scenario: Scenario, kinds: Sequence[ReplicaKind], sample: Sample, *, 
             since.add_metric([name, str(i), *info], start_s)
     yield cold
     yield since
-    yield from _devices(scenario, kind_constants(scenario, kinds), sample)
+    yield _single(m.EMULATED, float(used is None))
+    yield from _devices(scenario, kind_constants(scenario, kinds), sample, used or {})
 
 
 def kind_names(kinds: Sequence[ReplicaKind]) -> dict[str, ReplicaKind]:
@@ -93,7 +114,7 @@ def _applications(scenario: Scenario, sample: Sample, latency_sum_s: np.ndarray 
     yield latency
 
 
-def _devices(scenario: Scenario, constants: KindConstants, sample: Sample) -> Iterator[Metric]:
+def _devices(scenario: Scenario, constants: KindConstants, sample: Sample, used: Mapping[str, Used]) -> Iterator[Metric]:
     replicas = sample.ready + sample.pending + sample.draining
     held_s, busy_s = (sample.kind_ns[:, column] * _BILLIONTH for column in (st.HELD, st.BUSY))
     servers = np.array([kind.shape.servers for kind in constants.kinds])
@@ -106,8 +127,11 @@ def _devices(scenario: Scenario, constants: KindConstants, sample: Sample) -> It
         values = {m.DEVICE_BUDGET: device.budget, m.DEVICE_HELD: replicas @ units, m.DEVICE_USED: busy_s @ (units / servers),
                   m.DEVICE_MEMORY: replicas[there] @ constants.memory_bytes[there],
                   m.DEVICE_MEMORY_BUDGET: device.memory_bytes * places, m.COST: device.price * (held_s @ units)}
+        if name in used:
+            values |= zip((m.DEVICE_USED, m.DEVICE_MEMORY, m.DEVICE_MEMORY_BUDGET), used[name])
         for series, value in values.items():
-            families[series].add_metric([name], float(value))
+            if not math.isnan(value):
+                families[series].add_metric([name], float(value))
     yield from families.values()
 
 

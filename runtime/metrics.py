@@ -22,7 +22,8 @@ Type = Literal["counter", "gauge", "histogram"]
 FATES = ("answered", "late", "rejected", "dropped", "failed")
 """Values of the label `fate`, in the order of `envs.state`: answered means within the SLO; the others are violations."""
 
-STATES = ("pending", "ready", "draining", "failed")
+ReplicaState = Literal["pending", "ready", "draining", "failed"]
+STATES: tuple[ReplicaState, ...] = ("pending", "ready", "draining", "failed")
 """Values of the label `state`: where replicas are in their life."""
 
 
@@ -93,9 +94,13 @@ PENDING_SINCE = Series("tidal_replica_pending_start_timestamp_seconds", "gauge",
 DEVICE_BUDGET = Series("tidal_device_budget_units", "gauge", ("device",), "Cores or devices that may be held.")
 DEVICE_HELD = Series("tidal_device_held_units", "gauge", ("device",), "Cores or devices that replicas hold.")
 DEVICE_USED = Series("tidal_device_used_unit_seconds_total", "counter", ("device",),
-                     "Core-seconds or device-seconds that replicas computed.")
-DEVICE_MEMORY = Series("tidal_device_memory_held_bytes", "gauge", ("device",), "Memory that replicas hold.")
-DEVICE_MEMORY_BUDGET = Series("tidal_device_memory_budget_bytes", "gauge", ("device",), "Memory that there is.")
+                     "Core-seconds or device-seconds that replicas computed; absent where it cannot be measured.")
+DEVICE_MEMORY = Series("tidal_device_memory_held_bytes", "gauge", ("device",),
+                       "Memory that replicas hold; absent where it cannot be measured.")
+DEVICE_MEMORY_BUDGET = Series("tidal_device_memory_budget_bytes", "gauge", ("device",),
+                              "Memory that there is; absent where it cannot be measured.")
+EMULATED = Series("tidal_replicas_emulated", "gauge", (),
+                  "1: replicas compute nothing, and what they use is by the profile; 0: it is measured.")
 COST = Series("tidal_device_cost_total", "counter", ("device",),
               "Price x core-seconds or device-seconds held; the cost of a time is its increase over price x budget x time.")
 VERSION = Series("tidal_deployment_version", "gauge", (), "Number of the deployment that is wanted; each change adds one.")
@@ -103,7 +108,7 @@ VERSION = Series("tidal_deployment_version", "gauge", (), "Number of the deploym
 CONTRACT: tuple[Series, ...] = (
     EXPOSED_AT, STARTED_AT, OFFERED, SETTLED, ACCURACY, LATENCY, SERVICE_OFFERED, SERVICE_QUEUE, ANSWERS, REPLICAS,
     KIND_QUEUE, HELD, READY_SERVERS, BUSY_SERVERS, COLD_START, PENDING_SINCE, DEVICE_BUDGET, DEVICE_HELD, DEVICE_USED,
-    DEVICE_MEMORY, DEVICE_MEMORY_BUDGET, COST, VERSION)
+    DEVICE_MEMORY, DEVICE_MEMORY_BUDGET, EMULATED, COST, VERSION)
 
 BUCKET = f"{LATENCY.name}_bucket"
 
@@ -131,10 +136,12 @@ COMPUTED_FROM: Mapping[str, str] = {
     "kinds.busy_ratio": "increase of tidal_kind_busy_server_seconds_total / of tidal_kind_ready_server_seconds_total",
     "kinds.pending_s": "t_s - tidal_replica_pending_start_timestamp_seconds, oldest first",
     "devices.held": "sum of tidal_kind_replicas x units of the kind, over pending, ready, draining",
-    "devices.used": "sum of ready x busy_ratio x units of the kind",
+    "devices.used": "increase of tidal_device_used_unit_seconds_total / interval_s, or where tidal_replicas_emulated is not "
+                    "0, sum of ready x busy_ratio x units of the kind",
     "devices.free": "budget of the scenario - held, at least 0",
-    "devices.memory_held_bytes": "sum of tidal_kind_replicas x memory of the kind, over pending, ready, draining",
-    "devices.memory_free_bytes": "memory of the scenario - memory held, at least 0",
+    "devices.memory_held_bytes": "tidal_device_memory_held_bytes, or where tidal_replicas_emulated is not 0, sum of "
+                                 "tidal_kind_replicas x memory of the kind, over pending, ready, draining",
+    "devices.memory_free_bytes": "tidal_device_memory_budget_bytes - memory held, at least 0",
     "load_s": "tidal_kind_cold_start_seconds of the kind that hosts the variant alone; the scenario's own until measured",
 }
 """For each number of an `Observation`, by path, what it is computed from."""

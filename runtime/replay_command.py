@@ -7,7 +7,12 @@ import asyncio
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from runtime.load_generator import Played
 
 FAILED = 1
 
@@ -25,6 +30,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the arrivals (%(default)s)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the tenant's bearer token")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write one row for each request there")
     parser.set_defaults(run=partial(_run, parser))
 
 
@@ -35,7 +41,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
     from envs.loads import open_loads
     from envs.scenario_file import load
-    from runtime.load_generator import LATE_S, LATE_SHARE, play
+    from runtime.load_generator import LATE_S, play
     from traces.samplers import draw
 
     scenario = load(arguments.scenario)
@@ -50,37 +56,56 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         played = asyncio.run(play(arguments.url, service, due_s, token))
     except aiohttp.ClientError as error:
         raise ConnectionError(f"{arguments.url}: {error}") from error
-    if played.late_share > LATE_SHARE:
+    if arguments.csv:
+        _rows(played).to_csv(arguments.csv, index=False)
+    told = _figures(played, scenario.applications[service].slo_s)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    if not told["kept_up"]:
         print(f"tidal: {played.late_share:.0%} of the requests were sent more than {LATE_S * 1e3:g} ms late: this machine\n"
               "could not keep up, so nothing is said about the service. Send less, or from another machine")
         return FAILED
-    told = _tell(played, scenario.applications[service].slo_s)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    _tell(told)
     return 0
 
 
-def _tell(played: Any, slo_s: float) -> dict[str, Any]:
-    """Print what became of the requests, and return it."""
+def _figures(played: Played, slo_s: float) -> dict[str, Any]:
+    """What became of the requests. Of a load that was sent late, times say nothing about the service: they are left out."""
     import numpy as np
 
+    from runtime.load_generator import LATE_SHARE
+
     count, answered = len(played.status), int(np.sum(played.status == 200))
-    late = int(np.sum(played.latency_s > slo_s))
-    others = {str(status): int(np.sum(played.status == status)) for status in sorted(set(played.status.tolist()) - {200})}
+    kept_up = played.late_share <= LATE_SHARE
+    late = int(np.sum(played.latency_s > slo_s)) if kept_up else None
+    quantiles_s = np.percentile(played.latency_s, [50, 95, 99]).tolist() if answered and kept_up else [None] * 3
+    return {
+        "requests": count, "answered": answered, "late": late, "slo_s": slo_s,
+        "other_statuses": {str(s): int(np.sum(played.status == s)) for s in sorted(set(played.status.tolist()) - {200})},
+        "served_by": dict(played.served_by.most_common()),
+        **dict(zip(("p50_s", "p95_s", "p99_s"), quantiles_s)),
+        "began_s": played.began_s, "kept_up": kept_up, "sent_late_ratio": played.late_share, "client_cpu_s": played.cpu_s,
+    }  # fmt: skip
+
+
+def _tell(told: dict[str, Any]) -> None:
+    """Prints the figures."""
+    count, answered, late = told["requests"], told["answered"], told["late"]
     shown = {"0": "no answer", "429": "over quota", "503": "rejected or dropped"}
-    names = ("p50_s", "p95_s", "p99_s")
-    quantiles = dict(zip(names, np.percentile(played.latency_s, [50, 95, 99]))) if answered else {}
-    print(f"answered   {answered} of {count}, {late} of them later than the SLO of {slo_s:g} s")
-    for status, number in others.items():
+    print(f"answered   {answered} of {count}, {late} of them later than the SLO of {told['slo_s']:g} s")
+    for status, number in told["other_statuses"].items():
         print(f"           {number} {shown.get(status, '')} (status {status})")
     print(f"violations {(count - answered + late) / max(count, 1):.2%}")
-    if quantiles:
-        print("latency    " + ", ".join(f"{name[:3]} {1e3 * value:.1f} ms" for name, value in quantiles.items()))
-    print("served by  " + ", ".join(f"{variant} {number}" for variant, number in played.served_by.most_common()))
-    print(f"client     {played.late_share:.2%} sent late, {1e3 * played.cpu_s / max(count, 1):.2f} ms of CPU a request")
-    return {
-        **{"requests": count, "answered": answered, "late": late, "other_statuses": others},
-        **{"served_by": dict(played.served_by)},
-        **{name: float(value) for name, value in quantiles.items()},
-        **{"sent_late_ratio": played.late_share, "client_cpu_s": played.cpu_s},
-    }
+    if answered:
+        print("latency    " + ", ".join(f"{name} {1e3 * told[f'{name}_s']:.1f} ms" for name in ("p50", "p95", "p99")))
+    print("served by  " + ", ".join(f"{variant} {number}" for variant, number in told["served_by"].items()))
+    cpu_ms = 1e3 * told["client_cpu_s"] / max(count, 1)
+    print(f"client     {told['sent_late_ratio']:.2%} sent late, {cpu_ms:.2f} ms of CPU a request")
+
+
+def _rows(played: Played) -> pd.DataFrame:
+    """One row for each request; times in seconds since the start."""
+    import pandas as pd
+
+    return pd.DataFrame({"due_s": played.due_s, "sent_s": played.sent_s, "done_s": played.done_s, "status": played.status,
+                         "variant": played.variant})  # fmt: skip

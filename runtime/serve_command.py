@@ -16,7 +16,7 @@ from runtime import addresses
 
 if TYPE_CHECKING:
     from runtime.serving.service import Callers
-    from runtime.serving.worker_replica import Models
+    from runtime.serving.worker_replica import Launcher, Models
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,7 +25,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--scenario", required=True, metavar="NAME_OR_FILE", help="services, kinds, budget, SLOs, deployment")
     parser.add_argument("--models", type=Path, metavar="FILE",
                         help="YAML: what runs for each variant (docs/live_cluster.md); without it replicas are emulated")
+    parser.add_argument("--launcher", choices=("local", "ray"), default="local",
+                        help="where worker processes run: on this machine, or over the hosts of a Ray cluster (%(default)s)")
+    parser.add_argument("--ray-address", default="auto", metavar="HOST:PORT",
+                        help="of the Ray cluster's head; auto: RAY_ADDRESS, or the cluster that this machine is of")
     parser.add_argument("--gateway", default="127.0.0.1:8000", metavar="HOST:PORT", help="where requests come (%(default)s)")
+    parser.add_argument("--grpc", metavar="HOST:PORT", help="where requests come over gRPC (they do not, unless it is given)")
     parser.add_argument("--control", default="127.0.0.1:8081", metavar="HOST:PORT", help="of the control API (%(default)s)")
     parser.add_argument("--tokens", type=Path, metavar="FILE", help="YAML: operator, scrape, tenants (docs/live_cluster.md)")
     parser.add_argument("--state", type=Path, metavar="FILE", help="remembers the deployment over a restart")
@@ -42,21 +47,46 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     callers = _callers(arguments.tokens)
     gateway = addresses.read(parser, "--gateway", arguments.gateway)
     control = addresses.read(parser, "--control", arguments.control)
+    grpc = addresses.read(parser, "--grpc", arguments.grpc) if arguments.grpc else None
+    if grpc:
+        _check_grpc()
+    if models is None and arguments.launcher != "local":
+        parser.error(f"--launcher {arguments.launcher}: emulated replicas are no processes; give --models")
+    launcher = _ray(arguments.ray_address) if arguments.launcher == "ray" else None
+    import uvloop
+
     from runtime.serving.service import Service
 
     async def main() -> None:
-        service = Service(scenario, models=models, callers=callers, seed=arguments.seed, remember=arguments.state)
+        service = Service(scenario, models=models, launcher=launcher, callers=callers, seed=arguments.seed,
+                          remember=arguments.state)
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await service.start(gateway, control)
+        await service.start(gateway, control, grpc)
         what = "emulated replicas" if models is None else "worker processes"
-        print(f"{scenario.name} ({what}): requests {service.gateway.url}, control {service.control.url}", flush=True)
+        beside = f"gRPC {service.grpc.address}, " if service.grpc else ""
+        print(f"{scenario.name} ({what}): {beside}requests {service.gateway.url}, control {service.control.url}", flush=True)
         await stop.wait()
         await service.close()
 
-    asyncio.run(main())
+    uvloop.run(main())
     return 0
+
+
+def _check_grpc() -> None:
+    try:
+        import runtime.gateway.grpc_front  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ValueError(f"--grpc: {error.name} is not installed; pip install grpcio protobuf (the extra `grpc`)") from error
+
+
+def _ray(address: str) -> Launcher:
+    try:
+        from runtime.serving.ray_launcher import RayLauncher
+    except ModuleNotFoundError as error:
+        raise ValueError(f"--launcher ray: {error.name} is not installed; pip install ray (the extra `ray`)") from error
+    return RayLauncher(address)
 
 
 def _mapping(file: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 
 from envs.contract import Decision, Deployment, Observation
-from envs.envelope import History, Limits, guard
+from envs.envelope import History, Limits, guard, why_blind
 from envs.scenario import Scenario
 
 
@@ -22,12 +22,14 @@ class Verdict:
         acts: whether its deployment differs from the one in force.
         bounds: what the envelope changed, and why; empty: nothing.
         history: the envelope's state, for the next decision.
+        blind: why the load is not known, so that what is in force stays; empty: it is known.
     """
 
     decision: Decision
     acts: bool
     bounds: tuple[str, ...]
     history: History
+    blind: str
 
 
 def decide(observation: Observation, proposal: Decision, history: History, limits: Limits, scenario: Scenario,
@@ -35,7 +37,8 @@ def decide(observation: Observation, proposal: Decision, history: History, limit
     """What a proposal comes to at `now_s`, by which the observation has aged while the policy thought."""
     aged = replace(observation, age_s=observation.age_s + max(0.0, now_s - observation.t_s))
     decision, bounds, history = guard(proposal, aged, scenario, limits, history)
-    return Verdict(decision, decision.deployment != observation.deployment, bounds, history)
+    return Verdict(decision, decision.deployment != observation.deployment, bounds, history,
+                   why_blind(aged, limits))
 
 
 def problem_with(proposal: object, scenario: Scenario) -> str:

@@ -32,6 +32,7 @@ class Meters:
         self.shadow = counter("shadow_decisions", "Decisions of the shadow policy, by agreement.", "agrees")
         self.leading = gauge("leading", "1: this process leads; 0: it stands by.")
         self.breaker = gauge("breaker_open", "1: the baseline decides in place of the policy.")
+        self.blind = gauge("blind", "1: the load is missing or stale, so what is in force stays; 0: it is known.")
         self.age = gauge("observation_age_seconds", "Age of the last observation; NaN: all was missing.")
         self.tick = Histogram("tidal_autoscaler_tick_seconds", "Time from a time of decision until its outcome is known.",
                               buckets=TICK_BUCKETS_S, registry=self.registry)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 import threading
 import time
 from collections import Counter
@@ -32,8 +33,18 @@ from runtime.sources.source import Source
 
 Mode = Literal["act", "advisory", "shadow"]
 STANDBY_S = 1.0
+SILENT_INTERVALS, LEAST_SILENCE_S = 3, 6.0  # a tick in trouble waits for its time limits, 5 s together
 
 log = logging.getLogger("tidal.autoscaler")
+
+
+def silence_limit_s(interval_s: float) -> float:
+    """A loop that has not come round for this long is taken for hung, and another process for the leader."""
+    return max(SILENT_INTERVALS * interval_s, LEAST_SILENCE_S)
+
+
+class LeaseLost(Exception):
+    """Another process leads now."""
 
 
 class Autoscaler:
@@ -65,6 +76,7 @@ class Autoscaler:
         self._last_number: int | None = None
         self._in_force: InForce | None = None
         self._journal: Journal | None = None
+        self._blind = ""
         self._beat_s = clock.now_s()
         self.meters = Meters()
 
@@ -72,6 +84,11 @@ class Autoscaler:
     def leading(self) -> bool:
         """True while this process decides; others stand by."""
         return self._journal is not None
+
+    @property
+    def _id(self) -> str:
+        """Of the journal."""
+        return self._journal.id if self._journal else ""
 
     def silence_s(self) -> float:
         """Time since the loop last came round."""
@@ -105,6 +122,9 @@ class Autoscaler:
                 break
             try:
                 self.tick(due)
+            except LeaseLost:
+                log.warning("another process leads now; the decision at %d is not made", due * self._interval_s)
+                break
             except Exception:  # whatever it was, the cluster keeps what it has, and the next decision is made anew
                 self.meters.skipped.inc()
                 log.exception("the decision at %d failed", due * self._interval_s)
@@ -125,6 +145,8 @@ class Autoscaler:
         self._history = memory.history
         if memory.observations:
             self._last_number = round(memory.observations[-1].t_s / self._interval_s)
+        if self._lease.usurped:
+            self._current()
         if memory.open_intent is not None:
             self._reconcile(memory.open_intent)
         self._write({"type": "start", "at_s": self._clock.now_s(), "mode": self._mode, "scenario": self._scenario.name,
@@ -154,12 +176,16 @@ class Autoscaler:
         proposal = self._host.propose(observation)
         verdict = decide(observation, proposal.decision, self._history, self._limits, self._scenario,
                          max(t_s, self._clock.now_s()))
-        decision_id = f"{self._journal.id if self._journal else ''}/{number}"
+        shadow = self._shadow(observation, verdict)
+        if not self._lease.hold():  # we may have been frozen meanwhile
+            raise LeaseLost
+        decision_id = f"{self._id}/{number}"
         self._write(records.intent(decision_id, self._clock.now_s(), self._mode, observation, in_force, proposal, verdict,
-                                   self._scenario, self._shadow(observation, verdict)))
+                                   self._scenario, shadow))
         status = self._act(verdict, in_force, decision_id)
         self._history = records.settled(verdict.history, t_s, status)
         self._measure(observation, verdict, status, began)
+        self._alarm(verdict.blind)
         log.info("%s by %s: %s%s; %s: %s", decision_id, proposal.by, proposal.decision.reason,
                  "".join(f"; {bound}" for bound in verdict.bounds), status, verdict.decision.deployment)
         return verdict
@@ -174,7 +200,19 @@ class Autoscaler:
         if self._in_force and (problem := problem_with(Decision(self._in_force.deployment, ""), self._scenario)):
             log.error("what is in force is not of the scenario %s: %s", self._scenario.name, problem)
             return None
+        if self._in_force and self._lease.usurped and self._mode != "advisory":
+            self._in_force = self._claimed(self._in_force)
         return self._in_force
+
+    def _claimed(self, in_force: InForce) -> InForce | None:
+        """What is in force, as a version of our own: a leader before us that may yet live cannot act on the one it knows."""
+        decision_id = f"{self._id}/claim-{secrets.token_hex(4)}"
+        found = self._actuator.apply(in_force.deployment, in_force.version, decision_id)
+        if found.status == "refused":  # pinned, say: nobody can act now; claimed later
+            return in_force
+        self._lease.usurped = found.status == "unknown"
+        log.warning("the leader before was silent; claimed what is in force: %s %s", found.status, found.detail)
+        return InForce(in_force.deployment, found.version, decision_id) if found.status == "applied" else None
 
     def _act(self, verdict: Verdict, in_force: InForce, decision_id: str) -> str:
         if not verdict.acts:
@@ -232,6 +270,15 @@ class Autoscaler:
             meters.failures.labels(cause).inc(count)
         self._failures_told = Counter(self._host.failures)
         meters.tick.observe(time.perf_counter() - began)
+
+    def _alarm(self, blind: str) -> None:
+        """Tells when the load is known no longer, and when it is again."""
+        if blind and not self._blind:
+            log.warning("blind: %s; what is in force stays", blind)
+        elif self._blind and not blind:
+            log.warning("no longer blind: %s", self._blind)
+        self._blind = blind
+        self.meters.blind.set(bool(blind))
 
     def _stand_down(self) -> None:
         """Stops leading; the journal may be another process' from here on."""

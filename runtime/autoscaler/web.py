@@ -11,8 +11,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from runtime.autoscaler.process import Autoscaler
 
-SILENT_INTERVALS = 3
-
 
 class Pages:
     """Serves the pages from threads until closed; bad metrics or a failing policy are no reason to be restarted.

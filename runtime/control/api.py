@@ -85,6 +85,7 @@ class ControlApi:
             web.get("/healthz", self._healthz, allow_head=False), web.get("/readyz", self._readyz, allow_head=False),
             web.get("/v1/deployment", self._deployment, allow_head=False), web.put("/v1/deployment", self._change),
             web.post("/v1/rollback", self._roll_back),
+            web.get("/v1/scenario", self._scenario, allow_head=False),
             web.get("/v1/observation", self._observation, allow_head=False),
             web.get("/v1/replicas", self._replicas, allow_head=False),
             web.get("/v1/events", self._events, allow_head=False),
@@ -145,6 +146,9 @@ class ControlApi:
         return web.json_response(answer, status=status, headers={"ETag": f'"{version.number}"'})
 
     # --- What there is ---
+
+    async def _scenario(self, request: web.Request) -> web.Response:
+        return web.json_response(self._view(request).problem())
 
     async def _observation(self, request: web.Request) -> web.Response:
         seen = self._view(request).observation(self._observe())

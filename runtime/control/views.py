@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from envs.contract import Deployment, KindObservation, Observation, ReplicaKind
 from envs.scenario import Scenario
@@ -32,6 +33,18 @@ class View:
     def kind(self, kind: ReplicaKind) -> bool:
         """Whether a kind may be seen: it hosts a variant of a service that may."""
         return self.tenant is None or any(map(self.service, self._hosted(kind)))
+
+    def problem(self) -> dict[str, Any]:
+        """What may be seen of the scenario: what observations are to be held against."""
+        scenario, mine = self.scenario, self.tenant is None
+        return {
+            "name": scenario.name, "interval_s": scenario.interval_s,
+            "applications": {name: {"slo_s": a.slo_s, "services": list(a.services)}
+                             for name, a in scenario.applications.items() if self.application(name)},
+            "services": {name: {"variants": list(s.variants), "tenant": s.tenant}
+                         for name, s in scenario.services.items() if self.service(name)},
+            "devices": {name: {"budget": d.budget, "price": d.price} for name, d in scenario.devices.items() if mine},
+        }  # fmt: skip
 
     def deployment(self, deployment: Deployment) -> Deployment:
         """What may be seen of a deployment."""

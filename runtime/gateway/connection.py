@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import httptools
 
@@ -88,6 +90,8 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._task: asyncio.Task[None] | None = None
         self._waiting: deque[tuple[HttpRequest, bool]] = deque()  # with whether the connection stays
+        self._loop = asyncio.get_running_loop()
+        self._deadline_s = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -95,8 +99,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._served.connections.add(self)
         if len(self._served.connections) > self._limits.connections:
             self._refuse(503, "too many connections")
@@ -130,7 +133,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self._served.connections.discard(self)
-        self._watch(None)
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
         self._writable.set()
         self._waiting.clear()
         if self._task:
@@ -156,8 +161,10 @@ class Connection(asyncio.Protocol):
     # ---- called by the parser
 
     def _begin(self) -> None:
-        self._url, self._headers, self._body = b"", {}, bytearray()  # type: bytes, dict[str, str], bytearray
-        self._header_bytes, self._in_body = 0, False
+        self._url, self._headers = b"", {}  # type: bytes, dict[str, str]
+        self._body: list[bytes] = []
+        self._header_bytes = self._size = self._body_bytes = 0
+        self._in_body = False
 
     def on_url(self, url: bytes) -> None:
         """A part of the path."""
@@ -165,14 +172,13 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; of those that come twice, the values are joined."""
-        key = name.decode("latin-1").lower()
-        text = value.decode("latin-1")
+        key, text = _lower(name), value.decode("latin-1")
+        self._size += len(name) + len(value) + 4
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
         """The body follows: its length is checked before any of it is read."""
-        size = sum(len(k) + len(v) + 4 for k, v in self._headers.items()) + len(self._url)
-        if size > self._limits.header_bytes:
+        if self._size + len(self._url) > self._limits.header_bytes:
             raise BadRequest(431, f"more than {self._limits.header_bytes} bytes of headers")
         if "host" not in self._headers and self._parser.get_http_version() == "1.1":
             raise BadRequest(400, "the Host header is missing")
@@ -187,17 +193,15 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, part: bytes) -> None:
         """A part of the body."""
-        if len(self._body) + len(part) > self._limits.body_bytes:
+        self._body.append(part)
+        self._body_bytes += len(part)
+        if self._body_bytes > self._limits.body_bytes:
             raise BadRequest(413, f"a body of more than {self._limits.body_bytes} bytes")
-        self._body += part
 
     def on_message_complete(self) -> None:
         """A request is whole."""
-        try:
-            path = httptools.parse_url(self._url).path.decode("ascii")
-        except (httptools.HttpParserInvalidURLError, UnicodeDecodeError, AttributeError) as error:
-            raise BadRequest(400, "the path cannot be read") from error
-        request = HttpRequest(self._parser.get_method().decode("ascii"), path, self._headers, bytes(self._body))
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        request = HttpRequest(self._parser.get_method().decode("ascii"), _path(self._url), self._headers, body)
         self._waiting.append((request, self._parser.should_keep_alive() and not self._parser.should_upgrade()))
         self._begin()
         if self._task:
@@ -225,8 +229,9 @@ class Connection(asyncio.Protocol):
                 answer = self._served.error(500, "an error in the gateway; its log says more")
             stays = stays and not self._served.closing
             self._write(answer, stays, request.method != "HEAD")
-            self._watch(self._limits.send_s)
-            await self._writable.wait()
+            if not self._writable.is_set():
+                self._watch(self._limits.send_s)
+                await self._writable.wait()
         finally:
             self._task = None
         if stays:
@@ -235,11 +240,8 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _write(self, answer: HttpAnswer, stays: bool, with_body: bool = True) -> None:
-        lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}", f"Content-Length: {len(answer.body)}",
-                 *(f"{name}: {value}" for name, value in answer.headers.items())]
-        if not stays:
-            lines.append("Connection: close")
-        self._transport.write("\r\n".join([*lines, "\r\n"]).encode("latin-1") + (answer.body if with_body else b""))
+        head = _head(answer.status, stays, tuple(answer.headers.items()))
+        self._transport.write(b"%s%d\r\n\r\n%s" % (head, len(answer.body), answer.body if with_body else b""))
 
     def _refuse(self, status: int, text: str) -> None:
         """Answers where there is nothing under way that must be answered before, and ends the connection."""
@@ -253,10 +255,20 @@ class Connection(asyncio.Protocol):
     # ---- time
 
     def _watch(self, seconds: float | None) -> None:
-        """The client has this long for what it is to do next."""
-        if self._timer:
+        """The client has this long for what it is to do next. The timer is set anew only when it has run down, or is late."""
+        self._deadline_s = math.inf if seconds is None else self._loop.time() + seconds
+        if self._timer and self._deadline_s < self._timer.when():
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._too_slow) if seconds is not None else None
+            self._timer = None
+        if self._timer is None and self._deadline_s < math.inf:
+            self._timer = self._loop.call_at(self._deadline_s, self._run_down)
+
+    def _run_down(self) -> None:
+        self._timer = None
+        if self._deadline_s <= self._loop.time():
+            self._too_slow()
+        elif self._deadline_s < math.inf:
+            self._timer = self._loop.call_at(self._deadline_s, self._run_down)
 
     def _too_slow(self) -> None:
         begun = self._in_body or self._header_bytes or self._url
@@ -264,3 +276,25 @@ class Connection(asyncio.Protocol):
             self._refuse(408, "the request took too long to come")
         else:
             self._transport.abort()
+
+
+@lru_cache(1024)
+def _lower(name: bytes) -> str:
+    return name.decode("latin-1").lower()
+
+
+@lru_cache(1024)
+def _path(url: bytes) -> str:
+    try:
+        return httptools.parse_url(url).path.decode("ascii")
+    except (httptools.HttpParserInvalidURLError, UnicodeDecodeError, AttributeError) as error:
+        raise BadRequest(400, "the path cannot be read") from error
+
+
+@lru_cache(1024)
+def _head(status: int, stays: bool, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """The head of an answer, up to the number of its bytes."""
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers)]
+    if not stays:
+        lines.append("Connection: close")
+    return "\r\n".join([*lines, "Content-Length: "]).encode("latin-1")

@@ -1,29 +1,28 @@
-"""The dispatcher: gives requests to replicas by the rules of `docs/simulator.md`, and settles each of them once."""
+"""The dispatcher: gives requests to replicas by the rules of `docs/simulator.md`, while replicas come, change and break."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
+from functools import partial
 
 from envs.contract import Deployment
-from envs.rules import in_time
 from envs.scenario import Scenario
 from envs.scrape import Sample
-from runtime.gateway.cascade import Leaving, accuracy_of_leavers
-from runtime.gateway.counters import Counters
+from runtime.gateway.cascade import Leaving
 from runtime.gateway.hosts import Host
 from runtime.gateway.placement import Placement
 from runtime.gateway.queues import Batch, Queue
 from runtime.gateway.quotas import Quota
-from runtime.gateway.request import DROPPED, FAILED, GOOD, LATE, REJECTED, Application, Cause, Outcome, Request
+from runtime.gateway.request import DROPPED, FAILED, REJECTED, Cause, Request
+from runtime.gateway.settling import Settling
+from runtime.gateway.timers import Timers
 from runtime.models.dilated_clock import AsyncClock
 from runtime.models.model import TensorSpec
 from runtime.models.server_clocks import Head
 from runtime.serving.replica import Replica, ReplicaLost, RequestRefused, Tensors
-
-LIVES = 3  # replicas that a request may be lost with: one that breaks what serves it must not break them all
 
 log = logging.getLogger(__name__)
 
@@ -48,19 +47,16 @@ class Dispatcher:
     """
 
     def __init__(self, scenario: Scenario, clock: AsyncClock, leaving: Leaving, deployment: Deployment | None = None) -> None:
-        self.scenario, self.clock, self._leaving = scenario, clock, leaving
-        self.applications = {name: Application(row, name, what.services, what.slo_s, what.cascade)
-                             for row, (name, what) in enumerate(scenario.applications.items())}
+        self.scenario, self.clock = scenario, clock
+        self._requests = Settling(scenario, leaving)
+        self.applications, self.counters = self._requests.applications, self._requests.counters
         self.placement = Placement(scenario)
         self.hosts: dict[int, Host] = {}
         self.inputs: dict[str, Sequence[TensorSpec]] = {}
         self.outputs: dict[str, Sequence[TensorSpec]] = {}
-        self.counters = Counters(scenario)
         self.quotas = {name: Quota(tenant, clock.now_s()) for name, tenant in scenario.tenants.items()}
-        self._drop_after_s = scenario.admission.drop_after_s or math.inf
-        self._outstanding: dict[Request, None] = {}
         self._serving: set[asyncio.Task[None]] = set()
-        self._timers: dict[Queue, tuple[float, asyncio.Task[None]]] = {}
+        self._timers = Timers(clock, self._wake)
         self.deployment = deployment or scenario.initial_deployment
         self.placement.want(self.deployment)
 
@@ -80,15 +76,12 @@ class Dispatcher:
         Raises:
             KeyError: the scenario has no such application.
         """
-        t_s, what = self.clock.now_s(), self.applications[application]
-        request = Request(what, self.counters.offered(what.row), t_s, tensors, LIVES,
-                          asyncio.get_running_loop().create_future(), min(patience_s, self._drop_after_s))
-        self._outstanding[request] = None
-        self.counters.at_service(request.service)
+        t_s = self.clock.now_s()
+        request = self._requests.arrive(application, tensors, t_s, patience_s)
         if self.quotas[self.tenant_of(application)].take(t_s):
             self._try_all(self._dispatch([request], t_s, REJECTED), t_s)
         else:
-            self._settle(request, Outcome(REJECTED, t_s, cause=Cause.QUOTA))
+            self._requests.unanswered(request, REJECTED, t_s, Cause.QUOTA)
         return request
 
     def withdraw(self, request: Request) -> None:
@@ -96,7 +89,7 @@ class Dispatcher:
         if queue := request.queue:
             t_s = self.clock.now_s()
             queue.leave(request)
-            self._settle(request, Outcome(DROPPED, t_s, cause=Cause.WITHDRAWN))
+            self._requests.unanswered(request, DROPPED, t_s, Cause.WITHDRAWN)
             self._try(queue, t_s)
             if queue.owner:
                 self._gone_if_done(queue.owner)
@@ -114,7 +107,7 @@ class Dispatcher:
     @property
     def outstanding(self) -> int:
         """Requests without a fate yet."""
-        return len(self._outstanding)
+        return len(self._requests)
 
     # ---- replicas and deployments
 
@@ -128,26 +121,24 @@ class Dispatcher:
         self.outputs.update(replica.outputs)
         self._review([host.queue], t_s)
 
-    async def drain(self, replica: Replica) -> None:
-        """Gives a replica nothing new; returns when all that it had, and all that waited for it alone, is answered, or when
-        it is lost.
+    def drain(self, replica: Replica) -> Awaitable[None]:
+        """Gives a replica nothing new from now on. What is returned is done when all that it had, and all that waited for it
+        alone, is answered, or when it is lost.
         """
         host = self.hosts.get(replica.number)
-        if host is None:
-            return
-        if host.gone is None:
+        if host and not host.gone:
             t_s = self.clock.now_s()
             host.account(t_s)
             host.kind.ready.remove(host)
             host.gone = asyncio.get_running_loop().create_future()
             self._review([], t_s)
             self._gone_if_done(host)
-        await asyncio.shield(host.gone)
+        return asyncio.shield(host.gone) if host and host.gone else asyncio.sleep(0)
 
     def lost(self, replica: Replica) -> None:
         """A replica is gone: what it had not answered is placed again, or fails where the scenario says so.
 
-        A request that has been lost with `LIVES` replicas fails. What the replica still answers is answered to nobody.
+        A request that has no lives left fails. What the replica still answers is answered to nobody.
         """
         host = self.hosts.get(replica.number)
         if host is None:
@@ -161,13 +152,37 @@ class Dispatcher:
         if self.scenario.failures.in_flight == "lost":
             again, failed = [], again
         for request in failed:
-            self._settle(request, Outcome(FAILED, t_s, cause=Cause.LOST))
+            self._requests.unanswered(request, FAILED, t_s, Cause.LOST)
         self._review([], t_s, [request for request in again if request.lives])
+
+    def resize(self, replica: Replica) -> None:
+        """A ready replica is of another kind, which differs only in cores: it counts as such at once."""
+        host, kind, t_s = self.hosts.get(replica.number), self.placement.know(replica.kind), self.clock.now_s()
+        if host is None:
+            return
+        host.account(t_s)
+        self.counters.server_time(host)
+        host.kind.ready.remove(host)
+        host.become(kind)
+        kind.add(host)
+        self._review([host.queue], t_s)
+
+    def resized(self, replica: Replica) -> None:
+        """It has its kind's servers."""
+        if host := self.hosts.get(replica.number):
+            t_s = self.clock.now_s()
+            host.resized(t_s)
+            self._try_own(host, t_s)
 
     def queue_length(self, replica: Replica) -> int:
         """Requests that a replica has: in flight and, with early binding, waiting for it; 0 where it is not known."""
         host = self.hosts.get(replica.number)
         return host.outstanding if host else 0
+
+    def oldest(self, replica: Replica) -> Batch | None:
+        """The batch that a replica has had for longest."""
+        host = self.hosts.get(replica.number)
+        return host.served[0] if host and host.served else None
 
     def set_deployment(self, deployment: Deployment) -> None:
         """A deployment takes effect: its thresholds at once, a service's routes once all their kinds are ready.
@@ -199,7 +214,7 @@ class Dispatcher:
         elif not host.gone.done():
             host.gone.set_result(None)
 
-    # ---- placing, serving, settling
+    # ---- placing and serving
 
     def _dispatch(self, requests: Iterable[Request], t_s: float, refusal: int) -> list[Queue]:
         """Each request joins a queue, or settles with the refusal as its fate. The queues joined, in order."""
@@ -207,7 +222,7 @@ class Dispatcher:
         for request in requests:
             place = self.placement.place(request, t_s, arriving=refusal == REJECTED)
             if isinstance(place, Cause):
-                self._settle(request, Outcome(refusal, t_s, cause=place))
+                self._requests.unanswered(request, refusal, t_s, place)
             else:
                 joined.append(place)
         return joined
@@ -225,9 +240,14 @@ class Dispatcher:
             if batch is None:
                 break
             self._start(host, batch, t_s)
-        self._set_timer(queue, again_s if queue.waiting else math.inf)
+        self._timers.set(queue, again_s if queue.waiting else math.inf)
         for request in dropped:
-            self._settle(request, Outcome(DROPPED, t_s, cause=Cause.EXPIRED))
+            self._requests.unanswered(request, DROPPED, t_s, Cause.EXPIRED)
+
+    def _try_own(self, host: Host, t_s: float) -> None:
+        """Tries the queue that a replica takes from: of its kind, while it does not drain."""
+        if not host.gone or host.own_queue:
+            self._try(host.queue, t_s)
 
     def _start(self, host: Host, batch: Batch, t_s: float) -> None:
         host.start(batch, t_s)
@@ -237,10 +257,11 @@ class Dispatcher:
 
     async def _serve(self, host: Host, batch: Batch) -> None:
         """Has a batch answered. An answer that comes when the replica was given up already is nobody's."""
-        head, tensors = batch.requests[0], [request.tensors for request in batch.requests]
+        first, tensors = batch.requests[0], [request.tensors for request in batch.requests]
+        head = Head(first.application.name, first.number, first.stage)
         try:
             answers: list[Tensors | Exception] = [
-                *await host.replica.serve(batch.variant, tensors, Head(head.application.name, head.number, head.stage))]
+                *await host.replica.serve(batch.variant, tensors, head, partial(self._freed, host, batch))]
             if len(answers) != len(batch):
                 raise ValueError(f"{len(answers)} answers to {len(batch)} requests")
         except ReplicaLost as error:
@@ -253,6 +274,12 @@ class Dispatcher:
             answers = [error] * len(batch)
         self._finish(host, batch, answers)
 
+    def _freed(self, host: Host, batch: Batch) -> None:
+        """A batch has left the first stage: its server takes the next one."""
+        t_s = self.clock.now_s()
+        if host.freed(batch, t_s):
+            self._try_own(host, t_s)
+
     def _finish(self, host: Host, batch: Batch, answers: list[Tensors | Exception]) -> None:
         """A batch is answered: its requests settle or go on, and its server takes the next one."""
         t_s = self.clock.now_s()
@@ -262,79 +289,39 @@ class Dispatcher:
         for request, answer in zip(batch.requests, answers):
             if isinstance(answer, Exception):
                 cause = Cause.REFUSED if isinstance(answer, RequestRefused) else Cause.BROKEN
-                self._settle(request, Outcome(FAILED, t_s, cause=cause, details=str(answer)))
-            else:
-                touched += self._answered(request, answer, host, t_s)
+                self._requests.unanswered(request, FAILED, t_s, cause, str(answer))
+            elif self._requests.answered(request, answer, host.replica.outputs.get(batch.variant, ()), t_s,
+                                         self.deployment.thresholds):
+                touched += self._dispatch([request], t_s, DROPPED)
         self._try_all(touched, t_s)
-        if not (host.gone and not host.own_queue):
-            self._try(host.queue, t_s)
+        self._try_own(host, t_s)
         self._gone_if_done(host)
 
-    def _answered(self, request: Request, answer: Tensors, host: Host, t_s: float) -> list[Queue]:
-        """A stage has answered: the request settles, or joins the queue of the next stage."""
-        application, variant = request.application, request.variant
-        what = self.scenario.variants[variant]
-        self.counters.answered(request.service, variant)
-        last = request.stage == len(application.services) - 1
-        accuracy = what.accuracy
-        if application.cascade:
-            if not last:
-                threshold = self.deployment.thresholds.get((application.name, request.stage), 1.0)
-                last = self._leaving.leaves(request, threshold, host.replica.outputs[variant], answer)
-                accuracy = accuracy_of_leavers(what, threshold)
-        else:
-            request.accuracy = accuracy = request.accuracy * accuracy
-            request.tensors = answer  # a chain's next stage gets the answer; a cascade's, what the first one got
-        if last:
-            fate = GOOD if in_time(t_s, request.arrival_s, application.slo_s) else LATE
-            self._settle(request, Outcome(fate, t_s, variant, answer), accuracy)
-            return []
-        request.stage += 1
-        self.counters.at_service(request.service)
-        return self._dispatch([request], t_s, DROPPED)
-
-    def _settle(self, request: Request, outcome: Outcome, accuracy: float = 0.0) -> None:
-        del self._outstanding[request]
-        self.counters.settled(request, outcome, accuracy)
-        if not request.settled.done():  # cancelled where nobody waits any more
-            request.settled.set_result(outcome)
-
-    # ---- timers, counters, the end
-
-    def _set_timer(self, queue: Queue, t_s: float) -> None:
-        """Has a queue tried at that time, and at no other that was set before."""
-        if queue in self._timers:
-            if self._timers[queue][0] == t_s:
-                return
-            self._timers.pop(queue)[1].cancel()
-        if t_s < math.inf:
-            self._timers[queue] = t_s, asyncio.ensure_future(self._wake(queue, t_s))
-
-    async def _wake(self, queue: Queue, t_s: float) -> None:
-        await self.clock.sleep_until(t_s)
-        del self._timers[queue]
+    def _wake(self, queue: Queue) -> None:
+        """A batch that waited to fill has waited long enough."""
         self._try(queue, self.clock.now_s())
         if queue.owner:
             self._gone_if_done(queue.owner)
 
+    # ---- counters, the end
+
     def sample(self) -> Sample:
         """Counters and gauges, all of this moment. What only the cluster knows, time held and pending replicas, is 0."""
-        waiting = [(r.queue.kind, r.service) for r in self._outstanding if r.queue]
+        waiting = [(r.queue.kind, r.service) for r in self._requests if r.queue]
         waiting += [(h.kind, r.service) for h in self.hosts.values() if h.ahead for r in h.ahead.requests]
         kinds, hosts = list(self.placement.kinds.values()), list(self.hosts.values())
         return self.counters.sample(self.clock.now_s(), kinds, hosts, waiting)
 
     async def close(self) -> None:
         """Fails what is outstanding, and leaves no task behind."""
-        tasks = [*self._serving, *(task for _, task in self._timers.values())]
-        for task in tasks:
+        await self._timers.close()
+        for task in (tasks := list(self._serving)):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._timers.clear()
-        for request in list(self._outstanding):
+        for request in self._requests:
             if request.queue:
                 request.queue.leave(request)
-            self._settle(request, Outcome(FAILED, self.clock.now_s(), cause=Cause.STOPPED))
+            self._requests.unanswered(request, FAILED, self.clock.now_s(), Cause.STOPPED)
 
 
 def _next_host(queue: Queue) -> Host | None:

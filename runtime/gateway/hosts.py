@@ -24,7 +24,7 @@ class Host:
 
     Attributes:
         queue: what it takes batches from: its own, or with late binding its kind's.
-        served: batches that its servers have, in order of start.
+        served: batches that it computes, in order of start.
         ahead: one batch more that it holds already; it starts as soon as a server is free.
         gone: set when it drains; done when its work is answered, or it is lost.
     """
@@ -35,8 +35,12 @@ class Host:
         if self.own_queue:
             self.queue.owner = self
         self.served: list[Batch] = []
-        self._stages = kind.what.shape.inter_op
         self.ahead: Batch | None = None
+        self._servers = kind.servers
+        self._idle = list(range(kind.servers))[::-1]  # a stack, server 0 on top
+        self._resizing = False
+        self._occupied: dict[Batch, int] = {}  # the server of each batch that has not left the first stage
+        self._stages = kind.what.shape.inter_op
         self.gone: asyncio.Future[None] | None = None
         self._overhead_s = scenario.overhead_s
         self._expected_s = [[t_s] * kind.what.shape.inter_op for _ in range(kind.servers)]
@@ -50,17 +54,15 @@ class Host:
 
     @property
     def idle(self) -> bool:
-        """Whether a server could start a batch. A replica says when a batch is answered, not when it has left the first
-        stage, so that a server counts as idle while it has fewer batches than stages.
-        """
-        return len(self.served) < self.kind.servers * self._stages
+        """Whether a server could start a batch: its first stage is free."""
+        return bool(self._idle)
 
     @property
     def takes_a_batch(self) -> bool:
         """Whether it gets its next batch now: for an idle server, or one ahead, which then starts without the event loop's
         lateness. Ahead goes only what would be the same later.
         """
-        return self.idle or (self.own_queue and self.ahead is None and self.queue.next_is_certain)
+        return self.idle or (self.own_queue and not (self.ahead or self._resizing) and self.queue.next_is_certain)
 
     @property
     def in_flight(self) -> int:
@@ -80,24 +82,62 @@ class Host:
     def start(self, batch: Batch, t_s: float) -> None:
         """A server takes a batch; where none is idle, the next one to be free will."""
         self.account(t_s)
-        if self.idle:
-            self.served.append(batch)
+        if self._idle:
+            self._occupy(self._idle.pop(), batch)
         else:
             self.ahead = batch
 
-    def finish(self, batch: Batch, t_s: float) -> bool:
-        """A batch is answered, and what was ahead starts. False where the replica no longer had it."""
+    def freed(self, batch: Batch, t_s: float) -> bool:
+        """A batch has left the first stage: its server takes what was ahead, or is idle. False where that was known."""
+        if batch not in self._occupied:
+            return False
         self.account(t_s)
-        if batch is self.ahead:
+        server = self._occupied.pop(batch)
+        if self.ahead:
+            self._occupy(server, self.ahead)
+            self.ahead = None
+        elif server < self._servers:
+            self._idle.append(server)
+        return True
+
+    def finish(self, batch: Batch, t_s: float) -> bool:
+        """A batch is answered. False where the replica no longer had it."""
+        self.account(t_s)
+        if batch is self.ahead:  # it was quicker than word of the server that took it
             self.ahead = None
         elif batch in self.served:
+            self.freed(batch, t_s)
             self.served.remove(batch)
-            if self.ahead:
-                self.served.append(self.ahead)
-                self.ahead = None
         else:
             return False
         return True
+
+    def _occupy(self, server: int, batch: Batch) -> None:
+        self._occupied[batch] = server
+        self.served.append(batch)
+
+    def become(self, kind: Kind) -> None:
+        """It is of another kind, which differs only in cores; its server time up to now has been counted."""
+        own_queue = self.own_queue
+        self.kind, self._resizing = kind, True
+        self.busy_ns = self.ready_server_ns = 0
+        if own_queue:
+            self.queue.kind = kind
+        else:
+            assert kind.queue is not None
+            self.queue = kind.queue
+
+    def resized(self, t_s: float) -> None:
+        """It has its kind's servers: the highest are cut and take no more batches, new ones are idle, the lowest on top."""
+        before, self._servers, self._resizing = self._servers, self.kind.servers, False
+        self._idle = [server for server in self._idle if server < self._servers]
+        occupied = self._occupied.values()
+        self._idle += [server for server in range(self._servers - 1, before - 1, -1) if server not in occupied]
+        more = range(before, self._servers)
+        self._expected_s = [*self._expected_s[: self._servers], *([t_s] * self._stages for _ in more)]
+        if self.ahead and self._idle:
+            self._occupy(self._idle.pop(), self.ahead)
+            self.ahead = None
 
     def give_up(self, t_s: float) -> tuple[list[Request], list[Request]]:
         """Takes everything away from a lost replica: the requests that it had, and those that waited for it alone."""
@@ -106,7 +146,7 @@ class Host:
         waited = list(self.queue) if self.own_queue else []
         for request in waited:
             self.queue.leave(request)
-        self.served, self.ahead = [], None
+        self.served, self.ahead, self._occupied = [], None, {}
         return had, waited
 
     def account(self, t_s: float) -> None:

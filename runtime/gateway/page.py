@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Metric, generate_latest
@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from envs import state as st
 from envs.contract import ReplicaKind
 from runtime import metrics as m
-from runtime.exposition import expose
+from runtime.exposition import Used, expose
 from runtime.gateway.dispatcher import Dispatcher
 
 
@@ -21,7 +21,7 @@ class Lives(Protocol):
 
     cold_start_s: dict[ReplicaKind, float]
 
-    def count(self, state: Literal["pending", "ready", "draining", "failed"]) -> Mapping[ReplicaKind, int]:
+    def count(self, state: m.ReplicaState) -> Mapping[ReplicaKind, int]:
         """Replicas in a state, by kind."""
 
     def pending_since_s(self) -> Mapping[ReplicaKind, Sequence[float]]:
@@ -38,10 +38,12 @@ class Page(Collector):
         dispatcher: counts requests and server time. Its clock tells Unix time.
         lives: of the replicas.
         version: gives the number of the deployment that is wanted.
+        used: gives what was measured of each device type; None: replicas are emulated.
     """
 
-    def __init__(self, dispatcher: Dispatcher, lives: Lives, version: Callable[[], int]) -> None:
-        self._dispatcher, self._lives, self._version = dispatcher, lives, version
+    def __init__(self, dispatcher: Dispatcher, lives: Lives, version: Callable[[], int],
+                 used: Callable[[], Mapping[str, Used]] | None = None) -> None:
+        self._dispatcher, self._lives, self._version, self._used = dispatcher, lives, version, used
         self._started_s = dispatcher.clock.now_s()
 
     def text(self) -> bytes:
@@ -57,17 +59,18 @@ class Page(Collector):
     def collect(self) -> Iterator[Metric]:
         """The families."""
         dispatcher, lives = self._dispatcher, self._lives
-        counts = {state: lives.count(state) for state in ("pending", "ready", "draining")}
+        counts = {state: lives.count(state) for state in m.STATES}
         for kind in {kind for by_kind in counts.values() for kind in by_kind}:
             dispatcher.placement.know(kind)
         kinds, sample = list(dispatcher.placement.kinds), dispatcher.sample()
         held = lives.held_ns(float(sample.t_s))
         sample.kind_ns[:, st.HELD] = [held.get(kind, 0) for kind in kinds]
+        failed = counts.pop("failed")
         rows = {state: np.array([by_kind.get(kind, 0) for kind in kinds]) for state, by_kind in counts.items()}
         yield from expose(
-            dispatcher.scenario, kinds, sample._replace(**rows), started_s=self._started_s,
+            dispatcher.scenario, kinds, sample._replace(**rows), failed=failed, started_s=self._started_s,
             pending_since_s=lives.pending_since_s(), cold_start_s=lives.cold_start_s,
-            latency_sum_s=dispatcher.counters.latency_sum_s)  # fmt: skip
+            latency_sum_s=dispatcher.counters.latency_sum_s, used=self._used and self._used())  # fmt: skip
         answers, version = m.ANSWERS.family(), m.VERSION.family()
         for name, service in dispatcher.scenario.services.items():
             for variant in service.variants:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,17 +15,16 @@ import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from runtime.gateway.access import Access
+from runtime.gateway.calls import NAME, VERSION, Calls, Unanswered
 from runtime.gateway.connection import Connection, HttpAnswer, HttpRequest, Limits, Served
 from runtime.gateway.dispatcher import Dispatcher
-from runtime.gateway.request import Cause, Outcome
-from runtime.gateway.tensors import ProtocolError, read_request, write_answer
+from runtime.gateway.json_tensors import read_request, write_answer
+from runtime.gateway.tensors import ProtocolError
 from runtime.models.model import TensorSpec
 
-NAME, VERSION, EXTENSIONS = "tidal", "0.1.0", ("binary_tensor_data",)
+EXTENSIONS = ("binary_tensor_data",)
 JSON_LENGTH = "Inference-Header-Content-Length"
 TIMEOUT = "Tidal-Timeout-Seconds"  # how long a client waits for its answer
-STATUS = {Cause.QUOTA: 429, Cause.REFUSED: 400, Cause.BROKEN: 500, Cause.LOST: 502}  # all others: 503
-SHEDDING = (429, 503)
 LOOK_S = 0.02
 
 
@@ -49,7 +51,7 @@ class Gateway:
 
     def __init__(self, dispatcher: Dispatcher, access: Access, metrics: Callable[[], bytes],
                  limits: Limits = Limits()) -> None:  # noqa: B008  (immutable)
-        self._dispatcher, self._access, self._metrics = dispatcher, access, metrics
+        self._dispatcher, self._calls, self._metrics = dispatcher, Calls(dispatcher, access), metrics
         self._served = Served(self._handle, _error, limits)
         self.url = ""
 
@@ -60,7 +62,8 @@ class Gateway:
             OSError: the address cannot be had.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self._served), host, port)
+        self._server = await loop.create_server(lambda: Connection(self._served), host, port,
+                                                backlog=self._served.limits.connections)  # while the loop is held up
         address = self._server.sockets[0].getsockname()
         self.url = f"http://{f'[{address[0]}]' if ':' in address[0] else address[0]}:{address[1]}"
 
@@ -83,14 +86,15 @@ class Gateway:
         try:
             return await self._route(http)
         except HttpError as error:
-            answer = _error(error.status, str(error))
-            return answer._replace(headers={**answer.headers, **error.headers})
+            return _error(error.status, str(error), error.headers)
+        except Unanswered as error:
+            return _error(error.status, str(error), _advice(error))
         except ProtocolError as error:
             return _error(400, str(error))
 
     async def _route(self, http: HttpRequest) -> HttpAnswer:
         """What the path asks for."""
-        match [unquote(part) for part in http.path.strip("/").split("/")]:
+        match _parts(http.path):
             case ["v2", "models", name, "infer"]:
                 _allow(http, "POST")
                 return await self._infer(self._called(http, name), http)
@@ -100,7 +104,8 @@ class Gateway:
                 return _json(200 if ready else 503, {"name": name, "ready": ready})
             case ["v2", "models", name]:
                 _allow(http, "GET")
-                return _json(200, self._metadata(self._called(http, name)))
+                model = self._calls.metadata(self._called(http, name))
+                return _json(200, model._asdict() | {"inputs": _said(model.inputs), "outputs": _said(model.outputs)})
             case ["v2"]:
                 _allow(http, "GET")
                 return _json(200, {"name": NAME, "version": VERSION, "extensions": EXTENSIONS})
@@ -109,52 +114,24 @@ class Gateway:
                 return _json(200, {"live": True})
             case ["v2", "health", "ready"]:
                 _allow(http, "GET")
-                ready = bool(self._dispatcher.hosts) and not self._served.closing
+                ready = self._calls.ready and not self._served.closing
                 return _json(200 if ready else 503, {"ready": ready, "live": True})
             case ["metrics"]:
                 _allow(http, "GET")
-                if not self._access.may_scrape(http.headers.get("authorization", "")):
+                if not self._calls.access.may_scrape(http.headers.get("authorization", "")):
                     raise HttpError(401, "the metrics need the token for scraping", WWW_Authenticate="Bearer")
                 return HttpAnswer(200, self._metrics(), {"Content-Type": CONTENT_TYPE_LATEST})
         raise HttpError(404, f"nothing is at {http.path}")
 
     def _called(self, http: HttpRequest, name: str) -> str:
-        """The application that a request calls. One of another tenant is not there for it."""
-        tenant = None
-        if not self._access.open:
-            tenant = self._access.tenant(http.headers.get("authorization", ""))
-            if tenant is None:
-                raise HttpError(401, "a tenant's bearer token is needed", WWW_Authenticate="Bearer")
-        if name not in self._dispatcher.applications or tenant not in (None, self._dispatcher.tenant_of(name)):
-            raise HttpError(404, f"no model '{name}'")
-        return name
-
-    def _metadata(self, name: str) -> dict[str, Any]:
-        services = self._dispatcher.applications[name].services
-        variants = list(self._dispatcher.scenario.services[services[-1]].variants)
-        return {"name": name, "versions": variants, "platform": NAME, "inputs": _said(self._inputs(name)),
-                "outputs": _said(self._outputs(name))}
-
-    def _inputs(self, name: str) -> tuple[TensorSpec, ...]:
-        variants = self._dispatcher.scenario.services[self._dispatcher.applications[name].services[0]].variants
-        return next((tuple(known) for v in variants if (known := self._dispatcher.inputs.get(v))), ())
-
-    def _outputs(self, name: str) -> tuple[TensorSpec, ...]:
-        variants = self._dispatcher.scenario.services[self._dispatcher.applications[name].services[-1]].variants
-        return next((tuple(known) for v in variants if (known := self._dispatcher.outputs.get(v))), ())
+        return self._calls.called(name, http.headers.get("authorization", ""))
 
     async def _infer(self, name: str, http: HttpRequest) -> HttpAnswer:
         if http.headers.get("content-encoding", "identity") != "identity":
             raise HttpError(415, "compressed bodies are not taken", Accept_Encoding="identity")
-        said = read_request(http.body, _json_bytes(http), self._inputs(name), self._outputs(name))
-        request = self._dispatcher.submit(name, said.tensors, patience_s=_patience_s(http))
-        try:
-            outcome = await request.settled
-        except asyncio.CancelledError:
-            self._dispatcher.withdraw(request)
-            raise
-        if outcome.cause:
-            raise self._unanswered(name, outcome, outcome.cause)
+        model = self._calls.metadata(name)
+        said = read_request(http.body, _json_bytes(http), model.inputs, model.outputs)
+        outcome = await self._calls.answer(name, said.tensors, _patience_s(http))
         head: dict[str, Any] = {"model_name": name, "model_version": outcome.variant}
         if said.id:
             head["id"] = said.id
@@ -164,15 +141,10 @@ class Gateway:
             return HttpAnswer(200, body)
         return HttpAnswer(200, body, {"Content-Type": "application/octet-stream", JSON_LENGTH: str(json_bytes)})
 
-    def _unanswered(self, name: str, outcome: Outcome, cause: Cause) -> HttpError:
-        status = STATUS.get(cause, 503)
-        text = f"{cause}: {outcome.details}" if outcome.details else str(cause)
-        if status not in SHEDDING:
-            return HttpError(status, text)
-        dispatcher = self._dispatcher
-        wait_s = (dispatcher.quotas[dispatcher.tenant_of(name)].wait_s if cause == Cause.QUOTA
-                  else dispatcher.applications[name].slo_s)
-        return HttpError(status, text, Retry_After=str(max(1, math.ceil(wait_s))))
+
+@lru_cache(1024)
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(unquote(part) for part in path.strip("/").split("/"))
 
 
 def _allow(http: HttpRequest, method: str) -> None:
@@ -209,5 +181,13 @@ def _json(status: int, said: dict[str, Any]) -> HttpAnswer:
     return HttpAnswer(status, orjson.dumps(said))
 
 
-def _error(status: int, text: str) -> HttpAnswer:
-    return _json(status, {"error": text})
+def _error(status: int, text: str, headers: Mapping[str, str] = MappingProxyType({})) -> HttpAnswer:
+    answer = _json(status, {"error": text})
+    return answer._replace(headers={**answer.headers, **headers})
+
+
+def _advice(error: Unanswered) -> dict[str, str]:
+    """What the headers tell a client to do."""
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        return {"WWW-Authenticate": "Bearer"}
+    return {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}

@@ -3,6 +3,7 @@
 | description | model |
 |---|---|
 | ``resnet50``, ``bert-1.3b``, ... (`names()`) | built in, weights by seed or from a file |
+| ``resnet50@64`` | the same for pictures of 64 x 64: another cost, the same weights |
 | ``hf:PATH`` | Hugging Face, from a folder or a config |
 | ``package.module:callable`` | whatever `nn.Module` that makes |
 | ``emulated`` | no model: see `runtime.models.emulated` |
@@ -11,6 +12,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runtime.models.model import Alone, Group, Model, ModelError, Placement
@@ -77,6 +79,9 @@ def _builtin(name: str) -> Network | None:
     from runtime.models.bert import BERTS
     from runtime.models.resnet import RESNETS
 
+    known, _, side = name.partition("@")
+    if side.isdecimal() and int(side) and known in RESNETS:
+        return replace(RESNETS[known], name=name, side=int(side))
     return RESNETS.get(name) or BERTS.get(name)
 
 

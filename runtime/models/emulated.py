@@ -6,6 +6,8 @@ replicas have. Figures from emulated replicas say so, and name the time dilation
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from envs.contract import ReplicaKind
 from envs.randomness import LOAD, gamma_table, key
 from envs.scenario import Scenario
@@ -45,6 +47,15 @@ class EmulatedReplica:
         await self.clock.sleep_until(ready_s)
         self._servers = ServerClocks(self.scenario, self.kind, seed=self.seed, ready_s=ready_s)
 
+    def become(self, kind: ReplicaKind) -> None:
+        """It is of another kind, which differs only in cores; `resize` gives it that kind's servers."""
+        self.kind = kind
+        self._ready().become(kind)
+
+    def resize(self) -> None:
+        """It has its kind's servers from now on."""
+        self._ready().resize(self.clock.now_s())
+
     def unload(self) -> None:
         """Takes no more batches; those that were started are still answered."""
         self._servers = None
@@ -62,13 +73,16 @@ class EmulatedReplica:
         """
         return self._ready().take(variant, size, head, self.clock.now_s())
 
-    async def run(self, variant: str, size: int, head: Head) -> Held:
-        """Takes a batch now, and returns when it is answered.
+    async def run(self, variant: str, size: int, head: Head, freed: Callable[[], None] = lambda: None) -> Held:
+        """Takes a batch now, and returns when it is answered; calls `freed` where the first stage is free before that.
 
         Raises:
             ModelError: not loaded, or a batch that it cannot serve.
         """
         held = self.start(variant, size, head)
+        if held.free_s < held.finish_s:
+            await self.clock.sleep_until(held.free_s)
+            freed()
         await self.clock.sleep_until(held.finish_s)
         return held
 

@@ -1,4 +1,4 @@
-"""ResNets for images of 224 x 224 (He et al., CVPR 2016), with torchvision's names of tensors.
+"""ResNets for images of 224 x 224, or of another side (He et al., CVPR 2016), with torchvision's names of tensors.
 
 As in torchvision ("v1.5"), a bottleneck that halves the picture does so in its 3 x 3 convolution, not in the first 1 x 1.
 """
@@ -100,11 +100,12 @@ class Head(nn.Module):
 
 @dataclass(frozen=True)
 class ResNet(Network):
-    """A ResNet: which residual blocks, and how many in each of its four layers."""
+    """A ResNet: which residual blocks, how many in each of its four layers, and the side of its pictures in pixels."""
 
     name: str
     block: type[Basic] | type[Bottleneck]
     depths: tuple[int, int, int, int]
+    side: int = SIDE
 
     input_names = ("image",)
     output_names = ("logits",)
@@ -125,7 +126,7 @@ class ResNet(Network):
 
     def requests(self, batch: int) -> Tensors:
         """Pictures."""
-        return (torch.ones(batch, 3, SIDE, SIDE),)
+        return (torch.ones(batch, 3, self.side, self.side),)
 
     def moments(self, name: str, shape: tuple[int, ...]) -> tuple[float, float]:
         """He's for convolutions; the last norm of a branch is scaled so that the sum over all branches stays near 1."""

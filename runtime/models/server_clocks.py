@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from typing import NamedTuple
 
 import numpy as np
@@ -51,23 +50,43 @@ class ServerClocks:
     """
 
     def __init__(self, scenario: Scenario, kind: ReplicaKind, *, seed: int, ready_s: float) -> None:
-        self.kind = kind
-        stretch = 1 + scenario.stage_overhead_ratio * kind.shape.inter_op
-        self._latency_s = {
-            (variant, size): [latency_s * stretch for latency_s in scenario.profile.latency_s(variant, kind.shape, size)]
-            for variant in kind.variants for size in range(1, kind.batch + 1)
-        }  # fmt: skip
+        self._scenario = scenario
+        self.become(kind)
         self._overhead_s = scenario.overhead_s
         self._noise = gamma_table(scenario.service_cv)
         self._keys = {name: key(seed, SERVICE, i) for i, name in enumerate(scenario.applications)}
-        self._stage_clock_s = [[ready_s] * kind.shape.inter_op for _ in range(kind.shape.servers)]
-        self._idle = list(range(kind.shape.servers))[::-1]  # a stack, server 0 on top
-        self._occupied: list[tuple[float, int]] = []  # a heap: when it is free, which server
+        self._servers = 0
+        self._stage_clock_s: dict[int, list[float]] = {}
+        self._idle: list[int] = []  # a stack, server 0 on top
+        self._occupied: list[tuple[float, int]] = []  # when it is free, which server
+        self.resize(ready_s)
+
+    def become(self, kind: ReplicaKind) -> None:
+        """The replica is of another kind, which differs only in cores: batches that start from now on take its time."""
+        stretch = 1 + self._scenario.stage_overhead_ratio * kind.shape.inter_op
+        self.kind = kind
+        self._latency_s = {
+            (variant, size): [latency_s * stretch for latency_s in self._scenario.profile.latency_s(variant, kind.shape, size)]
+            for variant in kind.variants for size in range(1, kind.batch + 1)
+        }  # fmt: skip
+
+    def resize(self, t_s: float) -> None:
+        """It has its kind's servers: the highest are cut once they are free, new ones are idle, the lowest on top."""
+        self.idle(t_s)
+        before, self._servers = self._servers, self.kind.shape.servers
+        self._idle = [server for server in self._idle if server < self._servers]
+        occupied = {server for _, server in self._occupied}
+        for server in range(self._servers - 1, before - 1, -1):
+            if server not in occupied:
+                self._stage_clock_s[server] = [t_s] * self.kind.shape.inter_op
+                self._idle.append(server)
 
     def idle(self, t_s: float) -> int:
         """How many servers could start a batch at t."""
-        while self._occupied and self._occupied[0][0] <= t_s:
-            self._idle.append(heapq.heappop(self._occupied)[1])
+        for entry in sorted(entry for entry in self._occupied if entry[0] <= t_s):
+            self._occupied.remove(entry)
+            if entry[1] < self._servers:
+                self._idle.append(entry[1])
         return len(self._idle)
 
     def take(self, variant: str, size: int, head: Head, t_s: float) -> Held:
@@ -90,14 +109,15 @@ class ServerClocks:
         if self.idle(t_s):
             server = self._idle.pop()
         else:
-            start_s, server = heapq.heappop(self._occupied)
+            start_s, server = min(entry for entry in self._occupied if entry[1] < self._servers)
+            self._occupied.remove((start_s, server))
         clock_s = self._stage_clock_s[server]
         noise = drawn(self._noise, self._keys[head.application], head.number, head.stage)
         x_s = start_s
         for stage, latency_s in enumerate(self._latency_s[variant, size]):
             x_s = max(x_s, clock_s[stage]) + latency_s * noise
             clock_s[stage] = x_s
-        heapq.heappush(self._occupied, (clock_s[0], server))
+        self._occupied.append((clock_s[0], server))
         return Held(start_s, clock_s[0], x_s + self._overhead_s)
 
 

@@ -44,6 +44,12 @@ class Census:
         if cold_start_s is not None:
             self.cold_start_s[life.kind] = cold_start_s
 
+    def resized(self, number: int, kind: ReplicaKind, t_s: float) -> None:
+        """It is of another kind from now on."""
+        life = self._lives[number]
+        self._account(life, t_s)
+        life.kind = kind
+
     def leaves(self, number: int, state: State) -> None:
         """It is wanted no longer, or lost: draining or failed. It holds its resources until it is gone."""
         self._lives[number].state = state

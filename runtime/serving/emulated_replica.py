@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from envs.contract import ReplicaKind
 from envs.scenario import Scenario
@@ -24,9 +25,11 @@ class EmulatedLiveReplica:
 
     def __init__(self, number: int, kind: ReplicaKind, *, scenario: Scenario, seed: int, clock: AsyncClock) -> None:
         self.number, self.kind = number, kind
+        self._clock, self._resize_s = clock, scenario.in_place_resize_s or 0.0
         self._emulated = EmulatedReplica(scenario, kind, number=number, seed=seed, clock=clock)
         self.inputs: dict[str, tuple[TensorSpec, ...]] = dict.fromkeys(kind.variants, self._emulated.inputs)
         self.outputs: dict[str, tuple[TensorSpec, ...]] = dict.fromkeys(kind.variants, self._emulated.outputs)
+        self.whereabouts: dict[str, Any] = {}
         self._why_gone = ""
         self._call: Callable[[str], None] = lambda reason: None
 
@@ -35,12 +38,25 @@ class EmulatedLiveReplica:
         await self._emulated.load()
         self._raise_if_gone()
 
-    async def serve(self, variant: str, requests: Sequence[Tensors], head: Head) -> list[Tensors | RequestRefused]:
+    async def serve(
+        self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None]
+    ) -> list[Tensors | RequestRefused]:
         """See `Replica`."""
         self._raise_if_gone()
-        await self._emulated.run(variant, len(requests), head)
+        await self._emulated.run(variant, len(requests), head, freed)
         self._raise_if_gone()
         return list(requests)
+
+    def resize(self, kind: ReplicaKind) -> Awaitable[None]:
+        """See `Replica`; it takes the scenario's `in_place_resize_s`."""
+        self.kind = kind
+        self._emulated.become(kind)
+        return self._resize_at(self._clock.now_s() + self._resize_s)
+
+    async def _resize_at(self, t_s: float) -> None:
+        await self._clock.sleep_until(t_s)
+        self._raise_if_gone()
+        self._emulated.resize()
 
     async def stop(self) -> None:
         """See `Replica`."""

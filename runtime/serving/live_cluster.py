@@ -6,22 +6,17 @@ All of it runs on one event loop. What is decided is remembered on disk first, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from envs.contract import Deployment, ReplicaKind
 from envs.scenario import Scenario
 from runtime.models.dilated_clock import AsyncClock
-from runtime.serving import state_file
-from runtime.serving.acceptance import check
+from runtime.serving.acceptance import DeploymentRefused, check
 from runtime.serving.desired import Desired, Version, hold
 from runtime.serving.lives import Dispatcher, Lives, Member
 from runtime.serving.reconcile import Routes, Standing, State, plan
-from runtime.serving.replica import MakeReplica, Replica
-
-Adopt = Callable[[int, ReplicaKind], Replica | None]
-"""Finds a replica that an earlier process has started; its `load` returns once it answers. None: it is no longer there."""
+from runtime.serving.replica import Adopt, MakeReplica, Replica
+from runtime.serving.state_file import Remembered, Started, StateFile
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class LiveCluster:
         dispatcher: gives them requests.
         clock: of all times here; where they are shown or remembered, it should tell Unix time.
         remember: the file that lets it go on after a restart; None: nothing is remembered.
-        adopt: finds replicas that still run after a restart; without it they are left to the launcher, and made anew.
+        adopt: finds replicas that still run after a restart; without it all are made anew.
 
     Attributes:
         desired: what is wanted: versions, pin and pause.
@@ -53,10 +48,10 @@ class LiveCluster:
     """
 
     def __init__(self, scenario: Scenario, make: MakeReplica, dispatcher: Dispatcher, clock: AsyncClock, *,
-                 remember: Path | None = None, adopt: Adopt | None = None) -> None:
+                 remember: StateFile | None = None, adopt: Adopt | None = None) -> None:
         self.scenario, self.clock = scenario, clock
         self._make, self._dispatcher, self._remember, self._adopt = make, dispatcher, remember, adopt
-        self._lives = Lives(scenario, dispatcher, clock, changed=self._reconcile, gone=self._save_or_go_on)
+        self._lives = Lives(scenario, dispatcher, clock, changed=self._reconcile, gone=self.save)
         self.events, self.census, self._members = self._lives.events, self._lives.census, self._lives.members
         self.desired = Desired.first(scenario.initial_deployment)
         self.routes: Routes = {}
@@ -70,10 +65,9 @@ class LiveCluster:
         """Begins with the initial deployment, or goes on where an earlier process ended.
 
         Raises:
-            StateFileError: what it should remember is not readable.
             DeploymentRefused: what was wanted cannot be run in this scenario.
         """
-        remembered = state_file.read(self._remember) if self._remember else None
+        remembered = self._remember.remembered if self._remember else None
         if remembered:
             self.desired, self._next_number = remembered.desired, remembered.next_number
         check(self.desired.current.deployment, self.scenario)
@@ -150,6 +144,10 @@ class LiveCluster:
         """All that are not gone, by number."""
         return [Row(m.number, m.kind, m.state, m.started_s) for _, m in sorted(self._members.items())]
 
+    def running(self) -> list[Replica]:
+        """The same, for those who measure them."""
+        return [member.replica for member in self._members.values()]
+
     @property
     def kinds(self) -> tuple[ReplicaKind, ...]:
         """Candidates, and then all other kinds that were ever wanted."""
@@ -182,16 +180,19 @@ class LiveCluster:
         self._kinds += [kind for kind in deployment.replicas if kind not in self._kinds]
         standing = [Standing(m.number, m.kind, m.state, self._dispatcher.queue_length(m.replica) if m.state == "ready" else 0)
                     for m in self._members.values()]
-        steps = plan(deployment, standing, self.routes, scenario=self.scenario, kinds=self._kinds)
+        steps = plan(deployment, standing, self.routes, scenario=self.scenario, kinds=self._kinds,
+                     in_place=self.scenario.in_place_resize_s is not None)
+        for number, kind in steps.resize:
+            self._lives.resize(self._members[number], kind)
         new = [self._enrol(kind) for kind in steps.start]
-        if new or steps.stop or steps.drain:
-            self._save_or_go_on()
+        if new or steps.resize or steps.stop or steps.drain:
+            self.save()
         for member in new:
             self._lives.bring_up(member, why)
-        self.routes = steps.routes
-        self._give_deployment(replace(deployment, routes=steps.routes))
         for number in (*steps.stop, *steps.drain):
             self._lives.retire(self._members[number], "no longer wanted")
+        self.routes = steps.routes
+        self._give_deployment(replace(deployment, routes=steps.routes))
 
     def _give_deployment(self, deployment: Deployment) -> None:
         if deployment != self._given:
@@ -216,13 +217,19 @@ class LiveCluster:
 
     # --- Remembering ---
 
-    def _take_over(self, started: state_file.Started) -> None:
+    def _take_over(self, started: Started) -> None:
         """A replica of an earlier process: it goes on, or ends where it was ending."""
-        replica = self._adopt(started.number, started.kind) if self._adopt else None
+        replica = self._adopt(started.number, started.kind, started.whereabouts) if self._adopt else None
         if replica is None:
-            self.events.add(self.clock.now_s(), "gone", "not found after the restart", started.number, started.kind)
+            why = "not there, or not whole, after the restart"
+            self.events.add(self.clock.now_s(), "gone", why, started.number, started.kind)
             return
         member = self._lives.admit(replica, started.started_s)
+        try:
+            check(Deployment({started.kind: 1}), self.scenario)
+        except DeploymentRefused as error:
+            self._lives.retire(member, f"the scenario is another one since the restart: {error}")
+            return
         if started.state in ("pending", "ready"):
             self._lives.bring_up(member, "it ran before the restart", adopted=True)
         else:
@@ -230,10 +237,11 @@ class LiveCluster:
 
     def _save(self) -> None:
         if self._remember:
-            started = (state_file.Started(m.number, m.kind, m.state, m.started_s) for m in self._members.values())
-            state_file.write(self._remember, state_file.Remembered(self.desired, self._next_number, tuple(started)))
+            started = (Started(m.number, m.kind, m.state, m.started_s, m.replica.whereabouts) for m in self._members.values())
+            self._remember.write(Remembered(self.desired, self._next_number, tuple(started)))
 
-    def _save_or_go_on(self) -> None:
+    def save(self) -> None:
+        """Remembers what there is; where that fails, goes on, and says so."""
         try:
             self._save()
         except OSError as error:

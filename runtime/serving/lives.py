@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from runtime.serving.replica import Replica, ReplicaLost
 
 LOAD_PATIENCE_S = 120.0  # a replica that is not ready after this, and ten times its load time, never will be
 STOP_PATIENCE_S = 30.0
+BATCH_PATIENCE_S = 30.0  # a replica that has a batch for longer than this, and ten times what it should take, hangs
 
 
 class Dispatcher(Protocol):
@@ -26,8 +27,8 @@ class Dispatcher(Protocol):
     def add(self, replica: Replica) -> None:
         """A replica is ready."""
 
-    async def drain(self, replica: Replica) -> None:
-        """Gives it nothing new; returns when what it had is answered, or it is lost."""
+    def drain(self, replica: Replica) -> Awaitable[None]:
+        """Gives it nothing new from now on; what is returned is done when what it had is answered, or it is lost."""
 
     def lost(self, replica: Replica) -> None:
         """It is gone and fenced: what it had goes elsewhere."""
@@ -35,8 +36,17 @@ class Dispatcher(Protocol):
     def set_deployment(self, deployment: Deployment) -> None:
         """The deployment that is wanted, with the routes that are in force."""
 
+    def resize(self, replica: Replica) -> None:
+        """A ready replica is of another kind, which differs only in cores."""
+
+    def resized(self, replica: Replica) -> None:
+        """And now it has that kind's servers."""
+
     def queue_length(self, replica: Replica) -> int:
         """Requests that a ready replica has, waiting and in flight (late binding: in flight)."""
+
+    def oldest(self, replica: Replica) -> object | None:
+        """The batch that it has had for longest; None where it has none."""
 
 
 @dataclass(eq=False)
@@ -48,6 +58,8 @@ class Member:
     state: State = "pending"
     served: bool = False  # the dispatcher has it
     task: asyncio.Task[None] | None = None  # of its present state: loading, draining, or going
+    resizing: asyncio.Task[None] | None = None
+    watching: asyncio.Task[None] | None = None
 
     @property
     def number(self) -> int:
@@ -115,18 +127,50 @@ class Lives:
         self.census.ready(member.number, None if adopted else self._clock.now_s() - began_s)
         self.note("ready", f"after {self._clock.now_s() - began_s:.3g} s" if not adopted else "taken over", member)
         self._dispatcher.add(member.replica)
+        member.watching = asyncio.create_task(self._watch(member))
         self._changed(f"replica {member.number} became ready")
+
+    async def _watch(self, member: Member) -> None:
+        """Gives one up that hangs: its process lives, and a batch is never answered. Also while it drains."""
+        while member.served:
+            kind, oldest = member.kind, self._dispatcher.oldest(member.replica)
+            profiled_s = max(sum(self._scenario.profile.latency_s(v, kind.shape, kind.batch)) for v in kind.variants)
+            limit_s = BATCH_PATIENCE_S + 10 * profiled_s
+            await self._clock.sleep_until(self._clock.now_s() + limit_s)
+            if oldest is not None and oldest is self._dispatcher.oldest(member.replica):
+                self._lose(member, f"it hangs: a batch is not answered after {limit_s:g} s")
+
+    def resize(self, member: Member, kind: ReplicaKind) -> None:
+        """A ready one is of another kind, which differs only in cores: at once, and with its servers when it has them."""
+        if member.resizing:
+            member.resizing.cancel()
+        self.note("resizing", f"to {kind}", member)
+        coming = member.replica.resize(kind)
+        self.census.resized(member.number, kind, self._clock.now_s())
+        self._dispatcher.resize(member.replica)
+        member.resizing = asyncio.create_task(self._resize(member, coming))
+
+    async def _resize(self, member: Member, coming: Awaitable[None]) -> None:
+        try:
+            await coming
+        except Exception as error:
+            self._lose(member, _said(error))
+            return
+        if member.served:
+            self._dispatcher.resized(member.replica)
+            self.note("resized", f"{member.kind.shape.servers} servers", member)
 
     def retire(self, member: Member, why: str) -> None:
         """It is not wanted: a pending replica goes at once, a ready one when it has answered what it has."""
         self._leave(member, "draining", why)
         if not member.served:
             self._fence(member)
-        member.task = asyncio.create_task(self._drain(member) if member.served else self._end(member))
+        drained = self._dispatcher.drain(member.replica) if member.served else None
+        member.task = asyncio.create_task(self._drain(member, drained) if drained else self._end(member))
 
-    async def _drain(self, member: Member) -> None:
+    async def _drain(self, member: Member, drained: Awaitable[None]) -> None:
         try:
-            await self._dispatcher.drain(member.replica)
+            await drained
         except Exception as error:
             self.note("not drained", _said(error), member)
         member.served = False
@@ -153,6 +197,9 @@ class Lives:
 
     async def _end(self, member: Member) -> None:
         """Ends it, if need be by force, and forgets it."""
+        for task in (member.resizing, member.watching):
+            if task:
+                task.cancel()
         try:
             await self._within(STOP_PATIENCE_S, member.replica.stop())
         except Exception as error:

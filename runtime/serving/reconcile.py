@@ -43,15 +43,15 @@ class Plan:
         resize: ready replicas that become ones of another kind, which differs only in cores.
         start: kinds of new replicas.
         stop: pending replicas that are wanted no more.
-        routes: those in force from now on.
         drain: ready replicas that take no new requests, and go when they have none left.
+        routes: those in force from now on.
     """
 
     resize: tuple[tuple[int, ReplicaKind], ...]
     start: tuple[ReplicaKind, ...]
     stop: tuple[int, ...]
-    routes: Routes
     drain: tuple[int, ...]
+    routes: Routes
 
 
 def plan(deployment: Deployment, replicas: Iterable[Standing], routes: Routes, *, scenario: Scenario,
@@ -77,7 +77,7 @@ def plan(deployment: Deployment, replicas: Iterable[Standing], routes: Routes, *
     drain = tuple(r.number for kind in kinds if not any(_share_service(kind, other, scenario) for other in pending)
                   for r in _idlest(live, kind, _count(live, kind) - _wanted(deployment, kind)))
     ready = {r.kind for r in live if r.state == "ready" and r.number not in drain}
-    return Plan(resize, start, stop, _in_force(deployment.routes, routes, ready), drain)
+    return Plan(resize, start, stop, drain, _in_force(deployment.routes, routes, ready))
 
 
 def _wanted(deployment: Deployment, kind: ReplicaKind) -> int:

@@ -4,8 +4,8 @@ worlds.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -41,6 +41,10 @@ class Replica(Protocol):
     inputs: dict[str, tuple[TensorSpec, ...]]
     outputs: dict[str, tuple[TensorSpec, ...]]
 
+    @property
+    def whereabouts(self) -> Mapping[str, Any]:
+        """What it can be found by after a restart of this process, as JSON; nothing where it ends with this process."""
+
     async def load(self) -> None:
         """Starts it and returns when it is ready: loaded and warmed up.
 
@@ -48,12 +52,28 @@ class Replica(Protocol):
             ReplicaLost: it never will be; the text says why.
         """
 
-    async def serve(self, variant: str, requests: Sequence[Tensors], head: Head) -> list[Tensors | RequestRefused]:
+    async def serve(
+        self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None]
+    ) -> list[Tensors | RequestRefused]:
         """Answers a batch of at most `kind.batch` requests of one variant, each answer in its place. As many batches at once
-        as it has servers, and one ahead; more is the caller's mistake.
+        as it has servers with a free first stage, and one ahead; more is the caller's mistake.
+
+        Args:
+            variant: that computes them.
+            requests: the tensors of each.
+            head: the first of them.
+            freed: called, on the loop, when the first stage could take another batch before this one is answered.
 
         Raises:
             ReplicaLost: it is gone; none of the batch is answered.
+        """
+
+    def resize(self, kind: ReplicaKind) -> Awaitable[None]:
+        """It is of another kind at once, which differs only in cores; what is returned, awaited, says that it has its servers.
+        What is under way is answered.
+
+        Raises:
+            ReplicaLost: it is gone (when awaited).
         """
 
     async def stop(self) -> None:
@@ -69,6 +89,10 @@ class Replica(Protocol):
     def memory_bytes(self) -> float:
         """What each of its devices holds for it, as the operating system or the profile says."""
 
+
+Adopt = Callable[[int, ReplicaKind, Mapping[str, Any]], Replica | None]
+"""Finds, by its whereabouts, a replica that an earlier process has started; its `load` returns once it answers. None: it is no
+longer there, or not whole, and then the rest of it has been ended."""
 
 MakeReplica = Callable[[int, ReplicaKind], Replica]
 """Makes a replica of a number and kind, not started: a launcher (`local`, `ray`), or emulation."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from envs.contract import Observation, ReplicaKind
 from envs.scenario import Scenario
@@ -21,12 +22,15 @@ from runtime.gateway.server import Gateway
 from runtime.serving.emulated_replica import EmulatedLiveReplica
 from runtime.serving.live_cluster import LiveCluster
 from runtime.serving.replica import MakeReplica, Replica
+from runtime.serving.state_file import StateFile
 from runtime.serving.unix_clock import UnixClock
-from runtime.sources.page import Pages, parsed
+from runtime.serving.usage import Usage, workers_of
+from runtime.sources.page import Pages, told_by
 from runtime.sources.source import PagedSource
 
 if TYPE_CHECKING:
-    from runtime.serving.worker_replica import Models
+    from runtime.gateway.grpc_front import GrpcFront
+    from runtime.serving.worker_replica import Launcher, Models
 
 @dataclass(frozen=True)
 class Callers:
@@ -49,12 +53,14 @@ class Service:
     Args:
         scenario: the problem.
         models: what runs for its variants, in worker processes; None: replicas are emulated.
+        launcher: runs these, and is closed with us; None: on this machine.
         callers: their tokens.
         seed: of what emulated replicas draw.
         remember: the file that lets it go on after a restart.
 
     Raises:
-        ValueError: tokens that cannot be used, or no model for a variant.
+        ValueError: tokens that cannot be used, no model for a variant, or a state file that is none or in use.
+        OSError: the state file's folder cannot be written.
     """
 
     def __init__(
@@ -62,52 +68,73 @@ class Service:
         scenario: Scenario,
         *,
         models: Models | None = None,
+        launcher: Launcher | None = None,
         callers: Callers = Callers(),
         seed: int = 0,
         remember: Path | None = None,
     ) -> None:
         clock = UnixClock()
         self.scenario, self._callers = scenario, callers
-        self._workers = _Workers(models, scenario) if models else None
+        self._state = StateFile(remember) if remember else None
+        self._workers = _Workers(models, scenario, self._state, self._save, launcher) if models else None
         make: MakeReplica = self._workers.make if self._workers else _emulated(scenario, seed, clock)
         self.dispatcher = Dispatcher(scenario, clock, ByOutput() if models else ByDraw(scenario, seed))
-        self.cluster = LiveCluster(scenario, make, self.dispatcher, clock, remember=remember)
-        self.page = Page(self.dispatcher, self.cluster.census, lambda: self.cluster.desired.current.number)
-        access = Access(callers.tenants or None, scenario.tenants, callers.scrape or None)
-        self.gateway = Gateway(self.dispatcher, access, self.page.text)
+        adopt = self._workers.adopt if self._workers else None
+        self.cluster = LiveCluster(scenario, make, self.dispatcher, clock, remember=self._state, adopt=adopt)
+        self._usage = self._workers.usage(scenario, self.cluster) if self._workers else None
+        used = self._usage.used if self._usage else None
+        self.page = Page(self.dispatcher, self.cluster.census, lambda: self.cluster.desired.current.number, used)
+        self._access = Access(callers.tenants or None, scenario.tenants, callers.scrape or None)
+        self.gateway = Gateway(self.dispatcher, self._access, self.page.text)
+        self.grpc: GrpcFront | None = None
         self.control = ControlApi(self.cluster, self._observe, Tokens(callers.operator, callers.tenants))
         self._source = PagedSource(scenario, self, scenario.interval_s)
         self._observation: Observation | None = None
 
-    async def start(self, gateway: Address, control: Address) -> None:
-        """Listens, and begins with the initial deployment.
+    async def start(self, gateway: Address, control: Address, grpc: Address | None = None) -> None:
+        """Listens, also for gRPC where there is an address for it, and begins with the initial deployment.
 
         Raises:
             OSError: an address is not to be had.
             ValueError: an address that others can reach, and no tokens.
+            ModuleNotFoundError: the extra `grpc` is not installed.
         """
-        if not self._callers.tenants and not is_loopback(gateway[0]):
-            raise ValueError(f"{gateway[0]} can be reached by others: give the tenants tokens, or listen on 127.0.0.1")
+        for host, _ in filter(None, (gateway, grpc)):
+            if not self._callers.tenants and not is_loopback(host):
+                raise ValueError(f"{host} can be reached by others: give the tenants tokens, or listen on 127.0.0.1")
         await self.gateway.start(*gateway)
         await self.control.start(*control)
+        if grpc:
+            from runtime.gateway.grpc_front import GrpcFront
+
+            self.grpc = GrpcFront(self.dispatcher, self._access)
+            await self.grpc.start(*grpc)
         self.cluster.start()
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = [asyncio.create_task(self._watch())]
+        if self._usage:
+            self._watching.append(asyncio.create_task(self._usage.watch()))
 
     async def close(self) -> None:
         """Answers what is under way, then ends."""
-        self._watching.cancel()
-        await self.gateway.close()
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*(front.close() for front in (self.gateway, self.grpc) if front))
         await self.cluster.close()
         await self.dispatcher.close()
         await self.control.close()
         if self._workers:
             await asyncio.to_thread(self._workers.close)
+        if self._state:
+            self._state.close()
+
+    def _save(self) -> None:
+        self.cluster.save()
 
     # ---- what the control API shows: the same observation that an autoscaler makes of our page
 
     def pages(self) -> Pages:
         """Our own page, as a source reads it."""
-        return {self.scenario.name: parsed(self.page.text().decode())}
+        return {self.scenario.name: told_by(self.page.collect())}
 
     def pages_at(self, t_s: float) -> Pages:
         """Nothing: no past is kept."""
@@ -133,26 +160,44 @@ def _emulated(scenario: Scenario, seed: int, clock: UnixClock) -> MakeReplica:
 
 
 class _Workers:
-    """Makes replicas of worker processes. Only here is torch imported."""
+    """Makes replicas of worker processes, and finds those of an earlier process. Only here is torch imported."""
 
-    def __init__(self, models: Models, scenario: Scenario) -> None:
+    def __init__(self, models: Models, scenario: Scenario, state: StateFile | None, save: Callable[[], None],
+                 launcher: Launcher | None) -> None:
         from runtime.serving.local_launcher import LocalLauncher
+        from runtime.serving.worker import ASKED_BACK_S
+        from runtime.serving.worker_replica import Crew
         from runtime.worlds import WorldManager
 
         missing = sorted({variant for kind in scenario.kinds for variant in kind.variants} - set(models.descriptions))
         if missing:
             raise ValueError(f"no model is given for {', '.join(missing)}")
-        self._models, self._token = models, secrets.token_hex(16)
-        self._manager, self._launcher = WorldManager(token=self._token), LocalLauncher()
+        token = state.token if state else secrets.token_hex(16)
+        patience_s = ASKED_BACK_S if state else 0.0
+        launcher = launcher or LocalLauncher()
+        self._crew = Crew(models, WorldManager(launcher.host, token=token), token, launcher, patience_s, save)
 
     def make(self, number: int, kind: ReplicaKind) -> Replica:
         """See `MakeReplica`."""
         from runtime.serving.worker_replica import WorkerReplica
 
-        return WorkerReplica(
-            number, kind, models=self._models, manager=self._manager, token=self._token, start=self._launcher.start
-        )
+        return WorkerReplica(number, kind, self._crew)
+
+    def adopt(self, number: int, kind: ReplicaKind, whereabouts: Mapping[str, Any]) -> Replica | None:
+        """See `Adopt`."""
+        from runtime.serving.worker_replica import WorkerReplica
+
+        return WorkerReplica.found(number, kind, self._crew, whereabouts)
+
+    def usage(self, scenario: Scenario, cluster: LiveCluster) -> Usage:
+        """What they use is measured where they run here."""
+        from runtime.serving import gpus
+        from runtime.serving.local_launcher import LocalLauncher
+
+        here = isinstance(self._crew.launcher, LocalLauncher)
+        return Usage(scenario, lambda: workers_of(cluster.running()), gpus.find(self._crew.models.device) if here else None)
 
     def close(self) -> None:
         """Leaves what worlds there still are."""
-        self._manager.close()
+        self._crew.manager.close()
+        self._crew.launcher.close()

@@ -1,14 +1,17 @@
-"""What a live cluster remembers over its own restart: what is wanted, and which replicas it has started.
+"""What a live cluster remembers over its own restart: what is wanted, which replicas it has started, and where they run.
 
-One JSON file, replaced whole and on disk before anything that it tells of is done: a number is never given twice.
+One JSON file, replaced whole and on disk before anything that it tells of is done: a number is never given twice. It holds the
+token that the workers know their cluster by, so nobody else may read it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from runtime.deployment_json import DeploymentError, from_json, kind_from_json, 
 from runtime.serving.desired import Desired, Hold, Version
 from runtime.serving.reconcile import State
 
-FORMAT = 1
+FORMAT = 2
 
 
 class StateFileError(ValueError):
@@ -26,12 +29,17 @@ class StateFileError(ValueError):
 
 @dataclass(frozen=True)
 class Started:
-    """A replica that was started, and not known to be gone."""
+    """A replica that was started, and not known to be gone.
+
+    Attributes:
+        whereabouts: see `runtime.serving.replica.Replica`.
+    """
 
     number: int
     kind: ReplicaKind
     state: State
     started_s: float
+    whereabouts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,38 +57,70 @@ class Remembered:
     replicas: tuple[Started, ...]
 
 
-def write(path: Path, remembered: Remembered) -> None:
-    """Replaces the file; after a crash at any point it is the old one or the new one.
+class StateFile:
+    """The file of one cluster, for one process at a time.
+
+    Args:
+        path: of the file; a file beside it is locked.
+
+    Attributes:
+        remembered: what an earlier process has left; None where there was none.
+        token: that workers know their cluster by; the same over restarts.
 
     Raises:
-        OSError: it cannot be written; the old one is still there.
+        StateFileError: the file is of something else, or of another format, or another process has it.
+        OSError: the folder cannot be written.
     """
-    new = path.with_name(path.name + ".new")
-    with new.open("w", encoding="utf-8") as file:
-        json.dump(_to_json(remembered), file)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = _lock(path)
+        self.remembered: Remembered | None = None
+        self.token = secrets.token_hex(16)
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            self.remembered, self.token = _from_json(value), str(value["token"])
+        except FileNotFoundError:
+            pass
+        except (ValueError, KeyError, TypeError, AttributeError, DeploymentError) as error:
+            self.close()
+            raise StateFileError(f"{path}: not the state of a cluster, format {FORMAT} ({error}); "
+                                 "end the workers that still run, and move the file away") from error
+
+    def write(self, remembered: Remembered) -> None:
+        """Replaces the file; after a crash at any point it is the old one or the new one.
+
+        Raises:
+            OSError: it cannot be written; the old one is still there.
+        """
+        new = self._path.with_name(self._path.name + ".new")
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump({**_to_json(remembered), "token": self.token}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def close(self) -> None:
+        """Another process may have it."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _lock(path: Path) -> int:
+    """The kernel frees it when its holder dies."""
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def read(path: Path) -> Remembered | None:
-    """What was remembered; None where nothing was.
-
-    Raises:
-        StateFileError: the file is of something else, or of another format.
-    """
-    try:
-        return _from_json(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError, DeploymentError) as error:
-        raise StateFileError(f"{path}: not the state of a cluster, format {FORMAT} ({error}); "
-                             "end the workers that still run, and move the file away") from error
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise StateFileError(f"{path}: another cluster process uses it; end that one, or use another file") from None
+    return lock
 
 
 def _to_json(remembered: Remembered) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A worker process: one pipeline stage of a replica, or one tensor-parallel rank of a stage.
 
-It has a world with the cluster process, in which requests come, answers go, and each notices the other's end. Stages pass on
-what they have computed in worlds of two; the ranks of a stage share one world, and fate. It ends when any of its worlds does.
+It has a world with the cluster process, its *home*, in which requests come, answers go, and each notices the other's end.
+Stages pass on what they have computed in worlds of two; the ranks of a stage share one world, and fate. A worker ends when any
+of these does, or when the cluster process leaves; where that ended suddenly, it keeps its models and waits to be asked back.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +19,12 @@ import torch
 from runtime.models import catalogue
 from runtime.models.model import Model, ModelError, Placement
 from runtime.serving.worker_wire import Head, decode, encode
-from runtime.worlds import State, World, WorldError, WorldManager
+from runtime.worlds import Reason, State, World, WorldError, WorldManager
+
+LOOPBACK = "127.0.0.1"
+ASKED_BACK_S = 60.0  # how long a worker waits for the next cluster process
+POLL_S = 0.1
+LAST_BATCH_S = 5.0
 
 Batch = tuple[Head, list[torch.Tensor]]
 
@@ -34,6 +41,7 @@ class Job:
         servers: batches computed at the same time.
         cluster: address of the cluster process' worlds manager.
         token: of all worlds.
+        patience_s: how long it waits, where the cluster process has ended suddenly, to be asked back by the next one.
         backend: of worlds that carry tensors between workers.
     """
 
@@ -44,19 +52,28 @@ class Job:
     servers: int
     cluster: str
     token: str
+    patience_s: float = 0.0
     backend: str = "gloo"
 
     @property
     def name(self) -> str:
-        """Of this worker, and of its world with the cluster process."""
-        return f"replica {self.replica} stage {self.placement.stage} rank {self.placement.rank}"
+        """Of this worker, and of its home."""
+        return home_name(self.replica, self.placement)
 
 
-def work(job: Job) -> None:
-    """Run a worker until it is left or its replica breaks."""
+def home_name(replica: int, placement: Placement) -> str:
+    """Of the world of a worker and the cluster process."""
+    return f"replica {replica} stage {placement.stage} rank {placement.rank}"
+
+
+def work(job: Job, host: str = LOOPBACK) -> None:
+    """Run a worker until it is left or its replica breaks. `host` is the address at which others reach it."""
     torch.set_num_threads(1)
-    with WorldManager(token=job.token) as manager, contextlib.suppress(WorldError):
-        Worker(manager, job).run()
+    with WorldManager(host, token=job.token) as manager:
+        worker = Worker(manager, job)
+        with contextlib.suppress(WorldError):
+            worker.run()
+    worker.end()
 
 
 class Worker:
@@ -65,34 +82,71 @@ class Worker:
     def __init__(self, manager: WorldManager, job: Job) -> None:
         self._manager, self._job, self._placement = manager, job, job.placement
         self._models: dict[str, Model] = {}
-        self._waiting: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[World, Batch] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
 
     def run(self) -> None:
-        """Meet, load, serve."""
+        """Meet, load, serve; and serve on where the next cluster process asks."""
         home = self._manager.join(self._job.name, 1, self._job.cluster)
         home.send_message(encode({"address": self._manager.address}), 0)
         where, _ = decode(home.recv_message(0))
-        self._meet(home, where)
+        neighbours = self._meet(where)
         try:
             self._load()
         except ModelError as error:
             home.send_message(encode({"failed": str(error)}), 0)
             return
-        home.send_message(encode({"ready": self._description()}), 0)
-        if self._placement.rank:
-            self._follow()
-        else:
-            self._lead()
+        self._home = home
+        self._begin()
+        self._stay(home, neighbours)
+
+    def end(self) -> None:
+        """Wait for what is still computing; the worlds are closed."""
+        for _ in self._threads:
+            self._waiting.put(None)
+        for thread in self._threads:
+            thread.join(LAST_BATCH_S)
+
+    # --- Home ---
+
+    def _stay(self, home: World, neighbours: Sequence[World]) -> None:
+        """With the cluster process, and then the next one, until we are left or our replica breaks."""
+        ready = encode({"ready": self._description()})
+        coming: World | None = home
+        while coming is not None:
+            home = self._home = coming
+            with contextlib.suppress(WorldError):
+                home.send_message(ready, 1 - home.rank)
+            if self._source is None and self._placement.rank == 0:
+                self._run(self._take, home, 1 - home.rank)
+            over = self._manager.wait_any((*neighbours, home))
+            suddenly = over is home and home.broken is not None and home.broken.reason is not Reason.LEFT
+            coming = self._next_home(neighbours) if suddenly else None
+
+    def _next_home(self, neighbours: Sequence[World]) -> World | None:
+        """Waits to be asked back; None: nobody did, or our replica is broken."""
+        until_s = time.monotonic() + self._job.patience_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            home = self._manager.create(self._job.name, 2, init_timeout_s=left_s, wait=False)
+            while not (home.state is State.UP or home.over):
+                with contextlib.suppress(TimeoutError):
+                    home.wait(State.UP, timeout_s=POLL_S)
+                if any(world.over for world in neighbours):
+                    return None
+            if not home.over:
+                return home
+        return None
 
     # --- Coming up ---
 
-    def _meet(self, home: World, where: Head) -> None:
+    def _meet(self, where: Head) -> list[World]:
         """Make the worlds with the neighbours; each is created by the one before."""
         place, replica = self._placement, self._job.replica
         create = {"backend": self._job.backend, "wait": False}
         made: list[World] = []
-        self._ranks = self._source = self._sink = home
-        self._source_rank = self._sink_rank = 0
+        self._ranks: World | None = None
+        self._source: World | None = None  # the stage before; None: home
+        self._sink: World | None = None  # the stage after; None: home
         if place.intra_op > 1:
             name = f"replica {replica} stage {place.stage} ranks"
             if place.rank == 0:
@@ -103,7 +157,6 @@ class Worker:
         if place.rank == 0 and not place.last:
             name = f"replica {replica} after stage {place.stage}"
             self._sink = self._manager.create(name, 2, **create)  # type: ignore[arg-type]
-            self._sink_rank = 1
             made.append(self._sink)
         if place.rank == 0 and place.stage > 0:
             name = f"replica {replica} after stage {place.stage - 1}"
@@ -112,13 +165,11 @@ class Worker:
         for world in made:
             world.wait(State.UP)
             world.raise_if_over()
-        for world in (home, *made):
-            world.at_end.append(lambda: self._waiting.put(None))
+        return made
 
     def _load(self) -> None:
         for variant, description in self._job.models:
-            group = self._ranks if self._placement.intra_op > 1 else None
-            model = catalogue.make(description, self._placement, group=group)
+            model = catalogue.make(description, self._placement, group=self._ranks)
             model.load()
             model.warm_up(1)
             if self._job.batch > 1:
@@ -137,30 +188,64 @@ class Worker:
 
     # --- Serving ---
 
-    def _lead(self) -> None:
-        """Rank 0: take batches, compute, pass on."""
-        threads = [threading.Thread(target=self._compute, daemon=True) for _ in range(self._job.servers)]
-        for thread in threads:
-            thread.start()
-        try:
-            while True:
-                self._waiting.put(decode(self._source.recv_message(self._source_rank)))
-        finally:
-            for _ in threads:
-                self._waiting.put(None)
-            for thread in threads:
-                thread.join()
+    def _begin(self) -> None:
+        """The threads that take batches, compute, and pass on; ranks above 0 compute what rank 0 computes."""
+        if self._placement.rank:
+            self._run(self._follow)
+            return
+        self._servers = 0
+        self._have(self._job.servers)
+        if self._source is not None:
+            self._run(self._take, self._source, 0)
+
+    def _have(self, servers: int) -> None:
+        """As many threads that compute; one too many ends after what waits now."""
+        for _ in range(self._servers, servers):
+            self._run(self._compute)
+        for _ in range(servers, self._servers):
+            self._waiting.put(None)
+        self._servers = servers
+
+    def _run(self, what: Callable[..., None], *arguments: object) -> None:
+        def run() -> None:
+            with contextlib.suppress(WorldError):
+                what(*arguments)
+
+        self._threads.append(threading.Thread(target=run, daemon=True))
+        self._threads[-1].start()
+
+    def _take(self, source: World, rank: int) -> None:
+        while True:
+            head, tensors = decode(source.recv_message(rank))
+            if "servers" not in head:
+                self._waiting.put((source, (head, tensors)))
+                continue
+            self._have(head["servers"])
+            if self._sink is not None:
+                self._sink.send_message(encode(head), 1)
 
     def _compute(self) -> None:
-        with contextlib.suppress(WorldError):
-            while (batch := self._waiting.get()) is not None:
-                head, tensors = batch
-                for rank in range(1, self._placement.intra_op):
-                    self._ranks.send_message(encode(head, tensors), rank)
-                self._sink.send_message(encode(*self._answer(head, tensors)), self._sink_rank)
+        while (taken := self._waiting.get()) is not None:
+            source, (head, tensors) = taken
+            if source.over:
+                continue  # whoever asked is gone
+            for rank in range(1, self._placement.intra_op):
+                assert self._ranks is not None
+                self._ranks.send_message(encode(head, tensors), rank)
+            answer = encode(*self._answer(head, tensors))
+            if self._sink is None:
+                self._tell(answer)
+                continue
+            self._sink.send_message(answer, 1)
+            if self._source is None:
+                self._tell(encode({"id": head["id"], "freed": True}))
+
+    def _tell(self, message: list[torch.Tensor]) -> None:
+        with contextlib.suppress(WorldError):  # that home is over; there may be another one
+            self._home.send_message(message, 1 - self._home.rank)
 
     def _follow(self) -> None:
-        """Ranks above 0 compute what rank 0 computes."""
+        assert self._ranks is not None
         while True:
             self._answer(*decode(self._ranks.recv_message(0)))
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,21 +15,53 @@ import torch
 from envs.contract import ReplicaKind
 from runtime.models.model import Placement, TensorSpec
 from runtime.models.server_clocks import Head
+from runtime.serving.line import Line
 from runtime.serving.replica import ReplicaLost, RequestRefused, Tensors
-from runtime.serving.worker import Job
-from runtime.serving.worker_wire import decode, encode
-from runtime.worlds import AsyncWorld, State, World, WorldError, WorldManager
+from runtime.serving.worker import Job, home_name
+from runtime.worlds import State, World, WorldError, WorldManager
+
+LEAVE_S = KILLED_S = 5.0
+FIND_S = 30.0  # a worker that is asked back and does not answer by then never will
+
+Said = dict[str, Any]
 
 
 class Process(Protocol):
     """A worker's process."""
 
+    @property
+    def trace(self) -> Mapping[str, Any]:
+        """What its launcher finds it by after a restart of the cluster process, as JSON."""
+
     def kill(self) -> None: ...
     def gone(self, timeout_s: float) -> bool: ...
 
 
-Start = Callable[[Job], Process]
-"""Starts a worker: on this machine, or elsewhere."""
+class Launcher(Protocol):
+    """Runs workers: on this machine, or elsewhere.
+
+    Attributes:
+        host: the address at which they reach the cluster process.
+    """
+
+    host: str
+
+    def start(self, job: Job) -> Process:
+        """A process that does this job."""
+
+    def find(self, trace: Mapping[str, Any]) -> Process | None:
+        """The process of that trace, started by an earlier cluster process; None where it has ended."""
+
+    def close(self) -> None:
+        """Has no more to do with them."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One worker of a replica: its process, and where its worlds manager listens."""
+
+    process: Process
+    address: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +78,31 @@ class Models:
     device: str = "cpu"
     dtype: str = "float32"
 
+    def of(self, kind: ReplicaKind) -> list[str]:
+        """What the workers of a kind are started with, as one can compare it."""
+        return [self.device, self.dtype, *(f"{variant}: {self.descriptions[variant]}" for variant in kind.variants)]
+
+
+@dataclass(frozen=True)
+class Crew:
+    """What all replicas of worker processes share.
+
+    Attributes:
+        models: what variants are.
+        manager: of the cluster process' worlds.
+        token: of all worlds.
+        launcher: runs the workers.
+        patience_s: how long workers wait for the next cluster process.
+        remember: has the cluster write down where its workers are, before they do anything.
+    """
+
+    models: Models
+    manager: WorldManager
+    token: str
+    launcher: Launcher
+    patience_s: float = 0.0
+    remember: Callable[[], None] = lambda: None
+
 
 class WorkerReplica:
     """One replica of worker processes.
@@ -53,27 +110,46 @@ class WorkerReplica:
     Args:
         number: its id in the cluster.
         kind: what it is an instance of.
-        models: what its variants are.
-        manager: of the cluster process' worlds.
-        token: of all worlds.
-        start: starts a process.
+        crew: how its workers are started and met.
+        parts: its workers, where an earlier cluster process has started them; then `load` asks them back.
     """
 
-    def __init__(
-        self, number: int, kind: ReplicaKind, *, models: Models, manager: WorldManager, token: str, start: Start
-    ) -> None:
-        self.number, self.kind = number, kind
+    def __init__(self, number: int, kind: ReplicaKind, crew: Crew, parts: Sequence[Part] = ()) -> None:
+        self.number, self.kind, self._crew = number, kind, crew
         self.inputs: dict[str, tuple[TensorSpec, ...]] = {}
         self.outputs: dict[str, tuple[TensorSpec, ...]] = {}
         self.memory_bytes = 0.0
-        self._models, self._manager, self._token, self._start = models, manager, token, start
-        self._processes: list[Process] = []
+        self._parts = list(parts)
+        self._processes = [part.process for part in parts]
         self._worlds: list[World] = []
-        self._under_way: dict[int, asyncio.Future[tuple[dict[str, Any], list[torch.Tensor]]]] = {}
-        self._ids = itertools.count()
+        self._under_way: dict[int, tuple[asyncio.Future[tuple[Said, list[torch.Tensor]]], Callable[[], None]]] = {}
+        self._ids = itertools.count(secrets.randbits(60))  # an answer to an earlier cluster process is none of ours
         self._call: Callable[[str], None] = lambda reason: None
         self._lost: str | None = None
         self._stopping = False
+
+    @property
+    def whereabouts(self) -> dict[str, Any]:
+        """See `Replica`."""
+        if not self._parts:
+            return {}
+        parts = [{"process": dict(part.process.trace), "address": part.address} for part in self._parts]
+        return {"models": self._crew.models.of(self.kind), "parts": parts}
+
+    @classmethod
+    def found(cls, number: int, kind: ReplicaKind, crew: Crew, whereabouts: Mapping[str, Any]) -> WorkerReplica | None:
+        """One that an earlier cluster process has started, where all of it still runs and its models are as they were; else
+        what is left of it is ended.
+        """
+        rows = whereabouts.get("parts", [])
+        processes = [crew.launcher.find(row["process"]) for row in rows]
+        if rows and all(processes) and whereabouts["models"] == crew.models.of(kind):
+            parts = [Part(process, row["address"]) for process, row in zip(processes, rows) if process]
+            return cls(number, kind, crew, parts)
+        for process in filter(None, processes):
+            process.kill()
+            process.gone(KILLED_S)
+        return None
 
     # --- Coming up ---
 
@@ -82,20 +158,8 @@ class WorkerReplica:
         self._loop = asyncio.get_running_loop()
         places = self._placements()
         try:
-            for placement in places:
-                self._begin(placement)
-            for world in self._worlds:
-                await asyncio.to_thread(world.wait, State.UP)
-                world.raise_if_over()
-            homes = [AsyncWorld(world) for world in self._worlds]
-            addresses = {(p.stage, p.rank): (await self._hear(home))["address"] for p, home in zip(places, homes)}
-            for placement, home in zip(places, homes):
-                where = {
-                    "lead": addresses[placement.stage, 0],
-                    "before": addresses.get((placement.stage - 1, 0)),
-                }
-                await home.send_message(encode(where), 1)
-            ready = [await self._hear(home) for home in homes]
+            homes = await (self._ask_back(places) if self._parts else self._bring_up(places))
+            ready = [await _said_by(home) for home in homes]
         except WorldError as error:
             self.fence()
             raise ReplicaLost(f"replica {self.number} ({self.kind}): {error}") from error
@@ -106,69 +170,132 @@ class WorkerReplica:
         leads = [(home, said["ready"]) for p, home, said in zip(places, homes, ready) if p.rank == 0]
         self.inputs, self.outputs = _specs(leads[0][1]["inputs"]), _specs(leads[-1][1]["outputs"])
         self.memory_bytes = float(max(said["ready"]["memory_bytes"] for said in ready))
-        self._first, self._last = leads[0][0], leads[-1][0]
-        self._reading = asyncio.create_task(self._read())
+        self._first = leads[0][0]
+        self._first.unsent = self._unsent
+        for home in (leads[0][0], leads[-1][0]):
+            home.heard = self._heard
+        await self._have(self.kind.shape.servers)  # those that were asked back may have had other ones
+
+    async def _bring_up(self, places: Sequence[Placement]) -> list[Line]:
+        """Starts the workers and has them meet."""
+        for placement in places:
+            self._begin(placement)
+        homes = await self._homes()
+        addresses = [(await _said_by(home))["address"] for home in homes]
+        self._parts = [Part(process, address) for process, address in zip(self._processes, addresses)]
+        self._crew.remember()
+        at = {(place.stage, place.rank): address for place, address in zip(places, addresses)}
+        for place, home in zip(places, homes):
+            where = {"lead": at[place.stage, 0], "before": at.get((place.stage - 1, 0))}
+            home.send(where)
+        return homes
+
+    async def _ask_back(self, places: Sequence[Placement]) -> list[Line]:
+        """Meets workers that have met each other already."""
+        for placement, part in zip(places, self._parts):
+            name = home_name(self.number, placement)
+            self._watch(self._crew.manager.join(name, 1, part.address, init_timeout_s=FIND_S, wait=False))
+        return await self._homes()
+
+    async def _homes(self) -> list[Line]:
+        for world in self._worlds:
+            await asyncio.to_thread(world.wait, State.UP)
+            world.raise_if_over()
+        return [Line(world) for world in self._worlds]
+
+    def _watch(self, world: World) -> None:
+        self._worlds.append(world)
+        world.at_end.append(lambda: self._loop.call_soon_threadsafe(self._ended, world))
 
     def _placements(self) -> list[Placement]:
-        shape = self.kind.shape
+        shape, models = self.kind.shape, self._crew.models
         return [
-            Placement(stage, shape.inter_op, rank, shape.intra_op, self._models.device, self._models.dtype)
+            Placement(stage, shape.inter_op, rank, shape.intra_op, models.device, models.dtype)
             for stage in range(shape.inter_op)
             for rank in range(shape.intra_op)
         ]
 
     def _begin(self, placement: Placement) -> None:
-        models = tuple((variant, self._models.descriptions[variant]) for variant in self.kind.variants)
-        job = Job(self.number, models, placement, self.kind.batch, self.kind.shape.servers, self._manager.address, self._token)
-        world = self._manager.create(job.name, 2, wait=False)
-        self._worlds.append(world)
-        world.at_end.append(lambda: self._loop.call_soon_threadsafe(self._ended, world))
-        self._processes.append(self._start(job))
-
-    @staticmethod
-    async def _hear(home: AsyncWorld) -> dict[str, Any]:
-        return decode(await home.recv_message(1))[0]
+        crew, kind = self._crew, self.kind
+        models = tuple((variant, crew.models.descriptions[variant]) for variant in kind.variants)
+        address = crew.manager.address
+        job = Job(self.number, models, placement, kind.batch, kind.shape.servers, address, crew.token, crew.patience_s)
+        self._watch(crew.manager.create(job.name, 2, wait=False))
+        self._processes.append(crew.launcher.start(job))
 
     # --- Serving ---
 
-    async def serve(self, variant: str, requests: Sequence[Tensors], head: Head) -> list[Tensors | RequestRefused]:
+    async def serve(
+        self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None]
+    ) -> list[Tensors | RequestRefused]:
         """See `Replica`."""
         answers: list[Tensors | RequestRefused] = [RequestRefused("no answer")] * len(requests)
         by_shape: dict[Any, list[int]] = {}
         for place, request in enumerate(requests):
             by_shape.setdefault(tuple((part.dtype.str, part.shape[1:]) for part in request), []).append(place)
-        await asyncio.gather(*(self._serve(variant, requests, places, answers) for places in by_shape.values()))
+        if len(by_shape) == 1:
+            await self._serve(variant, requests, range(len(requests)), answers, freed)
+            return answers
+        left = len(by_shape)
+
+        def one_freed() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                freed()
+
+        await asyncio.gather(*(self._serve(variant, requests, places, answers, one_freed) for places in by_shape.values()))
         return answers
 
     async def _serve(
-        self, variant: str, requests: Sequence[Tensors], places: list[int], answers: list[Tensors | RequestRefused]
+        self,
+        variant: str,
+        requests: Sequence[Tensors],
+        places: Sequence[int],
+        answers: list[Tensors | RequestRefused],
+        freed: Callable[[], None],
     ) -> None:
         """Those of one shape, as one batch."""
         number, future = next(self._ids), self._loop.create_future()
         tensors = [torch.from_numpy(np.concatenate(parts)) for parts in zip(*(requests[place] for place in places))]
         sizes = [len(requests[place][0]) for place in places]
         self._raise_if_lost()
-        self._under_way[number] = future
+        self._under_way[number] = future, freed
         try:
-            said = {"id": number, "variant": variant, "sizes": sizes, "places": places, "errors": {}}
-            await self._first.send_message(encode(said, tensors), 1)
+            said = {"id": number, "variant": variant, "sizes": sizes, "places": list(places), "errors": {}}
+            self._first.send(said, tensors)
             told, outputs = await future
-        except WorldError as error:
-            raise ReplicaLost(f"replica {self.number}: {error}") from error
         finally:
             self._under_way.pop(number, None)
         for place, text in told["errors"].items():
             answers[int(place)] = RequestRefused(text)
-        for place, *parts in zip(told["places"], *(output.split(told["sizes"]) for output in outputs)):
-            answers[place] = [part.numpy() for part in parts]
+        arrays, at = [output.numpy() for output in outputs], 0
+        for place, size in zip(told["places"], told["sizes"]):
+            answers[place] = [array[at : at + size] for array in arrays]
+            at += size
 
-    async def _read(self) -> None:
-        with contextlib.suppress(WorldError):
-            while True:
-                told, outputs = decode(await self._last.recv_message(1))
-                future = self._under_way.get(told["id"])
-                if future is not None and not future.done():
-                    future.set_result((told, outputs))
+    def _heard(self, told: Said, outputs: list[torch.Tensor]) -> None:
+        """From the last stage, an answer; and from the first, what has left it."""
+        future, freed = self._under_way.get(told["id"], (None, None))
+        if freed is not None and "freed" in told:
+            freed()
+        elif future is not None and not future.done():
+            future.set_result((told, outputs))
+
+    def _unsent(self, said: Said, error: Exception) -> None:
+        """Where the world is over, all that is under way will be told so; else this batch alone cannot be sent."""
+        future, _ = self._under_way.get(said.get("id", -1), (None, None))
+        if future is not None and not future.done() and not self._first.world.over:
+            future.set_exception(error)
+
+    def resize(self, kind: ReplicaKind) -> Awaitable[None]:
+        """See `Replica`: its workers compute in as many threads as it has cores."""
+        self.kind = kind
+        return self._have(kind.shape.servers)
+
+    async def _have(self, servers: int) -> None:
+        self._raise_if_lost()
+        self._first.send({"servers": servers})
 
     def _raise_if_lost(self) -> None:
         if self._lost is not None or self._stopping:
@@ -185,7 +312,7 @@ class WorkerReplica:
             return
         self._lost = f"{world.name}: {world.broken.text if world.broken else 'closed'}"
         self.fence()
-        for future in self._under_way.values():
+        for future, _ in self._under_way.values():
             if not future.done():
                 future.set_exception(ReplicaLost(f"replica {self.number}: {self._lost}"))
         self._call(self._lost)
@@ -202,11 +329,18 @@ class WorkerReplica:
 
     def _leave(self) -> None:
         for world in self._worlds:
-            self._manager.leave(world)
+            self._crew.manager.leave(world)
         for process in self._processes:
-            if not process.gone(5.0):
+            if not process.gone(LEAVE_S):
                 process.kill()
-                process.gone(5.0)
+                process.gone(KILLED_S)
+
+
+async def _said_by(home: Line) -> Said:
+    """What a worker tells of itself."""
+    while "id" in (said := await home.hear()):
+        pass  # an answer to an earlier cluster process
+    return said
 
 
 def _specs(said: dict[str, list[Any]]) -> dict[str, tuple[TensorSpec, ...]]:

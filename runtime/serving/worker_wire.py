@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 import torch
 
 Head = dict[str, Any]
@@ -13,9 +13,9 @@ Head = dict[str, Any]
 
 def encode(head: Head, tensors: Sequence[torch.Tensor] = ()) -> list[torch.Tensor]:
     """A message for `World.send_message`."""
-    return [torch.frombuffer(bytearray(json.dumps(head).encode()), dtype=torch.uint8), *tensors]
+    return [torch.frombuffer(bytearray(orjson.dumps(head)), dtype=torch.uint8), *tensors]
 
 
 def decode(message: Sequence[torch.Tensor]) -> tuple[Head, list[torch.Tensor]]:
     """Head and tensors of a message."""
-    return json.loads(message[0].cpu().numpy().tobytes()), list(message[1:])
+    return orjson.loads(message[0].cpu().numpy().data), list(message[1:])

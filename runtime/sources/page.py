@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from runtime import metrics as m
@@ -28,9 +29,11 @@ class Page:
 
     Attributes:
         values: by key; numbers that were not there, not finite, or there twice are left out: they are missing.
+        left_out: of those that were there, why: "NaN", "inf", "-inf", or "twice".
     """
 
     values: Mapping[Key, float]
+    left_out: Mapping[Key, str] = field(default_factory=dict)
 
     @property
     def exposed_s(self) -> float | None:
@@ -71,13 +74,18 @@ class PageReader(Protocol):
 def page(samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Page:
     """The page that these samples (name, labels, value) make; series outside the contract are left out."""
     values: dict[Key, float] = {}
+    left_out: dict[Key, str] = {}
     for name, labels, value in samples:
         names = _KEYS.get(name)
         if names is None or not all(label in labels for label in names):
             continue
         key: Key = (name, *(float(labels["le"]) if label == "le" else labels[label] for label in names))
-        values[key] = math.nan if key in values else value
-    return Page({key: value for key, value in values.items() if math.isfinite(value)})
+        if key in values or key in left_out:
+            left_out[key] = "twice"
+        elif not math.isfinite(value):
+            left_out[key] = "NaN" if math.isnan(value) else str(value)
+        values[key] = value
+    return Page({key: value for key, value in values.items() if key not in left_out}, left_out)
 
 
 def parsed(text: str) -> Page:
@@ -86,5 +94,9 @@ def parsed(text: str) -> Page:
     Raises:
         ValueError: it is none.
     """
-    families = text_string_to_metric_families(text)
+    return told_by(text_string_to_metric_families(text))
+
+
+def told_by(families: Iterable[Metric]) -> Page:
+    """The page that these families make: the same as that of their text, which is slow to parse."""
     return page((sample.name, sample.labels, float(sample.value)) for family in families for sample in family.samples)

@@ -134,7 +134,10 @@ class Window:
             t_s=t_s, sampled_s=min(new.t_s, t_s), window_s=new.t_s - old.t_s, deployment=deployment,
             pending_s={k: tuple(t_s - s for s in sorted(since.get(str(kind), ()))) for k, kind in enumerate(kinds)},
             load_seen_s=np.array(cold_s))
-        return replace(observation, devices=_with_gaps(observation))
+        devices = _with_gaps(observation)
+        if new.values.get((m.EMULATED.name,)) == 0:
+            devices = {name: _measured(name, row, new, old, observation.interval_s) for name, row in devices.items()}
+        return replace(observation, devices=devices)
 
     def _sample(self, readings: Readings, kinds: tuple[ReplicaKind, ...], began: Readings | None = None) -> Sample:
         """The readings in the simulator's arrays. Sums that are no whole numbers are kept in whole billionths, as there.
@@ -166,6 +169,17 @@ class Window:
             np.float64(readings.t_s), count, np.diff(np.array(buckets), prepend=0.0),
             np.array(column(m.SERVICE_OFFERED, scenario.services)), np.array(column(m.SERVICE_QUEUE, scenario.services)),
             work, ready, pending, draining, np.array(column(m.KIND_QUEUE, labels)))
+
+
+def _measured(name: str, row: DeviceObservation, new: Readings, old: Readings, interval_s: float) -> DeviceObservation:
+    """With what was measured of a device type in place of what the profile says."""
+    def told(series: m.Series, readings: Readings = new) -> float:
+        return readings.values.get((series.name, name), math.nan)
+
+    used = (told(m.DEVICE_USED) - told(m.DEVICE_USED, old)) / interval_s
+    held, budget = told(m.DEVICE_MEMORY), told(m.DEVICE_MEMORY_BUDGET)
+    free = math.nan if math.isnan(held + budget) else max(0.0, budget - held)
+    return replace(row, used=used, memory_held_bytes=held, memory_free_bytes=free)
 
 
 def _with_gaps(observation: Observation) -> dict[str, DeviceObservation]:

@@ -65,7 +65,7 @@ def test_a_model_of_sb3_plays_after_a_warning(trained, scenario, loads, tmp_path
 @pytest.mark.parametrize(
     ("name", "error", "told"),
     [
-        ("nobody", LookupError, "infadapter-fast, ppo"),
+        ("nobody", LookupError, "infadapter-fast, .*ppo"),
         ("missing.zip", LookupError, "no such file"),
         ("agents.registry:Nobody", ImportError, "no 'Nobody'"),
         ("nowhere.at.all:Nobody", ImportError, "nowhere"),

@@ -58,6 +58,19 @@ def test_load_per_pod():
     assert pods(policy.decide(observe(scenario, only(LIGHT, 3), 130.0))) == 7
 
 
+def test_of_two_metrics_the_one_that_asks_for_more_counts():
+    """Busy 0.4 of 0.5 asks for ceil(3 x 0.8) = 3 pods; at 20 req/s a pod, 60 req/s ask for 3, 90 req/s for ceil(4.5) = 5."""
+    scenario = counted()
+    for rps, busy, wanted in ((60.0, 0.4, 3), (90.0, 0.4, 5), (60.0, 1.0, 6), (NAN, 1.0, 6)):
+        policy = ready_to_scale(scenario, metric="both", target=0.5)
+        assert pods(policy.decide(observe(scenario, only(LIGHT, 3), rps, busy=busy))) == wanted
+    # With one of them missing it only scales up.
+    policy = ready_to_scale(scenario, metric="both", target=0.5, window_s=0)
+    assert pods(policy.decide(observe(scenario, only(LIGHT, 3), NAN, busy=0.1))) == 3
+    policy = ready_to_scale(scenario, metric="busy", target=0.5, window_s=0)
+    assert pods(policy.decide(observe(scenario, only(LIGHT, 3), NAN, busy=0.1))) == 1
+
+
 def test_rise_within_the_policies_and_fall_after_the_window():
     scenario = counted()
     policy, running, track = ready_to_scale(scenario, window_s=120), only(LIGHT, 2), []

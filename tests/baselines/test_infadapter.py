@@ -2,14 +2,19 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from observed import GPU, NAN, card, counted, missing, observe, only, pod
 from published import VARIANTS, capacity_rps
 
 from baselines import infadapter
 from baselines.forecasters import EWM, LastValue
-from baselines.infadapter import InfAdapter, regressed_capacity_rps
+from baselines.infadapter import InfAdapter
 from baselines.infadapter_ilp import Plan
+from baselines.infadapter_tables import hosts_of, levels_in, regressed_capacity_rps
+from envs import scenario_file
 from envs.contract import Deployment, ReplicaKind
+from envs.envelope import project
 
 
 def started(scenario, **settings):
@@ -107,9 +112,9 @@ def test_counted_candidates_on_two_device_types():
 
 def test_levels_in_force_that_are_no_choice_count_as_changed():
     scenario = counted()
-    policy = started(scenario)
-    assert policy._levels(Deployment({pod("light", 1): 3})) == [3, 0]
-    assert policy._levels(Deployment({pod("light", 1): 99, ReplicaKind(("heavy",), GPU, batch=4): 1})) == [-1, 0]
+    hosts = hosts_of(scenario, "see")
+    assert levels_in(hosts, Deployment({pod("light", 1): 3})) == [3, 0]
+    assert levels_in(hosts, Deployment({pod("light", 1): 99, ReplicaKind(("heavy",), GPU, batch=4): 1})) == [-1, 0]
 
 
 def test_what_runs_stays_when_the_solver_runs_out_of_time(resnet, monkeypatch):
@@ -148,3 +153,27 @@ def test_a_rebuilt_memory_decides_the_same(resnet):
     for observation in seen[-rebuilt.memory_intervals:]:
         again = rebuilt.decide(observation)
     assert last.deployment == again.deployment
+
+
+@pytest.mark.parametrize("rps", [30.0, 240.0, 480.0, 640.0, 900.0])
+def test_a_plan_always_fits_the_nodes_and_their_memory(rps):
+    """20 + 20 + 8 cores are within a budget of 48, but not on two nodes of 24."""
+    scenario = scenario_file.load("resnet-variants-48")
+    policy = started(scenario, forecast="last", margin=1.0)
+    decision = policy.decide(observe(scenario, scenario.initial_deployment, rps))
+    assert project(decision.deployment, scenario) == (decision.deployment, ())
+    assert decision.deployment.units("cpu") <= 48
+    if rps == 640:
+        assert "lowered" in decision.reason
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0.5, 700), st.sampled_from([0.7, 0.8, 1.0]), st.integers(4, 40))
+def test_a_plan_is_within_the_budget_and_each_variant_within_what_it_carries_in_time(resnet, rps, ratio, budget):
+    scenario = resnet.with_(devices={"cpu": resnet.devices["cpu"].model_copy(update={"budget": max(20, budget)})})
+    policy = started(scenario, forecast="last", margin=1.0, capacity_ratio=ratio)
+    decision = policy.decide(observe(scenario, scenario.initial_deployment, rps))
+    assert decision.deployment.units("cpu") <= scenario.devices["cpu"].budget
+    if "more than the budget" not in decision.reason:
+        for (kind, variant), share in decision.deployment.routes["classify"].items():
+            assert share * rps <= ratio * scenario.capacity_rps(kind, variant) * (1 + 1e-6)

@@ -5,9 +5,10 @@ import math
 
 import numpy as np
 
+from envs import state as st
 from envs.observation import kind_constants, observe, pending_ages
 from envs.scenario_file import load
-from envs.scrape import Scrape
+from envs.scrape import Sample, Scrape, between
 from envs.state import FREE, PENDING, READY
 
 
@@ -30,3 +31,15 @@ def test_devices_are_missing_where_their_replicas_are():
     )
     (device,) = seen.devices.values()
     assert all(math.isnan(x) for x in dataclasses.astuple(device))
+
+
+def test_a_kind_that_only_drains_has_no_busy_ratio():
+    """It still computes, but no server of it was ready: there is nothing to divide by, and nothing is infinite."""
+    zeros, one = np.zeros((1, 7)), np.ones(1)
+    histogram = np.zeros((1, st.HISTOGRAM_BINS), np.int64)
+    held, ready, busy = 0, 0, 5_000_000_000
+    before = Sample(np.float64(0), zeros, histogram, one, one, np.zeros((1, 3)), 0 * one, 0 * one, one, 0 * one)
+    after = before._replace(t_s=np.float64(5), kind_ns=np.array([[held, ready, busy]]))
+    assert np.isnan(between(after, before, one).busy_ratio).all()
+    half = before._replace(t_s=np.float64(5), kind_ns=np.array([[held, 10_000_000_000, busy]]))
+    assert between(half, before, one).busy_ratio == [0.5]

@@ -126,6 +126,22 @@ def test_one_lease_at_a_time(tmp_path):
     second.release()
 
 
+def test_a_holder_that_is_silent_loses_its_lease_and_knows(tmp_path):
+    now_s = 0.0
+    holder, other = FileLease(tmp_path), FileLease(tmp_path, 6.0, lambda: now_s)
+    assert holder.hold() and not other.hold()
+    now_s = 5.0
+    assert holder.hold() and not other.hold()  # it was touched
+    now_s = 11.0
+    assert not other.hold()  # just not too long
+    now_s = 11.1
+    assert other.hold() and other.usurped
+    assert not holder.hold() and not holder.hold() and other.hold()
+    other.release()
+    assert holder.hold() and not holder.usurped and not other.hold()
+    holder.release()
+
+
 def test_the_lease_of_a_process_that_was_killed_is_free(tmp_path):
     code = ("import sys, time; from pathlib import Path; from runtime.autoscaler.lease import FileLease; "
             "assert FileLease(Path(sys.argv[1])).hold(); print('held', flush=True); time.sleep(60)")

@@ -143,18 +143,31 @@ def test_only_a_change_that_may_have_been_made_cools_down(tmp_path, mood, cooled
         assert bool(journaled(tmp_path / folder)[-1]["bounds"]) == cooled_down
 
 
-def test_who_has_lost_the_lease_writes_nothing_more(tmp_path):
+@pytest.mark.parametrize("lasts", [5, 6])  # lost between decisions, or in the middle of one
+def test_who_has_lost_the_lease_writes_nothing_more(tmp_path, lasts):
     class Lost(FileLease):
-        times = 4
+        times = lasts
 
-        def hold(self):
+        def hold(self):  # asked once to begin with, and twice in each decision
             self.times -= 1
-            return self.times > 0 and super().hold()
+            return self.times >= 0 and super().hold()
 
     clock = FakeClock(last_s=100)
     run(Autoscaler(SCENARIO, host(Alternating(), SCENARIO), Steady(), DryRun(ONE), tmp_path, Lost(tmp_path), clock,
                    interval_s=5, limits=Limits()))
     assert [r["type"] for r in newest_first(tmp_path)][::-1] == ["journal", "start", "intent", "intent", "outcome"]
+
+
+@pytest.mark.parametrize("mode, late", [("act", "conflict"), ("advisory", "applied")])
+def test_what_a_silent_leader_had_begun_is_a_conflict(tmp_path, mode, late):
+    actuator, hosted = DryRun(ONE), host(Static(ONE), SCENARIO)
+    known = actuator.current().version
+    lease = FileLease(tmp_path)
+    lease.usurped = True
+    run(Autoscaler(SCENARIO, hosted, Steady(), actuator, tmp_path, lease, FakeClock(last_s=10), interval_s=5,
+                   limits=Limits(), mode=mode))
+    assert {i["acts"] for i in journaled(tmp_path)} == {False} and len(journaled(tmp_path)) == 3
+    assert actuator.apply(TWO, known, "late/1").status == late
 
 
 def test_shadow_decides_beside_and_is_only_journaled(tmp_path):

@@ -80,7 +80,7 @@ def test_what_has_no_replicas_is_zero_and_not_left_out(service):
     rows = families(service.page())[m.REPLICAS.name].samples
     for kind in service.scenario.kinds:
         states = {s.labels["state"]: s.value for s in rows if s.labels["kind"] == str(kind)}
-        assert set(states) == {"pending", "ready", "draining"} and not any(map(math.isnan, states.values()))
+        assert set(states) == {"pending", "ready", "draining", "failed"} and not any(map(math.isnan, states.values()))
 
 
 def test_device_totals_agree_with_the_rows_of_kinds(service):

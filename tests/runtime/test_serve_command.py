@@ -124,6 +124,14 @@ def workers_of(process):
     return [int(pid) for pid in found if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+def measured(gateway, what):
+    """A number of the CPU's on the gateway's page; 0 where it is missing."""
+    page = requests.get(f"{gateway}/metrics", timeout=10).text
+    assert "tidal_replicas_emulated 0.0" in page
+    found = re.search(rf'^tidal_device_{what}{{device="cpu"}} (\S+)', page, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
 def test_an_autoscaler_moves_a_live_cluster_under_load_and_no_request_is_lost(run, tmp_path):
     cluster, gateway, control = serve(run)
     load = Load(gateway, clients=6, pause_s=0.03)
@@ -145,7 +153,8 @@ def test_an_autoscaler_moves_a_live_cluster_under_load_and_no_request_is_lost(ru
     assert cluster.end() == 0, "".join(cluster.lines)
 
 
-def test_a_worker_that_is_killed_costs_no_request_and_is_replaced(run, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_that_is_killed_or_frozen_costs_no_request_and_is_replaced(run, tmp_path, number):
     (tmp_path / "models.yaml").write_text(MODELS)
     cluster, gateway, control = serve(run, "--models", str(tmp_path / "models.yaml"))
     shape = {"cores": 1, "inter_op": 1, "intra_op": 1, "device": "cpu"}
@@ -157,9 +166,12 @@ def test_a_worker_that_is_killed_costs_no_request_and_is_replaced(run, tmp_path)
     cluster.waits_for(r"replica 0, large.*gone")
     load = Load(gateway, clients=2, pause_s=0.005)
     time.sleep(1)
-    os.kill(workers_of(cluster.process)[0], signal.SIGKILL)
+    os.kill(workers_of(cluster.process)[0], number)
     cluster.waits_for(r"replica 3, small.*ready")
-    time.sleep(0.5)
+    until_s = time.monotonic() + 60
+    while not (measured(gateway, "used_unit_seconds_total") > 0.05 and 20e6 < measured(gateway, "memory_held_bytes") < 4e9):
+        assert time.monotonic() < until_s, "what the workers use was not measured"
+        time.sleep(0.2)
     assert set(load.end()) == {200}
     workers = workers_of(cluster.process)
     assert len(workers) == 2

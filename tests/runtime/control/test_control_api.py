@@ -56,6 +56,9 @@ class Requests:
     def queue_length(self, replica):
         return 0
 
+    def oldest(self, replica):
+        return None
+
 
 class Served:
     """A cluster of emulated replicas, its API, and requests to it that check each answer against the page."""
@@ -276,6 +279,13 @@ async def test_tokens_and_what_a_tenant_sees():
         assert set(mine["services"]) == set(mine["applications"]) == {"gold"} and not mine["devices"]
         for other in ("silver", "flood"):
             assert other not in json.dumps(mine)
+        _, problem = await one.ask("GET", "/v1/scenario", token=OPERATOR)
+        assert problem["name"] == "tenants" and problem["interval_s"] == TENANTS.interval_s
+        assert {name: row["slo_s"] for name, row in problem["applications"].items()} == {
+            name: row.slo_s for name, row in TENANTS.applications.items()}
+        assert problem["devices"]["gpu"]["budget"] == TENANTS.devices["gpu"].budget
+        _, mine = await one.ask("GET", "/v1/scenario", token=GOLD)
+        assert set(mine["services"]) == set(mine["applications"]) == {"gold"} and not mine["devices"]
         assert (await one.ask("PUT", "/v1/deployment", body, token=OPERATOR, version=1))[1]["version"] == "2"
 
 

@@ -16,6 +16,8 @@ from runtime.gateway.cascade import ByDraw
 from runtime.gateway.dispatcher import Dispatcher
 from runtime.models.emulated import PAYLOAD, EmulatedReplica
 from runtime.models.server_clocks import Head
+from runtime.serving.emulated_replica import EmulatedLiveReplica
+from runtime.serving.live_cluster import LiveCluster
 from runtime.serving.replica import ReplicaLost
 from traces.samplers import RECORDED, make_load
 
@@ -65,13 +67,13 @@ class Emulated:
     async def load(self):
         await self._emulated.load()
 
-    async def serve(self, variant, requests, head: Head):
+    async def serve(self, variant, requests, head: Head, freed):
         if self.fenced:
             raise ReplicaLost(f"replica {self.number} is gone")
         self.batches.append((variant, len(requests)))
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
-        await self._emulated.run(variant, len(requests), head)
+        await self._emulated.run(variant, len(requests), head, freed)
         self.under_way -= 1
         return list(requests)
 
@@ -132,6 +134,21 @@ class Live:
         return frame.sort_values(["application", "number"], kind="stable", ignore_index=True)
 
 
+class Reconciled(Live):
+    """The same with a live cluster before it, which changes its deployment."""
+
+    def __init__(self, scenario):
+        super().__init__(scenario)
+        self.cluster = LiveCluster(scenario, self._make, self.dispatcher, self.clock)
+
+    def _make(self, number, kind):
+        return EmulatedLiveReplica(number, kind, scenario=self.scenario, seed=self.seed, clock=self.clock)
+
+    async def change_at(self, t_s, deployment):
+        await self.clock.sleep_until(t_s)
+        self.cluster.change(deployment, self.cluster.desired.current.number)
+
+
 class Simulated(SimulatedCluster):
     """The simulated cluster in the one compilation that other tests have, too."""
 
@@ -168,6 +185,29 @@ def lived(scenario, arrivals_s, deployment=None):
 
     asyncio.run(live.clock.drive(run()))
     return live
+
+
+def changed(scenario, arrivals_s, wanted):
+    """Both, live and simulated, while the deployment changes: at the beginning of intervals, by number."""
+    live, loads = Reconciled(scenario), {name: make_load(RECORDED, recorded_s=times) for name, times in arrivals_s.items()}
+
+    async def run():
+        live.cluster.start()
+        changes = [asyncio.ensure_future(live.change_at(n * scenario.interval_s, d)) for n, d in wanted.items()]
+        await live.play(arrivals_s)
+        await asyncio.gather(*changes)
+        live.totals = live.dispatcher.sample()
+        await live.cluster.close()
+        await live.dispatcher.close()
+
+    asyncio.run(live.clock.drive(run()))
+    cluster = Simulated(scenario, loads)
+    for n in range(int(max(times[-1] for times in arrivals_s.values()) / scenario.interval_s) + 1):
+        if n in wanted:
+            cluster.apply(wanted[n])
+        cluster.advance()
+    cluster.finish()
+    return live, cluster
 
 
 def poisson(rate_rps, n, seed=3):

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from emulation import lived, made, poisson, simulated
+from emulation import changed, lived, made, poisson, simulated
 
 from envs.contract import Deployment
+from envs.profiles import LATENCY_COLUMNS, Profile
 
 ONE = [{"variants": ["v"], "cores": [2], "max_count": 2}]
 TWO = [{"variants": ["u"], "cores": [2], "max_count": 2}, {"variants": ["v"], "cores": [3]}]
@@ -23,7 +24,11 @@ def routed(scenario, shares):
 
 def agree(scenario, arrivals_s, deployment=None):
     """Plays both and compares all there is. Returns the records."""
-    live, cluster = lived(scenario, arrivals_s, deployment), simulated(scenario, arrivals_s, deployment)
+    return same(lived(scenario, arrivals_s, deployment), simulated(scenario, arrivals_s, deployment))
+
+
+def same(live, cluster):
+    """All there is, of requests and in sum, is the same. Returns the records."""
     found, wanted = live.records(), cluster.records()
     pd.testing.assert_frame_equal(found, wanted, check_dtype=False, rtol=1e-12, atol=1e-9)
     totals = cluster.totals()
@@ -69,6 +74,36 @@ def test_batches_of_several_variants_on_one_replica(binding):
     scenario = made({"u": {1: 0.06, 3: 0.1}, "v": {1: 0.1, 3: 0.2}}, BOTH_ON_ONE, binding=binding, applications={}, services={
         "s": {"variants": ["u"], "slo_s": 1.0}, "z": {"variants": ["v"], "slo_s": 1.0}})
     agree(scenario, {"s": poisson(20.0, 200), "z": poisson(15.0, 200, seed=4)})
+
+
+@pytest.mark.parametrize("binding", ["early", "late"])
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("rate_rps", [9.0, 30.0])
+def test_pipelines(binding, batch, rate_rps):
+    """Three stages, the slowest in the middle: a batch forms when the first one is free."""
+    rows = [("v", "gpu", np.nan, 3, 1, size, stage, share * seconds)
+            for size, seconds in TABLE.items() for stage, share in enumerate((0.3, 0.5, 0.2))]
+    kind = {"variants": ["v"], "device": "gpu", "inter_op": 3, "batch": batch, "max_wait_s": 0.08 if batch > 1 else 0.0,
+            "max_count": 2}
+    scenario = made({"v": 0.1}, [kind], binding=binding, devices={"gpu": {"budget": 6}}, overhead_s=0.011,
+                    stage_overhead_ratio=0.009, profile=Profile(pd.DataFrame(rows, columns=LATENCY_COLUMNS)))
+    agree(scenario, {"s": poisson(rate_rps, 300)})
+
+
+@pytest.mark.parametrize("binding", ["early", "late"])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_replicas_that_are_resized_in_place_under_load(binding, batch):
+    """One core becomes three, and one again while three batches are under way; then two of one core are made of it."""
+    kinds = [{"variants": ["v"], "cores": [cores], "batch": batch, "max_count": 2} for cores in (1, 2, 3)]
+    scenario = made({"v": TABLE}, kinds, binding=binding, interval_s=1.0, in_place_resize_s=0.23, slo_s=20.0,
+                    initial=[{"candidate": 0, "level": 1}], admission={"drop_after_s": 60.0})  # so that no batch goes ahead
+    one, two, three = scenario.kinds
+    wanted = [{three: 1}, {one: 1}, {two: 1, one: 1}, {three: 1}, {two: 2}]
+    deployments = {n: Deployment(replicas) for n, replicas in enumerate(wanted, 1)}
+    live, cluster = changed(scenario, {"s": poisson(25.0 if batch == 1 else 45.0, 250)}, deployments)
+    same(live, cluster)
+    events = [event.what for event in live.cluster.events.after()]
+    assert events.count("resizing") >= 4
 
 
 @pytest.mark.parametrize("binding", ["early", "late"])

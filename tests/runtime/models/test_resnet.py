@@ -1,5 +1,6 @@
 """The built-in ResNets: published sizes, another implementation, and the same answers however they are cut."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from networks import parameters, run_parted, state_dict, whole
 from safetensors.torch import save_file
 
+from runtime.models import catalogue
 from runtime.models.model import Alone, ModelError, Placement, TensorSpec
 from runtime.models.network import NetworkModel, survey
 from runtime.models.resnet import RESNETS
@@ -135,3 +137,20 @@ def _renamed(name):
     if inner[0] == "downsample":
         return f"{place}.shortcut.{part[inner[1]]}.{kind}"
     return f"{place}.layer.{int(inner[0][-1]) - 1}.{part[inner[0][:-1]]}.{kind}"
+
+
+def test_pictures_of_another_side_meet_the_same_weights_and_no_other_pictures_are_taken():
+    small = catalogue.make("resnet18@64")
+    small.load()
+    assert small.inputs == (TensorSpec("image", "FP32", (-1, 3, 64, 64)),) and small.name == "resnet18@64"
+    mine, theirs = state_dict(replace(RESNETS["resnet18"], side=64)), state_dict(RESNETS["resnet18"])
+    assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+    assert small.run((torch.ones(2, 3, 64, 64),))[0].shape == (2, 1000)
+    with pytest.raises(ModelError, match="64"):
+        small.run((torch.ones(1, 3, 224, 224),))
+
+
+@pytest.mark.parametrize("name", ["resnet18@", "resnet18@0", "resnet18@-3", "resnet18@big", "bert-tiny@64"])
+def test_a_side_that_is_none_is_an_unknown_model(name):
+    with pytest.raises(ModelError, match=f"no model '{name}'"):
+        catalogue.make(name)

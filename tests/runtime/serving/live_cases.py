@@ -55,7 +55,7 @@ class ShortestQueue:
 
     def __init__(self):
         self.hosts, self.slots, self.outstanding, self.drained = {}, {}, {}, {}
-        self.deployments, self.answered, self.failed, self.lost_replicas = [], [], [], []
+        self.deployments, self.answered, self.failed, self.lost_replicas, self.resizes = [], [], [], [], []
 
     def add(self, replica):
         self.hosts[replica.number] = replica
@@ -74,6 +74,15 @@ class ShortestQueue:
     def set_deployment(self, deployment):
         self.deployments.append(deployment)
 
+    def resize(self, replica):
+        self.resizes.append((replica.number, replica.kind))
+
+    def resized(self, replica):
+        self.resizes.append((replica.number, "done"))
+
+    def oldest(self, replica):
+        return None
+
     def queue_length(self, replica):
         return self.outstanding[replica.number]
 
@@ -82,10 +91,11 @@ class ShortestQueue:
         if not self.hosts:
             self.failed.append(number)
             return None
-        chosen = min(self.hosts.values(), key=lambda r: (self.outstanding[r.number], self.slots.get(r.number, r.number)))
+        chosen = min(self.hosts.values(), key=lambda r: (self.outstanding[r.number] / r.kind.shape.servers,
+                                                         self.slots.get(r.number, r.number)))
         self.outstanding[chosen.number] += 1
         try:
-            answer, = await chosen.serve(chosen.kind.variants[0], [[payload]], Head(application, number))
+            answer, = await chosen.serve(chosen.kind.variants[0], [[payload]], Head(application, number), lambda: None)
             self.answered.append(number)
             return answer
         except ReplicaLost:
@@ -114,7 +124,7 @@ class Launcher:
         self.made[number] = replica = Told(number, kind, self)
         return replica
 
-    def adopt(self, number, kind):
+    def adopt(self, number, kind, whereabouts):
         """Replicas that are still there after a restart of the cluster."""
         return self.made.get(number)
 

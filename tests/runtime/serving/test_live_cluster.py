@@ -3,9 +3,10 @@
 import asyncio
 import itertools
 import json
+import stat
 
 import pytest
-from live_cases import Launcher, ShortestQueue, VirtualClock, live, states
+from live_cases import Launcher, ShortestQueue, Told, VirtualClock, live, states
 
 from envs.contract import Deployment, ReplicaKind, Shape
 from envs.scenario import Device
@@ -13,9 +14,9 @@ from envs.scenario_file import load
 from runtime.serving import lives as module
 from runtime.serving.acceptance import DeploymentRefused
 from runtime.serving.backoff import LONGEST_S
-from runtime.serving.desired import DeploymentPinned, NothingBefore, VersionConflict
+from runtime.serving.desired import DeploymentPinned, Desired, NothingBefore, VersionConflict
 from runtime.serving.live_cluster import LiveCluster
-from runtime.serving.state_file import StateFileError
+from runtime.serving.state_file import Remembered, Started, StateFile, StateFileError
 
 DEMO = load("live-demo")
 SMALL, MEDIUM, LARGE = KINDS = DEMO.kinds
@@ -190,7 +191,8 @@ def test_after_its_own_restart_it_takes_over_what_runs_and_gives_no_number_twice
     async def test():
         clock, file = VirtualClock(), tmp_path / "state.json"
         launcher = Launcher(DEMO, clock, ShortestQueue())
-        first = LiveCluster(DEMO, launcher, launcher.dispatcher, clock, remember=file)
+        state = StateFile(file)
+        first = LiveCluster(DEMO, launcher, launcher.dispatcher, clock, remember=state)
         first.start()
         first.change(Deployment({LARGE: 2}), 1, "a")
         first.pin(1000.0, "a sale")
@@ -198,7 +200,9 @@ def test_after_its_own_restart_it_takes_over_what_runs_and_gives_no_number_twice
         launcher.made[1].loaded = False
         del launcher.made[1]  # dies while nobody looks
         first._running = False  # as if its process had died
-        async with live(DEMO, launcher=launcher, remember=file, adopt=launcher.adopt) as (cluster, _, dispatcher, clock):
+        state.close()
+        options = {"remember": StateFile(file), "adopt": launcher.adopt}
+        async with live(DEMO, launcher=launcher, **options) as (cluster, _, dispatcher, clock):
             await clock.run_until(3.0)
             rows = [(row.number, row.state, row.started_s) for row in cluster.replicas()]
             assert rows == [(0, "ready", 0.0), (2, "ready", 2.0)]
@@ -211,24 +215,80 @@ def test_after_its_own_restart_it_takes_over_what_runs_and_gives_no_number_twice
     run(test)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 2}', '{"format": 1, "versions": []}', '{"versions": 3}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 1}', '{"format": 2, "versions": []}', '{"versions": 3}'])
 def test_a_state_file_of_something_else_is_refused_and_kept(tmp_path, text):
     file = tmp_path / "state.json"
     file.write_text(text)
-    cluster = LiveCluster(DEMO, None, ShortestQueue(), VirtualClock(), remember=file)
-    with pytest.raises(StateFileError, match=r"state\.json: not the state of a cluster"):
-        cluster.start()
+    for _ in range(2):  # and it is not kept from others
+        with pytest.raises(StateFileError, match=r"state\.json: not the state of a cluster"):
+            StateFile(file)
     assert file.read_text() == text
+
+
+def test_a_state_file_is_for_one_process_at_a_time_and_for_nobody_elses_eyes(tmp_path):
+    file = tmp_path / "state.json"
+    first = StateFile(file)
+    with pytest.raises(StateFileError, match=r"state\.json: another cluster process uses it"):
+        StateFile(file)
+    first.write(Remembered(Desired.first(DEMO.initial_deployment), 3, ()))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    first.close()
+    second = StateFile(file)
+    assert (second.token, second.remembered.next_number) == (first.token, 3)
+    second.close()
+
+
+def test_what_the_scenario_no_longer_has_is_ended_after_a_restart(tmp_path):
+    async def test():
+        clock, state = VirtualClock(), StateFile(tmp_path / "state.json")
+        launcher = Launcher(DEMO, clock, ShortestQueue())
+        gone = ReplicaKind(("huge",), Shape(cores=1))
+        replica = launcher.made[4] = Told(4, LARGE, launcher)
+        replica.kind = gone
+        state.write(Remembered(Desired.first(DEMO.initial_deployment), 5, (Started(4, gone, "ready", 0.0),)))
+        state.close()
+        async with live(DEMO, launcher=launcher, remember=StateFile(tmp_path / "state.json"),
+                        adopt=launcher.adopt) as (cluster, _, _, clock):
+            await clock.run_until(2.0)
+            assert replica.log == ["fence", "stop"] and [row.number for row in cluster.replicas()] == [5]
+            assert any("no variant 'huge'" in event.why for event in cluster.events.after())
+    run(test)
 
 
 def test_what_cannot_be_remembered_is_not_done(tmp_path):
     async def test():
         folder = tmp_path / "folder"
         folder.mkdir()
-        async with live(DEMO, remember=folder / "state.json") as (cluster, *_):
+        async with live(DEMO, remember=StateFile(folder / "state.json")) as (cluster, *_):
             (folder / "state.json").unlink()
+            (folder / "state.json.lock").unlink()
             folder.rmdir()
             with pytest.raises(OSError):
                 cluster.change(Deployment({SMALL: 1}), 1)
             assert cluster.desired.current.number == 1
+    run(test)
+
+
+def test_a_resize_in_place_starts_nothing_and_a_loss_on_the_way_is_made_up_for():
+    async def test():
+        scenario = DEMO.with_(in_place_resize_s=0.4, devices={"cpu": Device(budget=4)},
+                              candidates=[{"variants": ["large"], "cores": [1, 2]}], initial=[{"candidate": 0, "level": 1}])
+        one, two = scenario.kinds
+        async with live(scenario) as (cluster, launcher, dispatcher, clock):
+            await clock.run_until(2.0)
+            cluster.change(Deployment({two: 1}), 1)
+            assert states(cluster, [one, two]) == [NONE, (0, 1, 0)] and dispatcher.resizes == [(0, two)]
+            await clock.run_until(2.3)
+            cluster.change(Deployment({one: 1}), 2)  # the delay begins again
+            await clock.run_until(2.69)
+            assert dispatcher.resizes[-1] == (0, one)
+            await clock.run_until(2.7)
+            assert dispatcher.resizes[1:] == [(0, one), (0, "done")] and set(launcher.made) == {0}
+            held_ns = cluster.census.held_ns(3.0)
+            assert held_ns == {one: 2_700_000_000, two: 300_000_000}
+            cluster.change(Deployment({two: 1}), 3)
+            launcher.made[0].lose("killed")
+            await clock.run_until(5.0)
+            assert states(cluster, [one, two]) == [NONE, (0, 1, 0)] and set(launcher.made) == {0, 1}
+            assert dispatcher.resizes[-1] == (0, two)  # and never done
     run(test)

@@ -19,6 +19,7 @@ from traces.samplers import RECORDED, make_load
 STEP_S = 0.25
 DEMO = load("live-demo").with_(initial=(), interval_s=STEP_S, admission=Admission(), devices={"cpu": Device(budget=64)})
 KINDS = DEMO.kinds
+SIZES = DEMO.with_(in_place_resize_s=0.6, candidates=[{"variants": [v], "cores": [1, 2, 4]} for v in ("large", "small")])
 SERVICE = "classify"
 
 
@@ -39,17 +40,17 @@ class Simulated(SimulatedCluster):
 
 
 @some.composite
-def deployments(draw, routed=True, apart=1):
+def deployments(draw, routed=True, apart=1, kinds=KINDS):
     """What is wanted from which step on."""
     steps = [apart * n for n in draw(some.lists(some.integers(0, 20 // apart), min_size=1, max_size=8, unique=True))]
     found = {}
     for step in sorted(steps):
-        counts = draw(some.lists(some.integers(0, 3), min_size=len(KINDS), max_size=len(KINDS)))
-        weights = draw(some.lists(some.integers(0, 2), min_size=len(KINDS), max_size=len(KINDS)))
+        counts = draw(some.lists(some.integers(0, 3), min_size=len(kinds), max_size=len(kinds)))
+        weights = draw(some.lists(some.integers(0, 2), min_size=len(kinds), max_size=len(kinds)))
         routes = {}
         if routed and sum(weights) and draw(some.booleans()):
-            routes = {SERVICE: {(k, k.variants[0]): w / sum(weights) for k, w in zip(KINDS, weights) if w}}
-        found[step] = Deployment(dict(zip(KINDS, counts)), routes)
+            routes = {SERVICE: {(k, k.variants[0]): w / sum(weights) for k, w in zip(kinds, weights) if w}}
+        found[step] = Deployment(dict(zip(kinds, counts)), routes)
     return found
 
 
@@ -61,17 +62,18 @@ async def compare(scenario, wanted, seed, arrivals_s=(), breaks=False):
         for step in range(32):
             t_s = step * STEP_S
             await clock.run_until(t_s, inclusive=False)
-            assert states(ours, KINDS) == theirs.states(), f"at {t_s}"
+            assert states(ours, scenario.kinds) == theirs.states(), f"at {t_s}"
             shares = ours.routes.get(SERVICE, {})
             assert {(kind, share) for (kind, _), share in shares.items()} == theirs.routes(), f"at {t_s}"
             held_ns = ours.census.held_ns(t_s)
-            for k, kind in enumerate(KINDS):  # a few nanoseconds of rounding: the live one adds up at each step
+            for k, kind in enumerate(scenario.kinds):  # a few nanoseconds of rounding: the live one adds up at each step
                 told = theirs.state.kind_ns[k, st.HELD] + held_since(theirs, k, t_s)
                 assert abs(held_ns[kind] - told) < 2000, f"{kind} at {t_s}: {held_ns[kind]} and {told} ns"
             await clock.run_until(t_s)
             if step in wanted:
-                ours.change(wanted[step], ours.desired.current.number)
                 theirs.apply(wanted[step])
+                await clock.run_until(t_s + scenario.decision_delay_s)  # deciding takes ours that long
+                ours.change(wanted[step], ours.desired.current.number)
             theirs.advance()
         await asyncio.gather(*(task for task in arriving if task.done()))
         for task in arriving:
@@ -91,9 +93,9 @@ async def arrive(clock, dispatcher, t_s, number):
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
-@given(deployments(), some.integers(0, 2**32), some.sampled_from([0.0, 0.5]))
-def test_replicas_and_routes(wanted, seed, load_cv):
-    asyncio.run(compare(DEMO.with_(failures=Failures(load_cv=load_cv)), wanted, seed))
+@given(deployments(), some.integers(0, 2**32), some.sampled_from([0.0, 0.5]), some.sampled_from([0.0, 0.13]))
+def test_replicas_and_routes(wanted, seed, load_cv, delay_s):
+    asyncio.run(compare(DEMO.with_(failures=Failures(load_cv=load_cv), decision_delay_s=delay_s), wanted, seed))
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -110,3 +112,17 @@ def test_draining_replicas_that_still_answer(wanted, seed, load_rps):
     dispatch) are the simulator's own affair."""
     arrivals_s = np.random.default_rng(seed).uniform(0, 7, int(7 * load_rps))
     asyncio.run(compare(DEMO.with_(service_cv=0.5), wanted, seed, arrivals_s=np.sort(arrivals_s)))
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(deployments(kinds=SIZES.kinds), some.integers(0, 2**32), some.booleans())
+def test_replicas_that_are_resized_in_place(wanted, seed, breaks):
+    failures = Failures(load_cv=0.5, **({"mean_time_s": 3.0, "detection_s": 0.3} if breaks else {}))
+    asyncio.run(compare(SIZES.with_(failures=failures), wanted, seed, breaks=breaks))
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(deployments(routed=False, apart=5, kinds=SIZES.kinds), some.integers(0, 2**32), some.floats(40, 120))
+def test_which_replica_is_resized_under_load(wanted, seed, load_rps):
+    arrivals_s = np.random.default_rng(seed).uniform(0, 7, int(7 * load_rps))
+    asyncio.run(compare(SIZES.with_(service_cv=0.5), wanted, seed, arrivals_s=np.sort(arrivals_s)))

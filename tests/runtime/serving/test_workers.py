@@ -14,10 +14,10 @@ from runtime.models.model import Placement
 from runtime.models.server_clocks import Head
 from runtime.serving.local_launcher import LocalLauncher
 from runtime.serving.replica import ReplicaLost, RequestRefused
-from runtime.serving.worker_replica import Models, WorkerReplica
+from runtime.serving.worker_replica import Crew, Models, WorkerReplica
 from runtime.worlds import WorldManager
 
-HEAD = Head("application", 0)
+FIRST = Head("application", 0), lambda: None  # nobody waits for the first stage to be free
 PICKY = """
 import torch
 
@@ -33,26 +33,72 @@ def make():
     return Picky()
 """
 
+SLOW_END = """
+import time
+import torch
+
+class SlowEnd(torch.nn.Module):
+    def forward(self, x):
+        time.sleep(0.3)
+        return x
+
+def make():
+    module = torch.nn.Sequential(torch.nn.Identity(), SlowEnd())
+    module.split_points = ["1"]
+    module.example_inputs = {"x": torch.ones(1, 3)}
+    return module
+"""
+MEETING = """
+import threading
+import torch
+
+class Meeting(torch.nn.Module):
+    example_inputs = {"wait_s": torch.zeros(1, 1)}
+    inside, lock, met = 0, threading.Lock(), threading.Event()
+
+    def forward(self, wait_s):
+        with self.lock:
+            self.inside += 1
+            if self.inside > 1:
+                self.met.set()
+        met = self.met.wait(float(wait_s.max()))
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.met.clear()
+        return torch.full_like(wait_s, 2 if met else 1)
+
+def make():
+    return Meeting()
+"""
+
+
+class Launcher(LocalLauncher):
+    """Keeps what it has started."""
+
+    def __init__(self):
+        super().__init__()
+        self.started = []
+
+    def start(self, job):
+        self.started.append(super().start(job))
+        return self.started[-1]
+
 
 def run(play, shape, descriptions, batch=4):
     """Play with a replica that is loaded."""
 
     async def main():
         with WorldManager(token="t") as manager:
-            launcher, started = LocalLauncher(), []
-
-            def start(job):
-                started.append(launcher.start(job))
-                return started[-1]
-
+            launcher = Launcher()
             kind = ReplicaKind(tuple(descriptions), shape, batch)
-            replica = WorkerReplica(7, kind, models=Models(descriptions), manager=manager, token="t", start=start)
+            replica = WorkerReplica(7, kind, Crew(Models(descriptions), manager, "t", launcher))
             try:
                 await replica.load()
-                return await play(replica, started)
+                return await play(replica, launcher.started)
             finally:
                 await replica.stop()
-                assert all(process.gone(5) for process in started)
+                assert all(process.gone(5) for process in launcher.started)
 
     return asyncio.run(main())
 
@@ -80,7 +126,7 @@ def test_answers_are_the_uncut_models(inter_op, intra_op):
     async def play(replica, started):
         assert len(started) == inter_op * intra_op
         requests = requests_of(replica.inputs["tiny"], 4)
-        return requests, await replica.serve("tiny", requests, HEAD)
+        return requests, await replica.serve("tiny", requests, *FIRST)
 
     requests, answers = run(play, Shape(inter_op=inter_op, intra_op=intra_op, device="gpu"), {"tiny": "bert-tiny"})
     for request, answer in zip(requests, answers):
@@ -91,7 +137,7 @@ def test_answers_are_the_uncut_models(inter_op, intra_op):
 def test_two_variants_and_several_servers_answer_each_request_in_its_place():
     async def play(replica, _):
         batches = [(variant, requests_of(replica.inputs[variant], 3, seed)) for seed in range(6) for variant in ("a", "b")]
-        return batches, await asyncio.gather(*(replica.serve(variant, requests, HEAD) for variant, requests in batches))
+        return batches, await asyncio.gather(*(replica.serve(variant, requests, *FIRST) for variant, requests in batches))
 
     descriptions = {"a": "bert-tiny", "b": "bert-tiny"}
     batches, answers = run(play, Shape(cores=2), descriptions)
@@ -110,7 +156,7 @@ def picky(tmp_path, monkeypatch):
 def test_one_poisonous_request_spoils_only_itself(picky):
     async def play(replica, _):
         requests = [[np.full((1, 3), value, np.float32)] for value in (1, -1, 3)]
-        return await replica.serve("picky", requests, HEAD), await replica.serve("picky", requests[:1], HEAD)
+        return await replica.serve("picky", requests, *FIRST), await replica.serve("picky", requests[:1], *FIRST)
 
     (first, second, third), (again,) = run(play, Shape(cores=1), {"picky": picky})
     assert isinstance(second, RequestRefused) and "a negative one" in str(second)
@@ -125,11 +171,11 @@ def test_a_stage_that_dies_or_freezes_takes_its_replica_with_it_and_what_was_und
         replica.on_lost(lost.set_result)
         os.kill(started[victim].pid, number)
         outcomes = await asyncio.gather(
-            *(replica.serve("tiny", requests_of(replica.inputs["tiny"], 2), HEAD) for _ in range(3)), return_exceptions=True
+            *(replica.serve("tiny", requests_of(replica.inputs["tiny"], 2), *FIRST) for _ in range(3)), return_exceptions=True
         )
         reason = await asyncio.wait_for(lost, 10)
         with pytest.raises(ReplicaLost):
-            await replica.serve("tiny", requests_of(replica.inputs["tiny"], 1), HEAD)
+            await replica.serve("tiny", requests_of(replica.inputs["tiny"], 1), *FIRST)
         return outcomes, reason
 
     outcomes, reason = run(play, Shape(inter_op=2, device="gpu"), {"tiny": "bert-tiny"})
@@ -143,3 +189,43 @@ def test_a_model_that_cannot_be_made_is_told_with_its_reason():
 
     with pytest.raises(ReplicaLost, match="no model 'resnet19', did you mean 'resnet1"):
         run(play, Shape(cores=1), {"r": "resnet19"})
+
+
+def test_the_first_stage_is_told_to_be_free_before_the_answer_comes(tmp_path, monkeypatch):
+    (tmp_path / "slow_end.py").write_text(SLOW_END)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    async def play(replica, _):
+        told = []
+
+        async def ask(n):
+            request = [np.ones((1, 3), np.float32)]
+            await replica.serve("slow", [request], Head("application", n), lambda: told.append(f"{n} freed"))
+            told.append(f"{n} answered")
+
+        await ask(0)
+        await asyncio.gather(ask(1), ask(2))
+        return told
+
+    told = run(play, Shape(inter_op=2, device="gpu"), {"slow": "slow_end:make"})
+    assert told[:2] == ["0 freed", "0 answered"]
+    assert told.index("2 freed") < told.index("1 answered") and len(told) == 6
+
+
+def test_a_replica_computes_as_many_batches_at_once_as_it_has_cores_also_after_a_resize(tmp_path, monkeypatch):
+    (tmp_path / "meeting.py").write_text(MEETING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    async def play(replica, _):
+        async def together(wait_s):
+            asked = (replica.serve("m", [[np.full((1, 1), wait_s, np.float32)]], *FIRST) for _ in range(2))
+            return [answer[0].item() for (answer,) in await asyncio.gather(*asked)]
+
+        alone = await together(0.3)
+        await replica.resize(ReplicaKind(("m",), Shape(cores=2), 4))
+        met = await together(20.0)
+        await replica.resize(ReplicaKind(("m",), Shape(cores=1), 4))
+        await replica.serve("m", [[np.zeros((1, 1), np.float32)]], *FIRST)
+        return alone, met, await together(0.3), replica.kind.shape.cores
+
+    assert run(play, Shape(cores=1), {"m": "meeting:make"}) == ([1, 1], [2, 2], [1, 1], 1)

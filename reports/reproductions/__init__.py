@@ -1,0 +1,1 @@
+"""Numbers that others published, made again: one file each, ours beside theirs."""

@@ -1,0 +1,1 @@
+"""The live part of `make demo`: real processes on this machine, for about a minute."""

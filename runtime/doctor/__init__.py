@@ -1,0 +1,1 @@
+"""What is wrong between a cluster and its autoscaler: metrics, clocks, scrape intervals, names, the control API."""

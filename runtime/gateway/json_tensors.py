@@ -1,0 +1,161 @@
+"""Tensors over HTTP, both ways: in JSON, and as bytes after it (the binary tensor data extension)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from runtime.gateway.tensors import Given, ProtocolError, check_wanted, judged, to_bytes, within
+from runtime.models.model import TensorSpec
+from runtime.serving.replica import Tensors
+
+
+class InferRequest(NamedTuple):
+    """What a body asks for.
+
+    Attributes:
+        id: to be echoed, "" where there is none.
+        tensors: in the order of the model's inputs.
+        outputs: names of those wanted, all where empty.
+        binary: outputs whose data is wanted as bytes.
+    """
+
+    id: str
+    tensors: Tensors
+    outputs: tuple[str, ...]
+    binary: frozenset[str]
+
+
+def read_request(body: bytes, json_bytes: int | None, inputs: Sequence[TensorSpec],
+                 outputs: Sequence[TensorSpec]) -> InferRequest:
+    """Reads the body of an infer request.
+
+    Args:
+        body: JSON, and after it the bytes of binary tensors in the order of the inputs.
+        json_bytes: length of the JSON (`Inference-Header-Content-Length`); None: all of the body.
+        inputs: of the model; empty where they are not known yet: then tensors are taken as they come.
+        outputs: of the model, or empty.
+
+    Raises:
+        ProtocolError: see there.
+    """
+    if json_bytes is not None and not 0 <= json_bytes <= len(body):
+        raise ProtocolError(f"Inference-Header-Content-Length is {json_bytes}; the body has {len(body)} bytes")
+    said = _json(body if json_bytes is None else body[:json_bytes])
+    tensors = judged(_given(_objects(said, "inputs"), b"" if json_bytes is None else body[json_bytes:]), inputs)
+    wanted = _objects(said, "outputs") if "outputs" in said else []
+    names = [_text(output, "name") for output in wanted]
+    check_wanted(names, outputs)
+    every = bool(_parameters(said).get("binary_data_output", False))
+    binary = {spec.name for spec in outputs} if every and not names else set()
+    binary |= {name for name, output in zip(names, wanted) if _parameters(output).get("binary_data", every)}
+    id_ = said.get("id", "")
+    if not isinstance(id_, str):
+        raise ProtocolError("id must be a string")
+    return InferRequest(id_, tensors, tuple(names), frozenset(binary))
+
+
+def write_answer(head: dict[str, Any], outputs: Sequence[TensorSpec], answer: Tensors,
+                 request: InferRequest) -> tuple[bytes, int | None]:
+    """The body of an answer, and the length of its JSON where bytes follow it.
+
+    Args:
+        head: what the answer says beside its outputs.
+        outputs: of the model, one for each tensor of the answer.
+        answer: tensors.
+        request: which of them are wanted, and how.
+    """
+    said, tail = [], []
+    for spec, tensor in zip(outputs, answer):
+        if request.outputs and spec.name not in request.outputs:
+            continue
+        row: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": list(tensor.shape)}
+        # JSON has neither half precision nor NaN and infinity.
+        if spec.name in request.binary or (tensor.dtype.kind == "f" and not np.isfinite(tensor).all()):
+            data = to_bytes(tensor, spec.datatype)
+            row["parameters"] = {"binary_data_size": len(data)}
+            tail.append(data)
+        else:
+            row["data"] = tensor.ravel().tolist()
+        said.append(row)
+    json = orjson.dumps(head | {"outputs": said})
+    return json + b"".join(tail), len(json) if tail else None
+
+
+def _json(text: bytes) -> dict[str, Any]:
+    try:
+        said = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ProtocolError(f"the body is not JSON: {error}") from error
+    if not isinstance(said, dict):
+        raise ProtocolError("the body must be a JSON object")
+    return said
+
+
+def _objects(said: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    rows = said.get(name)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ProtocolError(f"'{name}' must be a list of objects")
+    return rows
+
+
+def _text(row: dict[str, Any], name: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str):
+        raise ProtocolError(f"each tensor needs a '{name}', a string")
+    return value
+
+
+def _parameters(row: dict[str, Any]) -> dict[str, Any]:
+    parameters = row.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise ProtocolError("'parameters' must be an object")
+    return parameters
+
+
+def _given(rows: list[dict[str, Any]], tail: bytes) -> list[Given]:
+    """Inputs, each with its bytes where it has no data in the JSON."""
+    given: list[Given] = []
+    at = 0
+    for row in rows:
+        name, datatype, shape = _text(row, "name"), _text(row, "datatype"), row.get("shape")
+        size = _parameters(row).get("binary_data_size")
+        if not isinstance(shape, list) or not all(type(n) is int for n in shape):
+            raise ProtocolError(f"input '{name}': 'shape' must be a list of whole numbers, at least 0")
+        if size is None:
+            if not isinstance(row.get("data"), list):
+                raise ProtocolError(f"input '{name}' needs 'data', a list, or 'binary_data_size' in its parameters")
+            given.append(Given(name, datatype, shape, partial(_values, row["data"])))
+            continue
+        if type(size) is not int or not 0 <= size <= len(tail) - at:
+            raise ProtocolError(f"input '{name}': binary_data_size {size}; {len(tail) - at} bytes are left after the JSON")
+        given.append(Given(name, datatype, shape, tail[at : at + size]))
+        at += size
+    if at != len(tail):
+        raise ProtocolError(f"{len(tail) - at} bytes after the JSON belong to no input")
+    return given
+
+
+def _values(data: list[Any], dtype: np.dtype) -> np.ndarray:
+    """Data of the JSON, flat or nested, in row-major order."""
+    if dtype == np.float16:
+        raise ValueError("FP16 has no form in JSON; send it as binary tensor data")
+    flat = np.array(data).ravel()
+    if flat.size and not _takes(dtype, flat.dtype):
+        raise ValueError(f"{flat.dtype} for {dtype}")
+    if dtype.kind in "iu" and flat.size and (flat.dtype.kind not in "iu" or not within(flat, dtype)):
+        raise ValueError(f"a number beyond {dtype}")
+    return flat.astype(dtype)
+
+
+@lru_cache(256)
+def _takes(dtype: np.dtype, values: np.dtype) -> bool:
+    """Whether values may become of a dtype. Rounding of floats is meant; a fraction, a truth value or text for a whole number
+    is not.
+    """
+    casting = "same_kind" if dtype.kind != "u" else "unsafe"
+    return np.can_cast(values, dtype, casting) and (values.kind == "b") == (dtype.kind == "b")

@@ -1,0 +1,208 @@
+"""`tidal serve` ends suddenly and is started again: its workers serve on, and nothing of before is answered after."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from runtime.serving.local_launcher import LocalLauncher, LocalProcess
+
+ROOT = Path(__file__).resolve().parents[3]
+LIMIT_S = 90.0
+
+SCENARIO = """
+name: cut
+source: made here
+interval_s: 5
+binding: early
+dispatch: shortest-queue
+devices: {gpu: {budget: 4}}
+variants: {double: {accuracy: 0.9, load_s: 1}}
+services: {answer: {variants: [double], slo_s: 5.0}}
+workload: {}
+profile: cut.csv
+candidates: [{variants: [double], device: gpu, inter_op: 2, max_count: 2}]
+initial: [{candidate: 0, level: 1}]
+"""
+PROFILE = """variant,device,cores,inter_op,intra_op,batch,stage,latency_s
+double,gpu,,2,1,1,0,0.01
+double,gpu,,2,1,1,1,0.01
+"""
+MODEL = """
+import time
+import torch
+
+class First(torch.nn.Module):
+    def forward(self, x):
+        return x + 1
+
+class Second(torch.nn.Module):
+    def forward(self, x):
+        if bool((x < 0).any()):
+            time.sleep(2)
+        return 2 * x
+
+def make():
+    module = torch.nn.Sequential(First(), Second())
+    module.example_inputs = {"x": torch.ones(1, 1)}
+    return module
+"""
+DRIVER = """
+import asyncio, os, signal, sys
+from envs.contract import ReplicaKind, Shape
+from runtime.serving.local_launcher import LocalLauncher
+from runtime.serving.worker_replica import Crew, Models, WorkerReplica
+from runtime.worlds import WorldManager
+
+async def main(patience_s):
+    crew = Crew(Models({"tiny": "bert-tiny"}), WorldManager(token="t"), "t", LocalLauncher(), patience_s)
+    replica = WorkerReplica(0, ReplicaKind(("tiny",), Shape(inter_op=2, device="gpu")), crew)
+    await replica.load()
+    print(*(part["process"]["pid"] for part in replica.whereabouts["parts"]), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    asyncio.run(main(float(sys.argv[1])))
+"""
+
+
+def until(condition, otherwise, going):
+    """What the condition returns once it is true."""
+    until_s = time.monotonic() + LIMIT_S
+    while not (found := condition()):
+        assert time.monotonic() < until_s and going(), otherwise()
+        time.sleep(0.05)
+    return found
+
+
+class Serving:
+    """A `tidal serve` of worker processes with a state file."""
+
+    def __init__(self, folder, name):
+        self.log, self.folder = folder / name, folder
+        command = [sys.executable, "-m", "runtime", "serve", "--scenario", str(folder / "cut.yaml"), "--models",
+                   str(folder / "models.yaml"), "--state", str(folder / "state.json"), "--gateway", "127.0.0.1:0",
+                   "--control", "127.0.0.1:0"]
+        path = f"{ROOT}:{folder}"
+        with self.log.open("w") as out:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, env={**os.environ, "PYTHONPATH": path})
+        self.url, self.control = self.waits_for("requests ").split("requests ")[1].strip().split(", control ")
+
+    def waits_for(self, said):
+        """The first line of its log that says this."""
+        return until(lambda: next((line for line in self.log.read_text().splitlines() if said in line), None),
+                     lambda: f"no {said!r} in:\n{self.log.read_text()}", lambda: self.process.poll() is None)
+
+    def replicas(self):
+        rows = requests.get(f"{self.control}/v1/replicas", timeout=10).json()["replicas"]
+        return [(row["number"], row["state"]) for row in rows]
+
+    def workers(self):
+        """Processes of the replicas, as the state file tells of them."""
+        rows = json.loads((self.folder / "state.json").read_text())["replicas"]
+        return [part["process"] for row in rows for part in row["whereabouts"].get("parts", [])]
+
+    def answer(self, value):
+        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [value]}]}
+        answer = requests.post(f"{self.url}/v2/models/answer/infer", json=body, timeout=30)
+        answer.raise_for_status()
+        return answer.json()["outputs"][0]["data"]
+
+    def ends(self, number):
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def serve(tmp_path):
+    for name, text in (("cut.yaml", SCENARIO), ("cut.csv", PROFILE), ("double.py", MODEL),
+                       ("models.yaml", "variants: {double: 'double:make'}")):
+        (tmp_path / name).write_text(text)
+    started = []
+
+    def start():
+        started.append(Serving(tmp_path, f"log{len(started)}"))
+        return started[-1]
+
+    yield start
+    for serving in started:
+        if serving.process.poll() is None:
+            serving.ends(signal.SIGTERM)
+    launcher = LocalLauncher()
+    for trace in started[0].workers() if started else []:  # a test that failed
+        if process := launcher.find(trace):
+            process.kill()
+
+
+def test_workers_are_taken_over_whole_or_not_at_all_and_end_with_an_orderly_end(serve):
+    first = serve()
+    first.waits_for("ready: after")
+    assert first.answer(1.0) == [4.0]
+    workers, failures = first.workers(), []
+
+    def ask_slowly():
+        with pytest.raises(requests.ConnectionError):
+            first.answer(-5.0)
+        failures.append("told")
+
+    asking = threading.Thread(target=ask_slowly)
+    asking.start()
+    time.sleep(0.5)  # it is being computed, or on its way
+    assert first.ends(signal.SIGKILL) == -signal.SIGKILL
+    asking.join()
+    assert failures == ["told"]
+
+    second = serve()
+    second.waits_for("ready: taken over")
+    assert second.replicas() == [(0, "ready")] and second.workers() == workers
+    assert [second.answer(float(value)) for value in range(1, 6)] == [[4.0], [6.0], [8.0], [10.0], [12.0]]
+    assert second.ends(signal.SIGKILL) == -signal.SIGKILL
+    os.kill(workers[1]["pid"], signal.SIGKILL)
+
+    third = serve()
+    third.waits_for("replica 1, double @2x1 gpu, ready: after")
+    assert third.replicas() == [(1, "ready")]
+    assert all(LocalLauncher().find(trace) is None for trace in workers)
+    assert third.answer(1.0) == [4.0]
+    left = third.workers()
+    assert third.ends(signal.SIGTERM) == 0
+    assert all(LocalLauncher().find(trace) is None for trace in left) and third.workers() == []
+
+
+@pytest.mark.parametrize("patience_s", [0.0, 1.5])
+def test_workers_that_nobody_asks_back_end_by_themselves(tmp_path, patience_s):
+    (tmp_path / "driver.py").write_text(DRIVER)
+    told = subprocess.run([sys.executable, str(tmp_path / "driver.py"), str(patience_s)], cwd=ROOT, capture_output=True,
+                          text=True, timeout=LIMIT_S, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    assert told.returncode == -signal.SIGKILL, told.stderr
+    for pid in told.stdout.split():
+        try:
+            process = LocalProcess(int(pid))
+        except ProcessLookupError:
+            continue  # ended already
+        assert process.gone(LIMIT_S)
+
+
+def test_a_process_is_found_again_only_where_it_is_the_same_one():
+    launcher = LocalLauncher()
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        trace = LocalProcess(child.pid).trace
+        found = launcher.find(trace)
+        assert found.pid == child.pid
+        assert launcher.find({**trace, "started_ticks": trace["started_ticks"] - 1}) is None  # the number was given again
+        assert launcher.find({**trace, "boot": "another"}) is None
+        found.kill()
+        assert found.gone(LIMIT_S)
+    finally:
+        child.kill()
+    assert launcher.find(trace) is None  # ended, though nobody has asked for its exit code yet
+    child.wait()
+    assert launcher.find(trace) is None

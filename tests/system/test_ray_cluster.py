@@ -1,0 +1,153 @@
+"""Workers over the nodes of a Ray cluster: a node is lost under load, a worker hangs, the cluster process dies."""
+
+import os
+import re
+import shutil
+import signal
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ray", reason="the extra ray is not installed")
+
+from live_system import MODELS
+from running import HERE, until
+
+pytestmark = pytest.mark.slow
+
+STARTS_S = 120.0
+CORES = 4  # of a node: room for what comes before what goes has gone
+ACCELERATORS = HERE / "scenarios" / "accelerators.yaml"
+
+
+class Nodes:
+    """A Ray cluster of three nodes of four cores, in a short folder of its own: paths of sockets must be short."""
+
+    def __init__(self, processes):
+        self._processes, self.folder = processes, Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+        self.running = processes.python(HERE / "ray_nodes.py", CORES, RAY_TMPDIR=str(self.folder), RAY_USAGE_STATS_ENABLED="0")
+        (self.address,) = self.running.waits_for(r"^cluster (\S+)", STARTS_S)
+
+    def ask(self, line, answer):
+        said = len(self.running.lines)
+        self.running.process.stdin.write(line + "\n")
+        self.running.process.stdin.flush()
+        return self.running.waits_for(answer, after=said)
+
+    def kill(self, number):
+        """Ends all processes of a node as if its power had gone."""
+        self.ask(f"kill {number}", f"^killed {number}")
+
+    @property
+    def free(self):
+        """Cores that nobody holds."""
+        return int(self.ask("free", r"^free (\d+)")[0])
+
+    def workers(self):
+        """Pid and number of the node of each worker."""
+        found = {}
+        for pid in self._processes.pids():
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::_Worker"):
+                    parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+                    raylet = Path(f"/proc/{parent}/cmdline").read_text()
+                    found[pid] = int(re.search(r"--node_ip_address=127\.0\.0\.(\d)", raylet)[1]) - 2
+        return found
+
+    def close(self):
+        self.running.process.stdin.close()
+        try:
+            assert self.running.wait() == 0, self.running.text
+        finally:
+            shutil.rmtree(self.folder)
+
+
+@pytest.fixture
+def nodes(system):
+    nodes = Nodes(system.processes)
+    yield nodes
+    nodes.close()
+
+
+@pytest.fixture
+def over(system, nodes):
+    """Starts `tidal serve` over the Ray cluster."""
+    def start(*arguments, models=MODELS, **more):
+        return system.cluster("--launcher", "ray", "--ray-address", nodes.address, *arguments, models=models,
+                              RAY_TMPDIR=str(nodes.folder), **more)
+
+    return start
+
+
+def ends(cluster, nodes, left=3):
+    """The cluster process ends in good order, and nothing of it is left in Ray."""
+    assert cluster.running.end() == 0, cluster.running.text
+    until(lambda: not nodes.workers(), lambda: f"no worker is left: {nodes.workers()}")
+    until(lambda: nodes.free == left * CORES, lambda: f"Ray keeps nothing for us: {nodes.free} cores are free")
+
+
+def test_a_node_that_is_lost_under_load_loses_no_request(system, nodes, over):
+    cluster = over()
+    cluster.want(3, 0, 0, 0, 0)
+    cluster.settles()
+    before = nodes.workers()
+    assert sorted(before.values()) == [0, 1, 2]  # spread
+    assert nodes.free == 3 * CORES - 3
+    load = system.load(cluster, "60")
+    until(lambda: cluster.sums("tidal_requests_settled_total") > 100, "requests are answered")
+    last = cluster.events()[-1]["number"]
+
+    nodes.kill(2)
+    failed = until(lambda: cluster.events("failed", after=last), "the loss is noticed")
+    cluster.settles()
+    settled = cluster.sums("tidal_requests_settled_total")
+    until(lambda: cluster.sums("tidal_requests_settled_total") > settled + 100, "requests are answered")
+    answers = load.end().all_right()
+
+    after = nodes.workers()
+    assert len(failed) == len(cluster.events("failed", after=last)) == 1
+    assert len(answers) > 200 and cluster.states()["ready"] == 3
+    kept = {pid: node for pid, node in before.items() if node != 2}
+    assert len(after) == 3 and kept.items() < after.items() and set(after.values()) == {0, 1}  # one came anew
+    ends(cluster, nodes, left=2)
+
+
+def test_a_worker_that_hangs_is_fenced_through_ray(system, nodes, over):
+    cluster = over()
+    cluster.want(2, 0, 0, 0, 0)
+    cluster.settles()
+    stopped, *_ = nodes.workers()
+    load = system.load(cluster, "40")
+    until(lambda: cluster.sums("tidal_requests_settled_total") > 50, "requests are answered")
+    os.kill(stopped, signal.SIGSTOP)
+    until(lambda: stopped not in nodes.workers(), "it is ended")
+    cluster.settles()
+    load.end().all_right()
+    assert cluster.states()["ready"] == 2
+    ends(cluster, nodes)
+
+
+def test_pipelines_lie_on_one_node_and_outlive_the_cluster_process(system, nodes, over, tmp_path):
+    options = {"scenario": ACCELERATORS, "models": {"quick": "echo_models:staged"}}
+    first = over("--state", tmp_path / "state.json", **options)
+    first.want(0, 2)
+    first.settles()
+    until(lambda: len(nodes.workers()) == 4, "those of before are gone")
+    before = nodes.workers()
+    assert sorted(before.values()).count(max(before.values())) == 2 and len(set(before.values())) == 2  # two by two
+    first.running.kill()
+
+    second = over("--state", tmp_path / "state.json", **options)
+    load = system.load(second, "10")
+    until(lambda: second.sums("tidal_requests_settled_total") > 20, "requests are answered")
+    assert nodes.workers() == before
+    one, *_ = before
+    os.kill(one, signal.SIGKILL)  # of those that were found, too, the loss is noticed
+    until(lambda: one not in nodes.workers() and len(nodes.workers()) == 4, "it is replaced, and its pipeline with it")
+    second.settles()
+    load.end().all_right()
+    after = nodes.workers()
+    assert len(before.keys() & after.keys()) == 2 and all(list(after.values()).count(node) == 2 for node in after.values())
+    ends(second, nodes)
