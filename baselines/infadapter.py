@@ -83,6 +83,7 @@ class InfAdapter(Policy):
         self._hosts = hosts_of(scenario, self._service)
         measure, rounded = CAPACITIES[self.capacity]
         self._choices = choices_of(scenario, self._hosts, lambda k, v: rounded(self.capacity_ratio * measure(scenario, k, v)))
+        self.plan(self._choices, 1.0, [0] * len(self._hosts))  # compiled by now, not at the first decision
         self.forecaster.reset(scenario.interval_s)
         self.memory_intervals = self.forecaster.memory_intervals + self.hold + 1
         self._planned: Deployment | None = None

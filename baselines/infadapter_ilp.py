@@ -119,6 +119,7 @@ def solve(choices: Choices, load_rps: float, previous: Numbers, most_nodes: int 
     if not load_rps > 0:
         raise ValueError(f"a load of {load_rps} req/s: the objective divides by it, give one above 0")
     order = np.argsort(-choices.accuracy, kind="stable")
+    bounds = np.unique([0.0, *choices.load_ratio])
     capacity_rps = np.ascontiguousarray(choices.capacity_rps[order], dtype=np.float64)
     found, best, proven = search(
         Program(
@@ -133,6 +134,7 @@ def solve(choices: Choices, load_rps: float, previous: Numbers, most_nodes: int 
             float(choices.w_change),
             np.asarray(previous, dtype=np.int64)[order],
             np.argsort(capacity_rps, axis=1, kind="stable"),
+            bounds[::-1] if choices.w_change > 0 else bounds[-1:],
         ),
         most_nodes,
     )

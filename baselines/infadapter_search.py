@@ -38,6 +38,7 @@ class Program(NamedTuple):
     w_change: float
     previous: np.ndarray  # (V,)
     by_capacity: np.ndarray  # (V, L) levels by rising capacity
+    longest: np.ndarray  # bounds on the load ratio of what changes, the greatest first; one where changes are free
 
 
 @njit(cache=True)
@@ -52,14 +53,13 @@ def search(p, most_nodes):
         (whether a plan was found, its levels, whether it is proven that none is better).
     """
     best, best_value, nodes = np.zeros(p.worth.size, np.int64), -np.inf, 0
-    bounds = np.unique(np.append(p.load_ratio, 0.0)) if p.w_change > 0 else np.array([np.inf])
-    for t in bounds[::-1]:
-        free = p.w_change * t if p.w_change > 0 else 0.0
+    for t in p.longest:
+        free = p.w_change * t
         value = first_plan(p, allowed_levels(p, t), best, best_value + free)
         best_value = max(best_value, value - free)
-    bound, mu, nu = prices(p, allowed_levels(p, bounds[-1]))
-    for t in bounds[::-1]:
-        free, allowed = p.w_change * t if p.w_change > 0 else 0.0, allowed_levels(p, t)
+    bound, mu, nu = prices(p, allowed_levels(p, p.longest[0]))
+    for t in p.longest:
+        free, allowed = p.w_change * t, allowed_levels(p, t)
         if price_of_load(p, allowed, nu)[0] < bound - EPSILON:  # else what they choose is still allowed: they stay best
             bound, mu, nu = prices(p, allowed)
         if bound <= best_value + free + EPSILON:
@@ -176,6 +176,13 @@ def _dot(a, b):
 
 
 @njit(cache=True)
+def _copy(source, to):
+    """Element by element: quicker to compile than an assignment of arrays."""
+    for i in range(to.size):
+        to[i] = source[i]
+
+
+@njit(cache=True)
 def _best_point(gain, hull_k, hull_v, size):
     """The point of a hull with the most gain x capacity - cost."""
     j = 0
@@ -193,24 +200,21 @@ def prices(p, allowed):
         for n in range(1, levels):
             if allowed[m, n]:
                 dearest = max(dearest, p.worth[m] * min(p.capacity_rps[m, n], p.load_rps) / p.units[m, n])
+    x, f = np.zeros(2), np.zeros(2)  # the two prices inside the interval, and their bounds
     for d in range(p.budget.size):
-        free, _ = price_of_load(p, allowed, nu)
         low, high = 0.0, dearest
-        one, two = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-        nu[d] = one
-        at_one, _ = price_of_load(p, allowed, nu)
-        nu[d] = two
-        at_two, _ = price_of_load(p, allowed, nu)
-        for _ in range(SECTIONS):
-            if at_one <= at_two:
-                high, two, at_two = two, one, at_one
-                one = nu[d] = high - GOLDEN * (high - low)
-                at_one, _ = price_of_load(p, allowed, nu)
-            else:
-                low, one, at_one = one, two, at_two
-                two = nu[d] = low + GOLDEN * (high - low)
-                at_two, _ = price_of_load(p, allowed, nu)
-        nu[d] = 0.5 * (low + high) if min(at_one, at_two) < free else 0.0
+        x[0], x[1] = high - GOLDEN * high, GOLDEN * high
+        for i in range(2 + SECTIONS):
+            j = i
+            if i > 1 and f[0] <= f[1]:
+                j, high, x[1], f[1] = 0, x[1], x[0], f[0]
+                x[0] = high - GOLDEN * (high - low)
+            elif i > 1:
+                j, low, x[0], f[0] = 1, x[0], x[1], f[1]
+                x[1] = low + GOLDEN * (high - low)
+            nu[d] = x[j]
+            f[j] = price_of_load(p, allowed, nu)[0]
+        nu[d] = 0.5 * (low + high) if low > 0 else 0.0
     bound, mu = price_of_load(p, allowed, nu)
     return bound, mu, nu
 
@@ -218,8 +222,10 @@ def prices(p, allowed):
 @njit(cache=True)
 def _price_sets(p, allowed, mu, nu):
     """Three sets of prices, the best ones first, then those of free and of dear units: mus (3,), nus (3, D)."""
-    mus, nus = np.full(3, mu), np.zeros((3, p.budget.size))
-    nus[0], nus[2] = nu, 3 * nu
+    mus, nus = np.zeros(3), np.zeros((3, p.budget.size))
+    mus[0] = mu
+    for d in range(nu.size):
+        nus[0, d], nus[2, d] = nu[d], 3 * nu[d]
     for k in range(1, 3):
         _, mus[k] = price_of_load(p, allowed, nus[k])
     return mus, nus
@@ -230,16 +236,18 @@ def _branch(p, allowed, mu, nu, best, best_value, nodes, most_nodes):
     """Searches the allowed levels for a plan that beats `best_value`; returns the better value and the nodes seen so far."""
     variants, levels = allowed.shape
     mus, nus = _price_sets(p, allowed, mu, nu)
-    gain = np.full((variants, levels), -np.inf)  # of each level, at the best prices
+    gain = np.zeros((variants, levels))  # of each level, at the best prices
     to_come = np.zeros((3, variants + 1))  # most gain of the variants from m on
     dense = np.zeros((variants + 1, p.budget.size))  # most capacity per unit of the variants from m on
     order = np.zeros((variants, levels), np.int64)
     for m in range(variants - 1, -1, -1):
-        gain[m, 0], dense[m] = 0.0, dense[m + 1]
+        _copy(dense[m + 1], dense[m])
         for k in range(3):
             most = 0.0
             for n in range(1, levels):
-                if allowed[m, n]:
+                if not allowed[m, n]:
+                    gain[m, n] = -np.inf
+                else:
                     carried = min(p.capacity_rps[m, n], p.load_rps)
                     one = max(p.worth[m] - mus[k], 0.0) * carried - p.cost[m, n] - nus[k, p.device[m]] * p.units[m, n]
                     most = max(most, one)
@@ -247,11 +255,12 @@ def _branch(p, allowed, mu, nu, best, best_value, nodes, most_nodes):
                         gain[m, n] = one
                         dense[m, p.device[m]] = max(dense[m, p.device[m]], p.capacity_rps[m, n] / p.units[m, n])
             to_come[k, m] = to_come[k, m + 1] + most
-        order[m] = np.argsort(-gain[m])
+        _copy(np.argsort(-gain[m]), order[m])
     rest, value = np.empty(variants), np.zeros(variants)
     left = np.empty((variants, p.budget.size), np.int64)
     place, taken = np.zeros(variants, np.int64), np.zeros(variants, np.int64)
-    rest[0], left[0] = p.load_rps, p.budget
+    rest[0] = p.load_rps
+    _copy(p.budget, left[0])
     m = 0
     while m >= 0:
         if place[m] == levels:
@@ -274,12 +283,13 @@ def _branch(p, allowed, mu, nu, best, best_value, nodes, most_nodes):
         if rest_now <= ROUNDING * p.load_rps:
             if value_now > best_value + EPSILON:
                 best_value = value_now
-                best[:] = 0
-                best[: m + 1] = taken[: m + 1]
+                _copy(taken, best)
+                for after in range(m + 1, variants):
+                    best[after] = 0
             continue
         if m + 1 == variants:
             continue
-        left[m + 1] = left[m]
+        _copy(left[m], left[m + 1])
         left[m + 1, p.device[m]] -= p.units[m, n] if n else 0
         if _dot(left[m + 1], dense[m + 1]) * (1 + ROUNDING) < rest_now:
             continue

@@ -2,8 +2,9 @@
 
     python benchmarks/live.py [--json FILE] [--rounds N] [--requests N] [--only speed changes ...]
 
-Server and load tool are processes of their own; the load tool's ceiling and its CPU time a request stand beside what it measured.
-Ray Serve runs in turns with the gateway, in one run, where it is installed (extra `ray`). A busy machine shows in all latencies.
+Server and load tool are processes of their own; the load tool's ceiling and its CPU time a request stand beside what it
+measured. Ray Serve runs in turns with the gateway, in one run, where it is installed (extra `ray`). A busy machine shows in
+all latencies.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def parts(rounds: int, requests: int) -> dict[str, Callable[[], Iterable[Row]]]:
         "kills": lambda: changes.kill_rows(KILLS),
         "tenants": lambda: tenants.rows(rounds),
         "decisions": lambda: deciding.rows(2000),
-        "deaths": lambda: deaths.rows(KILLS),
+        "deaths": lambda: deaths.autoscaler_rows(KILLS),
+        "restarts": lambda: deaths.cluster_rows(KILLS // 2),
     }
 
 

@@ -58,10 +58,10 @@ def change_rows(requests: int) -> Iterator[Row]:
     each = changes // (len(STEPS) - 1)
     if each < CHANGES and requests >= REQUESTS:
         raise RuntimeError(f"only {each} changes of each sort while {requests} requests were sent: {CHANGES} are wanted")
-    how = (f"{len(played.status)} requests (emulated models, {RATE_RPS:.0f}/s), {each} scale-outs, scale-ins, resizes, batch and "
-           f"variant switches each, {ready} replicas made; settled by the gateway: {settled}, of which answered "
-           f"{fates['answered'] + fates['late']}; load tool {1e6 * played.cpu_s / len(played.status):.0f} µs of CPU a request, "
-           f"late by {1e3 * played.late_s:.2g} ms (p99)")
+    how = (f"{len(played.status)} requests (emulated models, {RATE_RPS:.0f}/s), {each} scale-outs, scale-ins, resizes, batch "
+           f"and variant switches each, {ready} replicas made; settled by the gateway: {settled}, of which answered "
+           f"{fates['answered'] + fates['late']}; load tool {1e6 * played.cpu_s / len(played.status):.0f} µs of CPU a "
+           f"request, late by {1e3 * played.late_s:.2g} ms (p99)")
     yield row("failed or doubled requests over changes", played.failed + abs(settled - len(played.status)), "requests", how,
               target=0)
 

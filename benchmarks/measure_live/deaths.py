@@ -1,4 +1,4 @@
-"""What becomes of serving when the autoscaler is killed, and how soon another one goes on."""
+"""What becomes of serving when the autoscaler or the cluster process is killed, and how soon another one goes on."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure_live.cluster import Cluster, cluster, scenario
-from benchmarks.measure_live.load import Target, open_loop
+from benchmarks.measure_live.load import Target, closed_loop, open_loop
+from benchmarks.measure_live.models import NOTES
 from benchmarks.measure_live.processes import Server
 from benchmarks.measure_live.tool import Tool, said
 from benchmarks.rows import Row, row
 from runtime.autoscaler.journal import newest_first
 
-TARGET_S, UP_S = 5.0, 60.0
+TARGET_S, WORKERS = 5.0, 2
 LOW_RPS, HIGH_RPS, SWELL_S = 60.0, 400.0, 4.0
 POLICY = "benchmarks.measure_live.restless:Restless"
 DECIDED = r"[0-9a-f]{8}/\d+ by "
 
 
-def rows(kills: int) -> Iterator[Row]:
+def autoscaler_rows(kills: int) -> Iterator[Row]:
     """Failed requests, time to resume, and decisions that were acted on twice."""
     candidates = [{"variants": ["echo"], "cores": [1], "max_count": 6}]
     what = scenario("echo", {"echo": {1: 0.005}}, candidates, [2])
@@ -56,6 +57,41 @@ def rows(kills: int) -> Iterator[Row]:
               target=TARGET_S)
     yield row("decisions acted on twice", abs(versions - len(applied)), "decisions",
               f"{versions} new versions of the deployment, {len(applied)} decisions applied by the journal", target=0)
+
+
+def cluster_rows(kills: int) -> Iterator[Row]:
+    """How soon the workers of a cluster process that was killed answer under the next one."""
+    candidates = [{"variants": ["noting"], "cores": [1], "max_count": WORKERS}]
+    what = scenario("noting", {"noting": {1: 0.005}}, candidates, [WORKERS])
+    with tempfile.TemporaryDirectory() as folder:
+        path, lives, answered_s, workers = Path(folder), list[Cluster](), list[float](), list[set[str]]()
+        try:
+            for _ in range(kills + 1):
+                began_s = time.monotonic()
+                lives.append(Cluster(path, what, {"noting": "benchmarks.measure_live.models:noting"},
+                                     "--state", str(path / "state"), environment={NOTES: str(path / "notes")}))
+                played = closed_loop(Target(lives[-1].port, "noting", first=1 + len(lives) * 10_000), 2 * WORKERS, 1.0)
+                if played.failed:
+                    raise RuntimeError(f"{played.failed} requests failed after a restart")
+                answered_s.append(time.monotonic() - began_s - played.wall_s + float(played.done_s.min()))
+                workers.append(_who(path / "notes", len(lives) * 10_000))
+                if len(lives) <= kills:
+                    lives[-1].server.kill()
+        finally:
+            for live in lives[::-1]:
+                live.server.end()
+    same = sum(after == workers[0] for after in workers[1:])
+    how = (f"kill -9 of `tidal serve --state`, {kills} times; from the start of the next one to the first answer, longest; "
+           f"median {said(answered_s[1:], 's')}; the same {len(workers[0])} workers {same} times of {kills}; at first, with "
+           f"new workers, {answered_s[0]:.3g} s")
+    yield row("restart of the cluster: until its workers answer again", max(answered_s[1:]), "s", how)
+    yield row("restarts at which workers were not taken over", kills - same, "restarts", "by the workers' notes", target=0)
+
+
+def _who(notes: Path, first: int) -> set[str]:
+    """The processes that have answered requests from a number on."""
+    rows_ = (line.split() for line in notes.read_text().splitlines())
+    return {pid for pid, _, *numbers in rows_ if any(int(number) >= first for number in numbers)}
 
 
 def _autoscaler(live: Cluster, folder: str) -> Server:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -68,7 +69,7 @@ class Server:
 
     def processes(self) -> list[int]:
         """All that belong to it: its descendants, and those that it detached."""
-        parents = {pid: stat[1] for pid in _pids() if (stat := _stat(pid))}
+        parents = {pid: stat.parent for pid in _pids() if (stat := _stat(pid))}
         members = {self.pid}
         while more := {pid for pid, parent in parents.items() if parent in members} - members:
             members |= more
@@ -82,7 +83,7 @@ class Server:
 
     def cpu_s(self) -> float:
         """What all its processes that still run have computed."""
-        return sum(stat[0] for pid in self.processes() if (stat := _stat(pid)))
+        return sum(stat.cpu_s for pid in self.processes() if (stat := _stat(pid)))
 
     def kill(self) -> None:
         """Kill the command itself, as an accident would; what it has started is left alone."""
@@ -91,12 +92,13 @@ class Server:
 
     def end(self, patience_s: float = 60.0) -> None:
         """End it in good order, and then by force what is left."""
-        members = self.processes()
+        members = {(pid, stat.started) for pid in self.processes() if (stat := _stat(pid))}
         self._process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(patience_s)
-        for pid in {*members, *self.processes()}:
-            if pid == self.pid or self._marked(pid) or _stat(pid):
+        members |= {(pid, stat.started) for pid in self.processes() if (stat := _stat(pid))}
+        for pid, started in members:
+            if (stat := _stat(pid)) and stat.started == started:  # else the number is another's by now
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
         self._process.wait()
@@ -107,10 +109,18 @@ def _pids() -> Iterator[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
-def _stat(pid: int) -> tuple[float, int] | None:
-    """Seconds computed, and the parent; None where it is gone."""
+class Stat(NamedTuple):
+    """Of a process: seconds computed, its parent, and when it started (ticks since the machine did)."""
+
+    cpu_s: float
+    parent: int
+    started: int
+
+
+def _stat(pid: int) -> Stat | None:
+    """None where it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S, int(fields[1])
+    return Stat((int(fields[11]) + int(fields[12])) / TICKS_PER_S, int(fields[1]), int(fields[19]))

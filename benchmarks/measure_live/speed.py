@@ -64,7 +64,8 @@ def rows(rounds: int) -> Iterator[Row]:
     tool = Tool()
     try:
         most = ceiling(tool, CONNECTIONS, SATURATION_S)
-        how = f"against a server that sends a constant; {CONNECTIONS} connections, {_us(most.cpu_s / most.answered)} of CPU a request"
+        cpu = _us(most.cpu_s / most.answered)
+        how = f"against a server that sends a constant; {CONNECTIONS} connections, {cpu} of CPU a request"
         yield row("load tool: its ceiling", most.per_s, "requests/s", how)
         with contextlib.ExitStack() as stack:
             ours = stack.enter_context(_ours())

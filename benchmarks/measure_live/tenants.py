@@ -8,7 +8,8 @@ import numpy as np
 
 from benchmarks.measure_live.cluster import cluster
 from benchmarks.measure_live.load import Played, Target, open_loop, poisson
-from benchmarks.measure_live.tool import Tool, interval, said
+from benchmarks.measure_live.tool import Tool, said
+from benchmarks.measure_worlds.throughput import median_interval
 from benchmarks.rows import Row, row
 from envs.scenario_file import load
 
@@ -38,7 +39,7 @@ def rows(rounds: int) -> Iterator[Row]:
     how = (f"scenario {SCENARIO}, emulated: {VICTIM} sends {RATE_RPS:.0f}/s, {FLOOD} {TIMES} times its quota of "
            f"{quota_rps:.0f}/s ({100 * shed / sent:.0f} % of it refused); attainment {said(quiet, '%', 100)} without, "
            f"{said(flooded, '%', 100)} with; median of {rounds} pairs, in turns {said(lost)}; the upper end counts")
-    yield row("attainment lost to a flood", interval(lost)[2], "points", how, target=1.0)
+    yield row("attainment lost to a flood", median_interval(lost)[2], "points", how, target=1.0)
 
 
 def _target(port: int, service: str) -> Target:

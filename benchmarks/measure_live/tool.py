@@ -1,4 +1,4 @@
-"""The load tool's own process, its ceiling, and statistics over rounds."""
+"""The load tool's own process, and its ceiling; and how statistics over rounds are said."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure_live.load import Played, Target, closed_loop
+from benchmarks.measure_worlds.throughput import median_interval
 
 CHUNK = 65536
 
@@ -68,15 +69,7 @@ def _constant(pipe: Any) -> None:
                     open_.pop(descriptor).close()
 
 
-def interval(values: np.ndarray | list[float]) -> tuple[float, float, float]:
-    """Median and its 95 % interval, from order statistics (no assumption about the values but independence)."""
-    ordered, count = np.sort(values), len(values)
-    reach = 1.96 * np.sqrt(count) / 2
-    low, high = max(0, int(np.floor(count / 2 - reach))), min(count - 1, int(np.ceil(count / 2 + reach)))
-    return float(np.median(values)), float(ordered[low]), float(ordered[high])
-
-
 def said(values: np.ndarray | list[float], unit: str = "", scale: float = 1.0) -> str:
     """Median and interval, for people."""
-    middle, low, high = (scale * value for value in interval(values))
+    middle, low, high = (scale * value for value in median_interval(np.asarray(values)))
     return f"{middle:.3g} [{low:.3g}, {high:.3g}]{unit and ' '}{unit}"

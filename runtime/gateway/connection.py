@@ -90,6 +90,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._task: asyncio.Task[None] | None = None
         self._waiting: deque[tuple[HttpRequest, bool]] = deque()  # with whether the connection stays
+        self._refusal: tuple[int, str] | None = None  # of what came after those; nothing is read after it
         self._loop = asyncio.get_running_loop()
         self._deadline_s = math.inf
         self._timer: asyncio.TimerHandle | None = None
@@ -108,7 +109,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        if self._transport.is_closing():
+        if self._transport.is_closing() or self._refusal:
             return
         if not self._in_body:
             self._header_bytes += len(data)
@@ -216,6 +217,8 @@ class Connection(asyncio.Protocol):
         if self._waiting and not self._transport.is_closing():
             self._watch(None)
             self._task = asyncio.ensure_future(self._answer(*self._waiting.popleft()))
+        elif self._refusal:
+            self._refuse(*self._refusal)
         elif not self._transport.is_closing():
             self._transport.resume_reading()
             self._watch(self._limits.body_s if self._in_body else self._limits.header_s)
@@ -244,11 +247,14 @@ class Connection(asyncio.Protocol):
         self._transport.write(b"%s%d\r\n\r\n%s" % (head, len(answer.body), answer.body if with_body else b""))
 
     def _refuse(self, status: int, text: str) -> None:
-        """Answers where there is nothing under way that must be answered before, and ends the connection."""
+        """Answers, once all that came before is answered, and ends the connection."""
         if self._transport.is_closing():
             return
-        if self._task is None:
-            self._write(self._served.error(status, text), stays=False)
+        if self._task:
+            self._refusal = status, text
+            self._transport.pause_reading()
+            return
+        self._write(self._served.error(status, text), stays=False)
         self._transport.close()
         self._watch(self._limits.send_s)
 

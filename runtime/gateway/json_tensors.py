@@ -157,5 +157,4 @@ def _takes(dtype: np.dtype, values: np.dtype) -> bool:
     """Whether values may become of a dtype. Rounding of floats is meant; a fraction, a truth value or text for a whole number
     is not.
     """
-    casting = "same_kind" if dtype.kind != "u" else "unsafe"
-    return np.can_cast(values, dtype, casting) and (values.kind == "b") == (dtype.kind == "b")
+    return (dtype.kind == "u" or np.can_cast(values, dtype, "same_kind")) and (values.kind == "b") == (dtype.kind == "b")

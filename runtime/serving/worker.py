@@ -8,7 +8,6 @@ of these does, or when the cluster process leaves; where that ended suddenly, it
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -76,13 +75,42 @@ def work(job: Job, host: str = LOOPBACK) -> None:
     worker.end()
 
 
+class Servers:
+    """How many batches may be computed at the same time.
+
+    Attributes:
+        count: of servers.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count, self._busy, self._changed = count, 0, threading.Condition()
+
+    def take(self) -> None:
+        """Takes one; waits until one is free."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._busy < self.count)
+            self._busy += 1
+
+    def give_back(self) -> None:
+        """One is free again."""
+        with self._changed:
+            self._busy -= 1
+            self._changed.notify()
+
+    def resize(self, count: int) -> None:
+        """There are so many now; one too many is so no longer once it is given back."""
+        with self._changed:
+            self.count = count
+            self._changed.notify_all()
+
+
 class Worker:
     """One worker's worlds and models."""
 
     def __init__(self, manager: WorldManager, job: Job) -> None:
         self._manager, self._job, self._placement = manager, job, job.placement
         self._models: dict[str, Model] = {}
-        self._waiting: queue.SimpleQueue[tuple[World, Batch] | None] = queue.SimpleQueue()
+        self._servers, self._manning = Servers(job.servers), threading.Lock()
         self._threads: list[threading.Thread] = []
 
     def run(self) -> None:
@@ -102,8 +130,6 @@ class Worker:
 
     def end(self) -> None:
         """Wait for what is still computing; the worlds are closed."""
-        for _ in self._threads:
-            self._waiting.put(None)
         for thread in self._threads:
             thread.join(LAST_BATCH_S)
 
@@ -118,7 +144,7 @@ class Worker:
             with contextlib.suppress(WorldError):
                 home.send_message(ready, 1 - home.rank)
             if self._source is None and self._placement.rank == 0:
-                self._run(self._take, home, 1 - home.rank)
+                self._take_from(home, 1 - home.rank)
             over = self._manager.wait_any((*neighbours, home))
             suddenly = over is home and home.broken is not None and home.broken.reason is not Reason.LEFT
             coming = self._next_home(neighbours) if suddenly else None
@@ -193,18 +219,24 @@ class Worker:
         if self._placement.rank:
             self._run(self._follow)
             return
-        self._servers = 0
-        self._have(self._job.servers)
         if self._source is not None:
-            self._run(self._take, self._source, 0)
+            self._take_from(self._source, 0)
+
+    def _take_from(self, source: World, rank: int) -> None:
+        """Batches come from there now."""
+        self._taken, self._takers = (source, rank, threading.Lock()), 0
+        self._have(self._servers.count)
 
     def _have(self, servers: int) -> None:
-        """As many threads that compute; one too many ends after what waits now."""
-        for _ in range(self._servers, servers):
-            self._run(self._compute)
-        for _ in range(servers, self._servers):
-            self._waiting.put(None)
-        self._servers = servers
+        """So many compute. One thread more takes what comes next meanwhile: who takes a batch computes it, without waking
+        another thread.
+        """
+        self._servers.resize(servers)
+        with self._manning:
+            missing = max(0, servers + 1 - self._takers)
+            self._takers += missing
+        for _ in range(missing):
+            self._run(self._take, *self._taken)
 
     def _run(self, what: Callable[..., None], *arguments: object) -> None:
         def run() -> None:
@@ -214,31 +246,33 @@ class Worker:
         self._threads.append(threading.Thread(target=run, daemon=True))
         self._threads[-1].start()
 
-    def _take(self, source: World, rank: int) -> None:
+    def _take(self, source: World, rank: int, turn: threading.Lock) -> None:
         while True:
-            head, tensors = decode(source.recv_message(rank))
-            if "servers" not in head:
-                self._waiting.put((source, (head, tensors)))
-                continue
-            self._have(head["servers"])
-            if self._sink is not None:
-                self._sink.send_message(encode(head), 1)
+            with turn:
+                head, tensors = decode(source.recv_message(rank))
+                if "servers" in head:
+                    self._have(head["servers"])
+                    if self._sink is not None:
+                        self._sink.send_message(encode(head), 1)
+                    continue
+                self._servers.take()
+            try:
+                if not source.over:  # else whoever asked is gone
+                    self._compute(head, tensors)
+            finally:
+                self._servers.give_back()
 
-    def _compute(self) -> None:
-        while (taken := self._waiting.get()) is not None:
-            source, (head, tensors) = taken
-            if source.over:
-                continue  # whoever asked is gone
-            for rank in range(1, self._placement.intra_op):
-                assert self._ranks is not None
-                self._ranks.send_message(encode(head, tensors), rank)
-            answer = encode(*self._answer(head, tensors))
-            if self._sink is None:
-                self._tell(answer)
-                continue
-            self._sink.send_message(answer, 1)
-            if self._source is None:
-                self._tell(encode({"id": head["id"], "freed": True}))
+    def _compute(self, head: Head, tensors: Sequence[torch.Tensor]) -> None:
+        for rank in range(1, self._placement.intra_op):
+            assert self._ranks is not None
+            self._ranks.send_message(encode(head, tensors), rank)
+        answer = encode(*self._answer(head, tensors))
+        if self._sink is None:
+            self._tell(answer)
+            return
+        self._sink.send_message(answer, 1)
+        if self._source is None:
+            self._tell(encode({"id": head["id"], "freed": True}))
 
     def _tell(self, message: list[torch.Tensor]) -> None:
         with contextlib.suppress(WorldError):  # that home is over; there may be another one

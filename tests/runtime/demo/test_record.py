@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 from made_run import CLIENTS, KILL, made, moment, run
 from rich.console import Console
+from rich.text import Text
 
 from envs.contract import Deployment
 from envs.scenario_file import load
 from runtime.demo.record import Kill, decisions_of, replacement_of
-from runtime.demo.show import Lines, bars, clock, watching
+from runtime.demo.show import Lines, Screen, bars, clock, watching
 from runtime.demo.summary import summary, tell
 from runtime.deployment_json import kind_to_json, to_json
 
@@ -119,3 +120,17 @@ def test_bars_leave_a_gap_where_a_number_is_missing_and_times_count_from_the_loa
 def test_all_of_it_is_printed():
     text = printed(lambda console: tell(run(decisions=(made(), made(6.0))), console))
     assert "Live: 10 s of live-resnets by infadapter" in text and "0:06  1 x small: load 93 -> 140 req/s" in text
+
+
+def test_in_a_terminal_a_strip_moves_below_the_lines_and_is_taken_away():
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=100, height=30, _environ={})
+    screen = watching(console)
+    assert type(screen) is Screen
+    for t_s in (1.0, 2.0):
+        screen.moment(moment(t_s, rps=10 * t_s, p99_s=None))
+    screen.event(2.5, "something happened")
+    screen.close()
+    text = Text.from_ansi(written.getvalue()).plain
+    assert "▅█" in text and "20 req/s" in text and "missing" in text and "1 x large, 1 x small loading" in text
+    assert text.index("something happened") > text.index("10 req/s")
