@@ -60,6 +60,11 @@ class Running:
             return None
         return until(look, lambda: f"{pattern!r} in:\n{self.text}", timeout_s)[0]
 
+    def waited_s(self):
+        """How long its threads have had something to do and no processor to do it on."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[1]) for task in tasks) * 1e-9
+
     def send(self, number):
         self.process.send_signal(number)
 
