@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ HERE = Path(__file__).resolve().parent
 PATIENCE_S = 60.0
 MARK = "TIDAL_SYSTEM_TEST"  # in the environment of all processes of one test, and of those that they start
 
+WITH_US = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()  # should this process be killed
+
 
 def until(holds, what, timeout_s=PATIENCE_S):
     """What `holds()` returns, once it is true."""
@@ -32,8 +35,9 @@ class Running:
     """A process, and what it has written."""
 
     def __init__(self, command, environment):
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
+        self.process = subprocess.Popen([*WITH_US, *command], cwd=ROOT, env=environment, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                                        start_new_session=True)
         self.lines = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
