@@ -11,14 +11,13 @@ from placed import (
     PAIR,
     SHARDS,
     SINGLE,
+    TABLE_2,
     small,
     table_2,
-    table_2_test,
-    table_2_training,
-    trimmed_attainment,
 )
 
 from baselines.alpaserve_partitions import device_splits, group_partitions, model_buckets
+from baselines.alpaserve_published import attainment
 from baselines.alpaserve_search import search, search_sep
 from baselines.alpaserve_selection import beam_search, greedy
 from baselines.placement import Group, PlacedModel, PlacementProblem, check, memory_bytes, normal
@@ -129,7 +128,7 @@ def test_memory_with_activations_is_never_exceeded(select):
 def test_greedy_fills_all_memory():
     """It ends only when nothing fits anywhere."""
     problem = table_2(5)
-    placement = greedy(Replay(problem, table_2_training()[:3000]), (FOUR,) * 4)
+    placement = greedy(Replay(problem, TABLE_2.training()[:3000]), (FOUR,) * 4)
     assert [len(group.models) for group in placement] == [9] * 4  # 13 GiB of 1.37 GiB each
 
 
@@ -205,8 +204,8 @@ def test_dedicated_groups_serve_one_model_each():
 @pytest.mark.parametrize(("slo_scale", "shape", "published"), [(1, FOUR_SHARDS, 0.532), (5, EIGHT, 0.979), (10, EIGHT, 0.997)])
 def test_a_search_finds_the_published_shapes_and_attainment(slo_scale, shape, published):
     """Table 2, planned on other requests: shards where the SLO is tight, long pipelines where it is loose."""
-    problem, requests = table_2(slo_scale), table_2_test()
-    plan = search(Replay(problem, table_2_training()))
+    problem, requests = table_2(slo_scale), TABLE_2.test()
+    plan = search(Replay(problem, TABLE_2.training()))
     assert {group.shape for group in plan.placement} == {shape}
-    assert trimmed_attainment(requests, Replay(problem, requests).play(plan.placement).latency_s) == pytest.approx(
+    assert attainment(requests, Replay(problem, requests).play(plan.placement).latency_s) == pytest.approx(
         published, abs=0.003)  # pipelines and shards were recovered from rows such as these, within so much

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from placed import FOUR, PAIR, SHARDS, SINGLE, small, table_2, table_2_test
+from placed import FOUR, PAIR, SHARDS, SINGLE, TABLE_2, small, table_2
 
 from baselines.alpaserve_selection import greedy
 from baselines.placement import Group, check, memory_bytes, normal, room
@@ -78,14 +78,14 @@ def test_check_names_what_is_wrong():
     problem, _ = small(np.random.default_rng(0))
     with pytest.raises(ValueError, match="4 devices, there are 2"):
         check(problem, (Group(PAIR), Group(PAIR)))
-    with pytest.raises(ValueError, match="has no latency on 2x1 gpu"):
-        check(table_2(5), (Group(PAIR, (0,)),))
+    with pytest.raises(ValueError, match="has no latency on 4x1 v100"):
+        check(small(np.random.default_rng(0), devices=4)[0], (Group(FOUR, (0,)),))
     with pytest.raises(ValueError, match="bytes of a device"):
         check(problem, (Group(SINGLE, (0, 1, 2)),))
 
 
 def test_greedy_plays_once_a_step():
     """One replay for each model added: that is what makes it fast."""
-    replay = Replay(table_2(5), table_2_test())
+    replay = Replay(table_2(5), TABLE_2.test())
     placement = greedy(replay, (FOUR,) * 4)
     assert replay.played == sum(len(group.models) for group in placement) == 4 * 9  # 13 GiB of 1.37 GiB each
