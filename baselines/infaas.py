@@ -68,18 +68,18 @@ class INFaaS(Policy):
         for service, scaled in self._scaled.items():
             now = {v: pods_in(s, observation.deployment) for v, s in scaled.items()}
             wanted, reason = self._run(service, scaled, now, observation.services[service].offered_rps)
-            if not any(wanted.values()):
-                kept = {k: n for k, n in observation.deployment.replicas.items()
-                        if set(k.variants) & set(self._scenario.services[service].variants)}
-                wanted, reason = {}, f"{reason}: unchanged"
-                for kind, n in kept.items():
-                    replicas[kind] = max(replicas.get(kind, 0), n)
-                    left[kind.shape.device] -= kind.shape.units * n
+            if any(wanted.values()):
+                given = _share_out(scaled, now, wanted, left)
+            else:  # none of its variants runs, and its load is missing
+                names = set(self._scenario.services[service].variants)
+                given = {"": {k: n for k, n in observation.deployment.replicas.items() if names & set(k.variants)}}
+                _take(given[""], left)
             for variant, pods in wanted.items():
-                for kind, n in _within(scaled[variant], pods, left).items():
-                    replicas[kind] = max(replicas.get(kind, 0), n)
-                    left[kind.shape.device] -= kind.shape.units * n
-            details |= {f"pods_{service}_{v}": float(pods) for v, pods in wanted.items()}
+                room = sum(scaled[variant].pods(kind) * n for kind, n in given.get(variant, {}).items())
+                details[f"pods_{service}_{variant}"] = float(room)
+                reason += f", room for {room} of {variant} only" if room < pods else ""
+            for kind, n in (pair for rows in given.values() for pair in rows.items()):
+                replicas[kind] = max(replicas.get(kind, 0), n)
             reasons.append(f"{service}: {reason}")
         return Decision(replace(observation.deployment, replicas=replicas, routes={}), "; ".join(reasons), details)
 
@@ -87,7 +87,7 @@ class INFaaS(Policy):
              ) -> tuple[dict[str, int], str]:
         """Pods wanted of each variant, and why."""
         if math.isnan(offered_rps):
-            return now, "offered load is missing"
+            return now, "offered load is missing: unchanged"
         load_rps = self.headroom * offered_rps
         if not any(now.values()):
             cheapest = min(scaled, key=lambda v: (self._load_s(v) * max(1, math.ceil(load_rps / scaled[v].capacity_rps)), v))
@@ -113,15 +113,27 @@ class INFaaS(Policy):
         return self._scenario.variants[variant].load_s
 
 
-def _within(scaled: Scaled, pods: int, left: Mapping[str, int]) -> dict[ReplicaKind, int]:
-    """Replicas for as many of the pods as the units left allow."""
-    if pods <= 0:
-        return {}
-    room = left[scaled.candidate.device]
-    for fewer in range(scaled.rounded(pods), 0, -1):
-        if fewer != scaled.rounded(fewer):
-            continue
-        replicas = scaled.replicas(fewer)
-        if sum(kind.shape.units * n for kind, n in replicas.items()) <= room:
+def _share_out(scaled: Mapping[str, Scaled], now: Mapping[str, int], wanted: Mapping[str, int], left: dict[str, int]
+               ) -> dict[str, dict[ReplicaKind, int]]:
+    """Replicas of each variant, from the units left: first what runs and stays, then what is new."""
+    given = {v: _within(scaled[v], min(pods, now[v]), left) for v, pods in wanted.items()}
+    for variant, pods in wanted.items():
+        if pods > now[variant]:
+            _take(given[variant], left, -1)
+            given[variant] = _within(scaled[variant], pods, left)
+    return given
+
+
+def _within(scaled: Scaled, pods: int, left: dict[str, int]) -> dict[ReplicaKind, int]:
+    """Replicas for as many of the pods as the units left allow, and takes these."""
+    for fewer in range(scaled.rounded(pods) if pods > 0 else 0, 0, -1):
+        replicas = scaled.replicas(fewer) if fewer == scaled.rounded(fewer) else {}
+        if replicas and sum(kind.shape.units * n for kind, n in replicas.items()) <= left[scaled.candidate.device]:
+            _take(replicas, left)
             return replicas
     return {}
+
+
+def _take(replicas: Mapping[ReplicaKind, int], left: dict[str, int], times: int = 1) -> None:
+    for kind, n in replicas.items():
+        left[kind.shape.device] -= times * kind.shape.units * n

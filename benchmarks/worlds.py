@@ -2,7 +2,7 @@
 
     python benchmarks/worlds.py [--json FILE] [--backend gloo|nccl] [--rounds N] [--alarm-minutes M]
 
-Throughput: in every round all ways run once, in a new order; the row tells the median of the rounds' ratios, and the upper end
+Throughput: in every round all ways run in many short turns; the row tells the median of the rounds' ratios, and the upper end
 of its 95 % interval is held against the target. Negative losses are gains.
 """
 
@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.measure_worlds import faults, joining, throughput
+from benchmarks.measure_worlds import bystander, faults, joining, throughput
 from benchmarks.rows import Row, command_line, report
 
 
@@ -26,6 +26,7 @@ def rows(backend: str, rounds: int, minutes: float) -> Iterator[Row]:
     yield from throughput.rows(backend, rounds)
     yield from faults.detection_rows(backend, repeats=min(rounds, 12))
     yield from joining.join_rows(backend, joins=min(4 * rounds, 60), rounds=min(rounds, 6))
+    yield from bystander.traffic_rows(backend, rounds=min(rounds, 6))
     yield from joining.resource_rows(backend, cycles=min(13 * rounds, 500), many=60)
     yield from faults.alarm_rows(backend, minutes)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import simulator
+from benchmarks import planners, simulator
 from benchmarks.measure_worlds.throughput import median_interval
 from benchmarks.peers.cpp import compile_loops
 from benchmarks.rows import Timing, alternate, duration, met, quantity, report, row, speed
@@ -129,3 +129,12 @@ def test_worlds_run(tmp_path):
     rows = {r["figure"]: r for r in written["rows"]}
     assert sum("throughput loss" in figure for figure in rows) == 12
     assert rows["false alarms"]["value"] == 0 and rows["60 worlds in one process, up"]["value"] == 60
+
+
+def test_planners_have_their_rows(monkeypatch):
+    monkeypatch.setattr(planners, "LOAD_RATIOS", (0.05, 0.6))
+    rows = [*planners.small_rows(), *planners.large_rows(1)]
+    assert [r["figure"].partition(":")[2].strip() for r in rows] == ["median", "longest", "median", "longest",
+                                                                    "objective gained, most"]
+    assert all(set(r) == KEYS and np.isfinite(r["value"]) for r in rows)
+    assert "2 decisions, 0 not proven" in rows[2]["how"]

@@ -19,6 +19,7 @@ from envs.contract import Deployment
 from envs.envelope import Limits
 from envs.scenario import Scenario
 from envs.scenario_file import load
+from runtime.account import UNSAID, Account, Grounds
 from runtime.actuators.actuator import InForce, Outcome
 from runtime.autoscaler.lease import FileLease
 from runtime.autoscaler.policy_host import HostedPolicy, PolicyHost
@@ -64,10 +65,13 @@ class _Service:
     def current(self) -> InForce:
         return InForce(self.desired, str(self.version))
 
-    def apply(self, deployment: Deployment, version: str, decision_id: str) -> Outcome:
+    def apply(self, deployment: Deployment, version: str, decision_id: str, grounds: Grounds = UNSAID) -> Outcome:
         self.called_s = time.perf_counter()
         self.desired, self.version = deployment, self.version + 1
         return Outcome("applied", str(self.version))
+
+    def tell(self, account: Account) -> None:
+        pass
 
     def advance(self) -> None:
         """Play an interval."""

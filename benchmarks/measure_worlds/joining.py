@@ -8,33 +8,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import torch
-
+from benchmarks.measure_worlds.bystander import latency_row, pings, pong
 from benchmarks.measure_worlds.faults import seconds_row
-from benchmarks.measure_worlds.team import join, meet, team, world_of
+from benchmarks.measure_worlds.team import join, meet, team
 from benchmarks.rows import Row, row
-from runtime.worlds import State, World, WorldManager
+from runtime.worlds import State
 
 JOIN_TARGET_S = 0.02
-
-
-def _pong(manager: WorldManager, name: str, count: int) -> None:
-    world = world_of(manager, name)
-    tensor = torch.ones(1000, device=world.device)
-    for _ in range(count):
-        world.recv(tensor, 0)
-        world.send(tensor, 0)
-
-
-def _pings(world: World, count: int, into: list[float]) -> None:
-    tensor = torch.ones(1000, device=world.device)
-    for _ in range(count):
-        began_s = time.perf_counter()
-        world.send(tensor, 1)
-        world.recv(tensor, 1)
-        into.append(time.perf_counter() - began_s)
-        time.sleep(0.0005)
 
 
 def join_rows(backend: str, joins: int, rounds: int) -> Iterator[Row]:
@@ -45,9 +25,9 @@ def join_rows(backend: str, joins: int, rounds: int) -> Iterator[Row]:
         latencies: dict[bool, list[float]] = {False: [], True: []}
         manager.leave(meet(manager, guest, "first", backend))  # the processes know each other from now on
         for number in range(2 * rounds):
-            joining, pings = bool(number % 2), 600
-            bystander.start(_pong, "bystander", pings)
-            talk = threading.Thread(target=_pings, args=(world, pings, latencies[joining]))
+            joining, trips = bool(number % 2), 600
+            bystander.start(pong, "bystander", trips)
+            talk = threading.Thread(target=pings, args=(world, trips, latencies[joining]))
             talk.start()
             for count in range(joins // rounds if joining else 0):
                 began_s = time.perf_counter()
@@ -61,10 +41,7 @@ def join_rows(backend: str, joins: int, rounds: int) -> Iterator[Row]:
             talk.join()
             bystander.result()
         yield seconds_row("join of a warm process", took, JOIN_TARGET_S)
-        without, during = (1e6 * np.percentile(latencies[joining], [50, 99]) for joining in (False, True))
-        how = f"p50 {without[0]:.0f} -> {during[0]:.0f} µs, p99 {without[1]:.0f} -> {during[1]:.0f} µs, "
-        how += f"{len(latencies[True])} round trips each"
-        yield row("bystander's p99 during joins", during[1] / without[1], "ratio", how)
+        yield latency_row("bystander's p99 during joins", latencies[False], latencies[True])
 
 
 def _held() -> tuple[int, int, int]:

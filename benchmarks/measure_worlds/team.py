@@ -79,6 +79,31 @@ def team(size: int) -> Iterator[tuple[WorldManager, list[Helper]]]:
             helper.end()
 
 
+def pin(_: WorldManager | None, main: int, others: int) -> None:
+    """The main thread of this process runs on one core, all its other threads on another."""
+    for task in map(int, os.listdir("/proc/self/task")):
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(task, {main if task == os.getpid() else others})
+
+
+@contextlib.contextmanager
+def pinned(helpers: list[Helper]) -> Iterator[None]:
+    """On two cores, in all processes, the thread that moves data is never on the core of the one that it serves.
+
+    Where it is, it can spin for whole time slices on a lock that the other one holds, in plain torch and in worlds alike.
+    """
+    cores = os.sched_getaffinity(0)
+    here, there = min(cores), max(cores)
+    pin(None, here, there)
+    for helper in helpers:
+        helper.run(pin, there, here)
+    try:
+        yield
+    finally:
+        for task in map(int, os.listdir("/proc/self/task")):
+            os.sched_setaffinity(task, cores)
+
+
 def meet(manager: WorldManager, helper: Helper, name: str, backend: str) -> World:
     """A world of this process and a helper."""
     world = manager.create(name, 2, backend=backend, wait=False)

@@ -1,4 +1,9 @@
-"""What a world costs against plain `torch.distributed`, in one run and in turns."""
+"""What a world costs against plain `torch.distributed`, in one run and in turns.
+
+In a round the same processes run all ways in short blocks, in an order drawn anew for each turn, so that whatever disturbs one
+way disturbs all; rounds differ in their processes, groups and connections. Threads are kept to cores in all ways alike (see
+`pinned`): where the system puts them would else decide more than who sends.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +12,17 @@ import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as plain
 
-from benchmarks.measure_worlds.team import Helper, meet, team, world_of
+from benchmarks.measure_worlds.team import Helper, meet, pinned, team, world_of
 from benchmarks.rows import Row, quantity, row
 from runtime.worlds import World, WorldManager
 
-SIZES = {"4 KB": (4_096, 400), "40 KB": (40_960, 400), "400 KB": (409_600, 200), "4 MB": (4_194_304, 40)}  # bytes, messages
+SIZES = {"4 KB": (4_096, 200), "40 KB": (40_960, 200), "400 KB": (409_600, 80), "4 MB": (4_194_304, 16)}  # bytes, messages
+BLOCKS = 9  # of so many messages, of each way in a round
 TARGET_PERCENT, FRAMED_PERCENT = 1.4, 10.0
 
 
@@ -30,94 +35,68 @@ def _tensor(size: int, world: World) -> torch.Tensor:
     return torch.ones(size // 4, device=world.device)
 
 
-def send_plain(manager: WorldManager, name: str, size: int, count: int) -> None:
-    """A helper's part: by plain torch, from where the world of that name has its tensors."""
-    tensor = _tensor(size, world_of(manager, name))
-    for _ in range(count):
-        plain.send(tensor, 0)
-
-
-def send_known(manager: WorldManager, name: str, size: int, count: int) -> None:
-    """A helper's part: into a tensor that the receiver knows."""
+def send_blocks(manager: WorldManager, name: str, size: int, count: int, order: list[str]) -> list[float]:
+    """A helper's part: so many messages by each way of the order; CPU seconds of each block."""
     world = world_of(manager, name)
     tensor = _tensor(size, world)
-    for _ in range(count):
-        world.send(tensor, 0, size)
-
-
-def send_framed(manager: WorldManager, name: str, size: int, count: int) -> None:
-    """A helper's part: as messages."""
-    world = world_of(manager, name)
-    message = [_tensor(size, world)]
-    for _ in range(count):
-        world.send_message(message, 0)
-
-
-def _timed(receive: Callable[[], Any], count: int) -> float:
-    """Messages per second; the first is not counted."""
-    receive()
-    began_s = time.perf_counter()
-    for _ in range(count - 1):
-        receive()
-    return (count - 1) / (time.perf_counter() - began_s)
-
-
-def one_sender(world: World, helper: Helper, size: int) -> dict[str, Callable[[int], float]]:
-    """Ways to bring messages from one sender, each a function from their number to messages per second."""
-    into = _tensor(size, world)
-
-    def by(send: Callable[..., None], *arguments: Any, receive: Callable[[], Any]) -> Callable[[int], float]:
-        def run(count: int) -> float:
-            helper.start(send, *arguments, size, count)
-            speed = _timed(receive, count)
-            helper.result()
-            return speed
-
-        return run
-
-    return {
-        "plain": by(send_plain, world.name, receive=lambda: plain.recv(into, 1)),
-        "known": by(send_known, world.name, receive=lambda: world.recv(into, 1, size)),
-        "framed": by(send_framed, world.name, receive=lambda: world.recv_message(1)),
+    ways: dict[str, Callable[[], object]] = {
+        "plain": lambda: plain.send(tensor, 0),
+        "known": lambda: world.send(tensor, 0, size),
+        "framed": lambda: world.send_message([tensor], 0),
     }
+    took_s = []
+    for way in order:
+        send, began_s = ways[way], time.process_time()
+        for _ in range(count):
+            send()
+        took_s.append(time.process_time() - began_s)
+    return took_s
 
 
-def two_senders(worlds: list[World], helpers: list[Helper], size: int) -> dict[str, Callable[[int], float]]:
-    """The same with two: plain torch in one group of three, we in two worlds of two."""
+def receivers(worlds: list[World], size: int) -> dict[str, Callable[[], object]]:
+    """Ways to receive one message from every sender: plain torch in one group of all, we in a world with each."""
     into = [_tensor(size, world) for world in worlds]
+    if len(worlds) == 1:
+        (world,), (tensor,) = worlds, into
+        return {
+            "plain": lambda: plain.recv(tensor, 1),
+            "known": lambda: world.recv(tensor, 1, size),
+            "framed": lambda: world.recv_message(1),
+        }
 
-    def in_one_group(count: int) -> float:
-        def receive() -> None:
-            for work in [plain.irecv(tensor, rank) for rank, tensor in enumerate(into, 1)]:
-                work.wait()  # type: ignore[union-attr]
+    def in_one_group() -> None:
+        for work in [plain.irecv(tensor, rank) for rank, tensor in enumerate(into, 1)]:
+            work.wait()  # type: ignore[union-attr]
 
-        for world, helper in zip(worlds, helpers):
-            helper.start(send_plain, world.name, size, count)
-        speed = 2 * _timed(receive, count)
-        [helper.result() for helper in helpers]
-        return speed
+    def in_worlds() -> None:
+        for transfer in [world.irecv(tensor, 1, size) for world, tensor in zip(worlds, into)]:
+            transfer.wait()
 
-    def in_two_worlds(count: int) -> float:
-        for world, helper in zip(worlds, helpers):
-            helper.start(send_known, world.name, size, count)
-
-        def receive() -> None:
-            for transfer in [world.irecv(tensor, 1, size) for world, tensor in zip(worlds, into)]:
-                transfer.wait()
-
-        speed = 2 * _timed(receive, count)
-        [helper.result() for helper in helpers]
-        return speed
-
-    return {"plain": in_one_group, "known": in_two_worlds}
+    return {"plain": in_one_group, "known": in_worlds}
 
 
-def in_turns(ways: dict[str, Callable[[int], float]], count: int, order: random.Random) -> dict[str, float]:
-    """Messages per second of each way: each runs twice, in an order drawn anew each time."""
-    for way in ways.values():
-        way(20)  # what only the first messages of a lane cost
-    runs = [{name: ways[name](count) for name in order.sample(list(ways), len(ways))} for _ in range(2)]
-    return {name: float(np.mean([run[name] for run in runs])) for name in ways}
+def in_blocks(
+    worlds: list[World], helpers: list[Helper], size: int, count: int, order: random.Random
+) -> dict[str, np.ndarray]:
+    """By way, (2, blocks): seconds for each message, by the clock and of CPU in all processes."""
+    ways = receivers(worlds, size)
+    turns = list(ways) + [way for _ in range(BLOCKS) for way in order.sample(list(ways), len(ways))]
+    for world, helper in zip(worlds, helpers):
+        helper.start(send_blocks, world.name, size, count, turns)
+    wall_s, cpu_s = [], []
+    for way in turns:
+        receive, cpu_began_s = ways[way], time.process_time()
+        receive()  # from here on all are in this block
+        began_s = time.perf_counter()
+        for _ in range(count - 1):
+            receive()
+        wall_s.append((time.perf_counter() - began_s) / (count - 1))
+        cpu_s.append(time.process_time() - cpu_began_s)
+    taken = np.array([wall_s, (np.array(cpu_s) + np.sum([helper.result() for helper in helpers], axis=0)) / count])
+    taken /= len(worlds)
+    chosen = np.array(turns)
+    chosen[: len(ways)] = ""  # what only the first messages of a lane cost
+    return {way: taken[:, chosen == way] for way in ways}
 
 
 def median_interval(values: np.ndarray) -> tuple[float, float, float]:
@@ -128,18 +107,26 @@ def median_interval(values: np.ndarray) -> tuple[float, float, float]:
     return float(np.median(values)), float(ordered[low]), float(ordered[high])
 
 
-def loss_row(figure: str, speeds: dict[str, np.ndarray], way: str, target: float) -> Row:
-    """How many percent fewer messages than plain torch: the upper end of the interval counts."""
-    loss, low, high = median_interval(100 * (1 - speeds[way] / speeds["plain"]))
-    how = f"loss {loss:+.1f} % [{low:+.1f}, {high:+.1f}], median of {len(speeds[way])} rounds and its 95 % interval; "
-    how += f"{quantity(float(np.median(speeds[way])))} against {quantity(float(np.median(speeds['plain'])))} messages/s"
+def loss_row(figure: str, rounds: list[dict[str, np.ndarray]], way: str, target: float) -> Row:
+    """How many percent fewer messages than plain torch: the upper end of the interval counts.
+
+    Args:
+        figure: what the row tells.
+        rounds: what `in_blocks` measured, once for each round; of a round's blocks the median counts.
+        way: whose loss.
+        target: percent.
+    """
+    ours, theirs = (np.array([np.median(blocks[which], axis=1) for blocks in rounds]) for which in (way, "plain"))
+    loss, low, high = median_interval(100 * (1 - theirs[:, 0] / ours[:, 0]))
+    cpu = median_interval(ours[:, 1] / theirs[:, 1])
+    how = f"loss {loss:+.1f} % [{low:+.1f}, {high:+.1f}], median of {len(rounds)} rounds and its 95 % interval; "
+    how += " against ".join(quantity(float(1 / np.median(side[:, 0]))) for side in (ours, theirs)) + " messages/s, "
+    how += f"{cpu[0]:.2f} [{cpu[1]:.2f}, {cpu[2]:.2f}] of its CPU time"
     return row(figure, high, "%", how, target=target)
 
 
-def one_round(backend: str, order: random.Random) -> Iterator[tuple[str, dict[str, float]]]:
-    """All cases once, between processes and groups made for it: how the system places their threads differs from one to the
-    next.
-    """
+def one_round(backend: str, order: random.Random) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """All cases once, between processes and groups made for it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with team(2) as (manager, helpers):
@@ -148,20 +135,20 @@ def one_round(backend: str, order: random.Random) -> Iterator[tuple[str, dict[st
         start_plain(None, 0, 3, port, backend)
         [helper.result() for helper in helpers]
         worlds = [meet(manager, helper, f"edge {number}", backend) for number, helper in enumerate(helpers)]
-        for name, (size, count) in SIZES.items():
-            yield f"{name}, 1 sender", in_turns(one_sender(worlds[0], helpers[0], size), count, order)
-            yield f"{name}, 2 senders, 2 worlds", in_turns(two_senders(worlds, helpers, size), count, order)
+        with pinned(helpers):
+            for name, (size, count) in SIZES.items():
+                yield f"{name}, 1 sender", in_blocks(worlds[:1], helpers[:1], size, count, order)
+                yield f"{name}, 2 senders, 2 worlds", in_blocks(worlds, helpers, size, count, order)
         plain.destroy_process_group()
 
 
 def rows(backend: str, rounds: int) -> Iterator[Row]:
     """All rows of throughput."""
-    order, speeds = random.Random(1), defaultdict[str, list[dict[str, float]]](list)
+    order, measured = random.Random(1), defaultdict[str, list[dict[str, np.ndarray]]](list)
     for _ in range(rounds):
         for case, by_way in one_round(backend, order):
-            speeds[case].append(by_way)
-    for case in sorted(speeds, key=lambda case: "2 senders" in case):
-        columns = {way: np.array([one[way] for one in speeds[case]]) for way in speeds[case][0]}
-        yield loss_row(f"throughput loss, {case}", columns, "known", TARGET_PERCENT)
-        if "framed" in columns:
-            yield loss_row(f"throughput loss, {case}, framed", columns, "framed", FRAMED_PERCENT)
+            measured[case].append(by_way)
+    for case in sorted(measured, key=lambda case: "2 senders" in case):
+        yield loss_row(f"throughput loss, {case}", measured[case], "known", TARGET_PERCENT)
+        if "framed" in measured[case][0]:
+            yield loss_row(f"throughput loss, {case}, framed", measured[case], "framed", FRAMED_PERCENT)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from envs.contract import Deployment
+from runtime.account import UNSAID, Account, Grounds
 
 Status = Literal["applied", "conflict", "refused", "unknown", "abandoned"]
 
@@ -57,8 +58,11 @@ class Actuator(Protocol):
             ActuatorError: it cannot be read now.
         """
 
-    def apply(self, deployment: Deployment, version: str, decision_id: str) -> Outcome:
-        """Makes a deployment the desired one, if `version` is still the one in force.
+    def apply(self, deployment: Deployment, version: str, decision_id: str, grounds: Grounds = UNSAID) -> Outcome:
+        """Makes a deployment the desired one, if `version` is still the one in force; says on what grounds.
 
         Idempotent: the same decision twice changes nothing the second time. Never raises.
         """
+
+    def tell(self, account: Account) -> None:
+        """Tells what came of a decision, for people to see. It may get lost; never raises."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from envs.contract import Deployment
+from runtime.account import UNSAID, Account, Grounds
 from runtime.actuators.actuator import InForce, Outcome
 
 
@@ -20,7 +21,7 @@ class DryRun:
         """See `Actuator`."""
         return self._in_force
 
-    def apply(self, deployment: Deployment, version: str, decision_id: str) -> Outcome:
+    def apply(self, deployment: Deployment, version: str, decision_id: str, grounds: Grounds = UNSAID) -> Outcome:
         """See `Actuator`."""
         if decision_id == self._in_force.decision_id:
             return Outcome("applied", self._in_force.version)
@@ -28,3 +29,6 @@ class DryRun:
             return Outcome("conflict", self._in_force.version, f"version {self._in_force.version} is in force")
         self._in_force = InForce(deployment, str(int(version) + 1), decision_id)
         return Outcome("applied", self._in_force.version)
+
+    def tell(self, account: Account) -> None:
+        """See `Actuator`: nobody is there to be told."""

@@ -20,6 +20,7 @@ from typing import Literal
 from envs.contract import Decision, Observation
 from envs.envelope import History, Limits
 from envs.scenario import Scenario
+from runtime.account import Account, Grounds
 from runtime.actuators.actuator import Actuator, ActuatorError, InForce, Outcome
 from runtime.autoscaler import records
 from runtime.autoscaler.decision import Verdict, decide, problem_with
@@ -182,10 +183,13 @@ class Autoscaler:
         decision_id = f"{self._id}/{number}"
         self._write(records.intent(decision_id, self._clock.now_s(), self._mode, observation, in_force, proposal, verdict,
                                    self._scenario, shadow))
-        status = self._act(verdict, in_force, decision_id)
+        grounds = Grounds(proposal.by, proposal.decision.reason, verdict.bounds)
+        status, detail = self._act(verdict, in_force, decision_id, grounds)
         self._history = records.settled(verdict.history, t_s, status)
         self._measure(observation, verdict, status, began)
         self._alarm(verdict.blind)
+        trouble = "; ".join(filter(None, (self._source.trouble, proposal.failure, detail)))
+        self._actuator.tell(Account(decision_id, t_s, self._interval_s, self._mode, status, grounds, trouble))
         log.info("%s by %s: %s%s; %s: %s", decision_id, proposal.by, proposal.decision.reason,
                  "".join(f"; {bound}" for bound in verdict.bounds), status, verdict.decision.deployment)
         return verdict
@@ -207,23 +211,25 @@ class Autoscaler:
     def _claimed(self, in_force: InForce) -> InForce | None:
         """What is in force, as a version of our own: a leader before us that may yet live cannot act on the one it knows."""
         decision_id = f"{self._id}/claim-{secrets.token_hex(4)}"
-        found = self._actuator.apply(in_force.deployment, in_force.version, decision_id)
+        grounds = Grounds(reason="the leader before was silent: another goes on from what is in force")
+        found = self._actuator.apply(in_force.deployment, in_force.version, decision_id, grounds)
         if found.status == "refused":  # pinned, say: nobody can act now; claimed later
             return in_force
         self._lease.usurped = found.status == "unknown"
         log.warning("the leader before was silent; claimed what is in force: %s %s", found.status, found.detail)
         return InForce(in_force.deployment, found.version, decision_id) if found.status == "applied" else None
 
-    def _act(self, verdict: Verdict, in_force: InForce, decision_id: str) -> str:
+    def _act(self, verdict: Verdict, in_force: InForce, decision_id: str, grounds: Grounds) -> tuple[str, str]:
+        """Acts, where something is to be done: what became of it, and why not more."""
         if not verdict.acts:
-            return "unchanged"
+            return "unchanged", ""
         if self._mode == "advisory":
-            return "advised"
-        found = self._actuator.apply(verdict.decision.deployment, in_force.version, decision_id)
+            return "advised", ""
+        found = self._actuator.apply(verdict.decision.deployment, in_force.version, decision_id, grounds)
         self._write(records.outcome(decision_id, self._clock.now_s(), found))
         if found.status != "applied":
             log.warning("%s %s: %s", decision_id, found.status, found.detail)
-        return found.status
+        return found.status, found.detail
 
     def _shadow(self, observation: Observation, acting: Verdict) -> Record | None:
         """What the shadow policy would have done here, in the acting one's place."""
@@ -246,7 +252,8 @@ class Autoscaler:
         if in_force.decision_id == intent["decision_id"]:
             found = Outcome("applied", in_force.version, "found in force after a restart")
         elif self._clock.now_s() < intent["t_s"] + self._interval_s:
-            found = self._actuator.apply(from_json(intent["deployment"]), intent["version"], intent["decision_id"])
+            found = self._actuator.apply(from_json(intent["deployment"]), intent["version"], intent["decision_id"],
+                                         records.grounds(intent))
         else:
             found = Outcome("abandoned", in_force.version, "not in force after a restart, and its interval is over")
         self._write(records.outcome(intent["decision_id"], self._clock.now_s(), found))

@@ -18,6 +18,7 @@ from typing import Any
 from envs.contract import Decision, Observation
 from envs.envelope import Change, History, Panic
 from envs.scenario import Scenario
+from runtime.account import Grounds
 from runtime.actuators.actuator import InForce, Outcome
 from runtime.autoscaler.decision import Verdict
 from runtime.autoscaler.journal import Record
@@ -66,6 +67,11 @@ def outcome(decision_id: str, at_s: float, found: Outcome) -> Record:
     """The line after something was done."""
     return {"type": "outcome", "decision_id": decision_id, "at_s": at_s, "status": found.status, "version": found.version,
             "detail": found.detail}
+
+
+def grounds(intent: Record) -> Grounds:
+    """Who decided, and why, as an intent says."""
+    return Grounds(intent["by"], intent["proposal"]["reason"], tuple(intent["bounds"]))
 
 
 def remembered(newest_first: Iterable[Record], scenario: Scenario, intervals: int) -> Remembered:

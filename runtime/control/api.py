@@ -12,10 +12,12 @@ from aiohttp import web
 from envs.contract import Observation
 from runtime.addresses import is_loopback
 from runtime.autoscaler.observation_json import observation_to_json
-from runtime.control.bodies import B, BodyError, Change, Hold, Rollback, parsed
+from runtime.control import rows
+from runtime.control.bodies import B, BodyError, Change, Decided, Hold, Rollback, parsed
+from runtime.control.decisions import Decisions
 from runtime.control.tokens import NO_TOKENS, Caller, Tokens
 from runtime.control.views import View
-from runtime.deployment_json import DeploymentError, from_json, kind_to_json, to_json
+from runtime.deployment_json import DeploymentError, from_json, to_json
 from runtime.serving import desired
 from runtime.serving.acceptance import DeploymentRefused
 from runtime.serving.live_cluster import LiveCluster
@@ -49,6 +51,7 @@ class ControlApi:
         if unknown:
             raise ControlError(f"tokens of unknown tenants {sorted(unknown)}; known: {', '.join(cluster.scenario.tenants)}")
         self._cluster, self._observe, self._tokens = cluster, observe, tokens
+        self._decisions = Decisions()
         self._runner: web.AppRunner | None = None
         self.url = ""
 
@@ -89,6 +92,7 @@ class ControlApi:
             web.get("/v1/observation", self._observation, allow_head=False),
             web.get("/v1/replicas", self._replicas, allow_head=False),
             web.get("/v1/events", self._events, allow_head=False),
+            web.put("/v1/decision", self._decided), web.get("/v1/decisions", self._told, allow_head=False),
             web.post("/v1/pin", self._pin), web.delete("/v1/pin", self._unpin),
             web.post("/v1/pause", self._pause), web.delete("/v1/pause", self._resume)])
         return application
@@ -116,7 +120,8 @@ class ControlApi:
     async def _change(self, request: web.Request) -> web.Response:
         body = await _body(request, Change)
         return self._changed(request, body.decision_id,
-                             lambda version: self._cluster.change(from_json(body.deployment), version, body.decision_id))
+                             lambda version: self._cluster.change(
+                                 from_json(body.deployment), version, body.decision_id, body.grounds()))
 
     async def _roll_back(self, request: web.Request) -> web.Response:
         body = await _body(request, Rollback)
@@ -155,24 +160,27 @@ class ControlApi:
         return web.json_response(observation_to_json(seen, self._cluster.scenario))
 
     async def _replicas(self, request: web.Request) -> web.Response:
-        now_s, view = self._cluster.clock.now_s(), self._view(request)
-        rows = [{"number": row.number, "kind": kind_to_json(row.kind), "state": row.state, "age_s": now_s - row.started_s}
-                for row in self._cluster.replicas() if view.kind(row.kind)]
-        wanted = self._cluster.desired
-        return web.json_response({"replicas": rows, "settled": self._cluster.settled,
-                                  "pin": self._held(wanted.pin), "pause": self._held(wanted.pause)})
+        now_s, wanted = self._cluster.clock.now_s(), self._cluster.desired
+        return web.json_response({"replicas": rows.replica_rows(self._cluster, self._view(request)),
+                                  "settled": self._cluster.settled,
+                                  "pin": rows.held(wanted.pin, now_s), "pause": rows.held(wanted.pause, now_s)})
 
     async def _events(self, request: web.Request) -> web.Response:
-        try:
-            after = int(request.query.get("after", "0"))
-        except ValueError:
-            return _error(400, f"after: {request.query['after']!r} is not the number of an event")
-        view = self._view(request)
-        seen = [e for e in self._cluster.events.after(after)
-                if view.tenant is None or (e.kind is not None and view.kind(e.kind))]
-        rows = [{"number": e.number, "t_s": e.t_s, "what": e.what, "why": e.why, "replica": e.replica,
-                 "kind": e.kind and kind_to_json(e.kind)} for e in seen[:EVENTS_AT_ONCE]]
-        return web.json_response({"events": rows})
+        seen = rows.event_rows(self._cluster.events.after(_after(request)), self._view(request))
+        return web.json_response({"events": seen[:EVENTS_AT_ONCE]})
+
+    async def _decided(self, request: web.Request) -> web.Response:
+        body = await _body(request, Decided)
+        return web.json_response({"number": self._decisions.add(body.account(), self._cluster.clock.now_s()).number})
+
+    async def _told(self, request: web.Request) -> web.Response:
+        seen = rows.decision_rows(self._decisions.after(_after(request)), self._view(request))
+        return web.json_response({"decisions": seen, "autoscaler": self._autoscaler(request)})
+
+    def _autoscaler(self, request: web.Request) -> dict[str, Any] | None:
+        """Who decides: the operator's to know."""
+        mine = self._view(request).tenant is None
+        return rows.autoscaler_row(self._decisions, self._cluster.clock.now_s()) if mine else None
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.json_response({"alive": True})
@@ -189,7 +197,7 @@ class ControlApi:
     async def _pin(self, request: web.Request) -> web.Response:
         body = await _body(request, Hold)
         self._cluster.pin(body.for_s, body.why)
-        return web.json_response({"pin": self._held(self._cluster.desired.pin)})
+        return web.json_response({"pin": rows.held(self._cluster.desired.pin, self._cluster.clock.now_s())})
 
     async def _unpin(self, request: web.Request) -> web.Response:
         self._cluster.unpin()
@@ -198,15 +206,11 @@ class ControlApi:
     async def _pause(self, request: web.Request) -> web.Response:
         body = await _body(request, Hold)
         self._cluster.pause(body.for_s, body.why)
-        return web.json_response({"pause": self._held(self._cluster.desired.pause)})
+        return web.json_response({"pause": rows.held(self._cluster.desired.pause, self._cluster.clock.now_s())})
 
     async def _resume(self, request: web.Request) -> web.Response:
         self._cluster.resume()
         return web.json_response({"pause": None})
-
-    def _held(self, held: desired.Hold | None) -> dict[str, Any] | None:
-        left_s = held.until_s - self._cluster.clock.now_s() if held else 0.0
-        return {"left_s": left_s, "why": held.why} if held and left_s > 0 else None
 
     def _view(self, request: web.Request) -> View:
         return View(self._cluster.scenario, request[CALLER].tenant)
@@ -226,6 +230,14 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception:
         log.exception("%s %s", request.method, request.path)
         return _error(500, "an error of the control API; its log tells more")
+
+
+def _after(request: web.Request) -> int:
+    """The number in the query, of the last that the caller knows."""
+    try:
+        return int(request.query.get("after", "0"))
+    except ValueError as error:
+        raise BodyError(f"after: {request.query['after']!r} is not a number of those that were told") from error
 
 
 async def _body(request: web.Request, form: type[B]) -> B:

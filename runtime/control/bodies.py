@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from runtime.account import Account, Grounds
 
 
 class BodyError(ValueError):
@@ -20,11 +22,43 @@ class Body(BaseModel):
 DecisionId = Annotated[str, Field(max_length=200)]
 
 
-class Change(Body):
+LONGEST_TEXT, MOST_TEXTS = 1000, 50
+Text = Annotated[str, AfterValidator(lambda text: text[:LONGEST_TEXT])]  # no decision is refused for its words
+Texts = Annotated[list[Text], AfterValidator(lambda texts: texts[:MOST_TEXTS])]
+
+
+class Grounded(Body):
+    """What says who decided, and why."""
+
+    policy: Text = ""
+    reason: Text = ""
+    bounds: Texts = []
+
+    def grounds(self) -> Grounds:
+        """As the cluster keeps them."""
+        return Grounds(self.policy, self.reason, tuple(self.bounds))
+
+
+class Change(Grounded):
     """Of PUT /v1/deployment."""
 
     deployment: Any
     decision_id: DecisionId = ""
+
+
+class Decided(Grounded):
+    """Of PUT /v1/decision."""
+
+    decision_id: Annotated[str, Field(min_length=1, max_length=200)]
+    t_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    interval_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    mode: Literal["act", "advisory", "shadow"]
+    status: Literal["unchanged", "advised", "applied", "conflict", "refused", "unknown", "abandoned"]
+    trouble: Text = ""
+
+    def account(self) -> Account:
+        """As it is kept."""
+        return Account(self.decision_id, self.t_s, self.interval_s, self.mode, self.status, self.grounds(), self.trouble)
 
 
 class Rollback(Body):

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, replace
 
 from envs.contract import Deployment
+from runtime.account import UNSAID, Grounds
 
 VERSIONS_KEPT = 100
 
@@ -33,11 +34,13 @@ class Version:
         number: counts the changes, from 1.
         deployment: what was wanted from then on.
         decision_id: of the decision that it came from; "" where nobody gave one.
+        grounds: who decided, and why.
     """
 
     number: int
     deployment: Deployment
     decision_id: str = ""
+    grounds: Grounds = UNSAID
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ class Desired:
             raise NothingBefore("no version before this one is known")
         return self.versions[-2]
 
-    def changed(self, deployment: Deployment, expected: int, decision_id: str, t_s: float) -> Desired:
+    def changed(self, deployment: Deployment, expected: int, decision_id: str, t_s: float,
+                grounds: Grounds = UNSAID) -> Desired:
         """With another deployment, as a new version. A decision that is in force already changes nothing.
 
         Args:
@@ -91,6 +95,7 @@ class Desired:
             expected: number of the version that the change was made for.
             decision_id: executed once only; "" is never the same.
             t_s: now.
+            grounds: who decided, and why.
 
         Raises:
             VersionConflict: another version is in force, or the decision was executed before and is no longer in force.
@@ -106,7 +111,7 @@ class Desired:
             assert self.pin is not None
             raise DeploymentPinned(f"pinned for another {self.pin.until_s - t_s:.0f} s: {self.pin.why}; "
                                    "DELETE /v1/pin to change the deployment before")
-        new = Version(self.current.number + 1, deployment, decision_id)
+        new = Version(self.current.number + 1, deployment, decision_id, grounds)
         return replace(self, versions=(*self.versions, new)[-VERSIONS_KEPT:])
 
     def repeats(self, decision_id: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from envs.contract import ReplicaKind
+from runtime.serving.desired import Version
 
 EVENTS_KEPT = 10_000
 
@@ -25,6 +26,7 @@ class Event:
         why: in one line.
         replica: its number, where it is about one.
         kind: its kind.
+        version: that was made, where the deployment changed.
     """
 
     number: int
@@ -33,6 +35,7 @@ class Event:
     why: str
     replica: int | None = None
     kind: ReplicaKind | None = None
+    version: Version | None = None
 
 
 class EventLog:
@@ -42,10 +45,12 @@ class EventLog:
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._numbers = count(1)
 
-    def add(self, t_s: float, what: str, why: str, replica: int | None = None, kind: ReplicaKind | None = None) -> None:
+    def add(self, t_s: float, what: str, why: str, replica: int | None = None, kind: ReplicaKind | None = None,
+            version: Version | None = None) -> None:
         """Something happened."""
-        self._events.append(Event(next(self._numbers), t_s, what, why, replica, kind))
-        log.info("%s%s: %s", f"replica {replica}, {kind}, " if replica is not None else "", what, why)
+        self._events.append(Event(next(self._numbers), t_s, what, why, replica, kind, version))
+        about = f"replica {replica}, {kind}, " if replica is not None else ""
+        log.info("%s%s: %s%s", about, what, why, f" ({said})" if version and (said := str(version.grounds)) else "")
 
     def after(self, number: int = 0) -> list[Event]:
         """Events with a higher number, the oldest first."""

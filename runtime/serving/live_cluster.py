@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from envs.contract import Deployment, ReplicaKind
 from envs.scenario import Scenario
+from runtime.account import UNSAID, Grounds
 from runtime.models.dilated_clock import AsyncClock
 from runtime.serving.acceptance import DeploymentRefused, check
 from runtime.serving.desired import Desired, Version, hold
@@ -90,17 +91,17 @@ class LiveCluster:
 
     # --- What is wanted ---
 
-    def change(self, deployment: Deployment, expected: int, decision_id: str = "") -> Version:
+    def change(self, deployment: Deployment, expected: int, decision_id: str = "", grounds: Grounds = UNSAID) -> Version:
         """Makes a deployment the desired one; returns the version in force. See `Desired.changed`.
 
         Raises:
             VersionConflict, DeploymentPinned: nothing was changed.
             DeploymentRefused: it cannot be run; nothing was changed.
         """
-        desired = self.desired.changed(deployment, expected, decision_id, self.clock.now_s())
+        desired = self.desired.changed(deployment, expected, decision_id, self.clock.now_s(), grounds)
         if desired is not self.desired:
             check(deployment, self.scenario)
-            self._want(desired, "deployment", f"version {desired.current.number}: {deployment}")
+            self._want(desired, "deployment", f"version {desired.current.number}: {deployment}", desired.current)
         return self.desired.current
 
     def roll_back(self, expected: int, decision_id: str = "") -> Version:
@@ -112,7 +113,7 @@ class LiveCluster:
         """
         if self.desired.repeats(decision_id):
             return self.desired.current
-        return self.change(self.desired.before.deployment, expected, decision_id)
+        return self.change(self.desired.before.deployment, expected, decision_id, Grounds(reason="rolled back"))
 
     def pin(self, for_s: float, why: str) -> None:
         """Lets nobody change the deployment for a time.
@@ -161,14 +162,14 @@ class LiveCluster:
 
     # --- Reconciling ---
 
-    def _want(self, desired: Desired, what: str, why: str) -> None:
+    def _want(self, desired: Desired, what: str, why: str, version: Version | None = None) -> None:
         before, self.desired = self.desired, desired
         try:
             self._save()
         except OSError:
             self.desired = before
             raise
-        self._lives.note(what, why)
+        self._lives.note(what, why, version=version)
         self._wait_for_resume()
         self._reconcile(what)
 

@@ -12,6 +12,7 @@ from envs.scenario import Scenario
 from runtime.models.dilated_clock import AsyncClock
 from runtime.serving.backoff import Backoff
 from runtime.serving.census import Census
+from runtime.serving.desired import Version
 from runtime.serving.events import EventLog
 from runtime.serving.reconcile import State
 from runtime.serving.replica import Replica, ReplicaLost
@@ -229,10 +230,10 @@ class Lives:
             doing.cancel()
             limit.cancel()
 
-    def note(self, what: str, why: str, member: Member | None = None) -> None:
+    def note(self, what: str, why: str, member: Member | None = None, version: Version | None = None) -> None:
         """Something happened, to a replica or to all."""
-        of = (member.number, member.kind) if member else (None, None)
-        self.events.add(self._clock.now_s(), what, why, *of)
+        replica, kind = (member.number, member.kind) if member else (None, None)
+        self.events.add(self._clock.now_s(), what, why, replica, kind, version)
 
 
 def _said(error: Exception) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.contract import ReplicaKind
+from runtime.account import Grounds
 from runtime.deployment_json import DeploymentError, from_json, kind_from_json, kind_to_json, to_json
 from runtime.serving.desired import Desired, Hold, Version
 from runtime.serving.reconcile import State
@@ -127,8 +128,8 @@ def _to_json(remembered: Remembered) -> dict[str, Any]:
     desired = remembered.desired
     return {
         "format": FORMAT,
-        "versions": [{"number": v.number, "deployment": to_json(v.deployment), "decision_id": v.decision_id}
-                     for v in desired.versions],
+        "versions": [{"number": v.number, "deployment": to_json(v.deployment), "decision_id": v.decision_id,
+                      "grounds": vars(v.grounds)} for v in desired.versions],
         "pin": desired.pin and vars(desired.pin),
         "pause": desired.pause and vars(desired.pause),
         "next_number": remembered.next_number,
@@ -139,9 +140,14 @@ def _to_json(remembered: Remembered) -> dict[str, Any]:
 def _from_json(value: Mapping[str, Any]) -> Remembered:
     if value["format"] != FORMAT:
         raise ValueError(f"format {value['format']}")
-    versions = tuple(Version(v["number"], from_json(v["deployment"]), v["decision_id"]) for v in value["versions"])
+    versions = tuple(Version(v["number"], from_json(v["deployment"]), v["decision_id"], _grounds(v.get("grounds", {})))
+                     for v in value["versions"])
     if not versions:
         raise ValueError("no version")
     pin, pause = (Hold(**value[name]) if value[name] else None for name in ("pin", "pause"))
     replicas: Sequence[Started] = [Started(**{**r, "kind": kind_from_json(r["kind"])}) for r in value["replicas"]]
     return Remembered(Desired(versions, pin, pause), int(value["next_number"]), tuple(replicas))
+
+
+def _grounds(value: Mapping[str, Any]) -> Grounds:
+    return Grounds(**{**value, "bounds": tuple(value.get("bounds", ()))})

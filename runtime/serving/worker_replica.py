@@ -126,7 +126,7 @@ class WorkerReplica:
         self._ids = itertools.count(secrets.randbits(60))  # an answer to an earlier cluster process is none of ours
         self._call: Callable[[str], None] = lambda reason: None
         self._lost: str | None = None
-        self._stopping = False
+        self._stopping = self._fenced = False
 
     @property
     def whereabouts(self) -> dict[str, Any]:
@@ -179,7 +179,9 @@ class WorkerReplica:
     async def _bring_up(self, places: Sequence[Placement]) -> list[Line]:
         """Starts the workers and has them meet."""
         for placement in places:
-            self._begin(placement)
+            job = self._job(placement)
+            await asyncio.to_thread(self._start, job)  # the first one waits until the server is up that it is forked from
+            self._watch(self._crew.manager.create(job.name, 2, wait=False))
         homes = await self._homes()
         addresses = [(await _said_by(home))["address"] for home in homes]
         self._parts = [Part(process, address) for process, address in zip(self._processes, addresses)]
@@ -215,13 +217,18 @@ class WorkerReplica:
             for rank in range(shape.intra_op)
         ]
 
-    def _begin(self, placement: Placement) -> None:
+    def _job(self, placement: Placement) -> Job:
         crew, kind = self._crew, self.kind
         models = tuple((variant, crew.models.descriptions[variant]) for variant in kind.variants)
         address = crew.manager.address
-        job = Job(self.number, models, placement, kind.batch, kind.shape.servers, address, crew.token, crew.patience_s)
-        self._watch(crew.manager.create(job.name, 2, wait=False))
-        self._processes.append(crew.launcher.start(job))
+        return Job(self.number, models, placement, kind.batch, kind.shape.servers, address, crew.token, crew.patience_s)
+
+    def _start(self, job: Job) -> None:
+        """Blocks; runs in a thread."""
+        process = self._crew.launcher.start(job)
+        self._processes.append(process)
+        if self._fenced:  # meanwhile
+            process.kill()
 
     # --- Serving ---
 
@@ -319,6 +326,7 @@ class WorkerReplica:
 
     def fence(self) -> None:
         """See `Replica`."""
+        self._fenced = True
         for process in self._processes:
             process.kill()
 

@@ -34,10 +34,11 @@ _MAGIC = 0x71DA1
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one tensor lies in the body: dtype, shape, its bytes, and from which byte."""
+    """Where one tensor lies in the body: dtype, shape, its elements and bytes, and from which byte."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
+    numel: int
     nbytes: int
     offset: int
 
@@ -78,7 +79,8 @@ def lay_out(forms: tuple[tuple[torch.dtype, tuple[int, ...]], ...]) -> Layout:
         if dtype not in _CODES or len(shape) > MAX_DIMENSIONS:
             raise TensorMismatch(f"a message cannot hold {dtype} of {len(shape)} dimensions")
         description += struct.pack(f"<BB{len(shape)}Q", _CODES[dtype], len(shape), *shape)
-        places.append(Place(dtype, shape, math.prod(shape) * dtype.itemsize, _aligned(end)))
+        numel = math.prod(shape)
+        places.append(Place(dtype, shape, numel, numel * dtype.itemsize, _aligned(end)))
         end = places[-1].offset + places[-1].nbytes
     if end > MAX_MESSAGE_BYTES:
         raise TensorMismatch(f"a message of {end} bytes; at most {MAX_MESSAGE_BYTES} fit: split it")
@@ -128,7 +130,7 @@ def unpack(buffer: np.ndarray, layout: Layout, body_offset: int) -> list[torch.T
 def _view(buffer: np.ndarray, place: Place, offset: int) -> torch.Tensor:
     if not place.nbytes:
         return torch.empty(place.shape, dtype=place.dtype)
-    flat = torch.frombuffer(buffer, dtype=place.dtype, count=place.nbytes // place.dtype.itemsize, offset=offset)
+    flat = torch.frombuffer(buffer, dtype=place.dtype, count=place.numel, offset=offset)
     return flat if len(place.shape) == 1 else flat.view(place.shape)
 
 
@@ -148,6 +150,30 @@ def as_bytes(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.reshape(-1).view(torch.uint8)
 
 
+class Buffer:
+    """Memory for one message, in the three forms in which it is used.
+
+    Attributes:
+        memory: uint8, aligned to `ALIGN`; the tensors of a message keep it.
+        data: the same, quick to compare and to write a few bytes.
+        tensor: the same, to receive into.
+    """
+
+    __slots__ = ("_unused", "data", "memory", "tensor")
+
+    def __init__(self, size: int) -> None:
+        memory = np.empty(size + ALIGN, np.uint8)
+        start = -memory.ctypes.data % ALIGN
+        self.memory = memory[start : start + size]
+        self.data, self.tensor = self.memory.data, torch.from_numpy(self.memory)
+        self._unused = sys.getrefcount(self.memory)
+
+    @property
+    def unused(self) -> bool:
+        """Whether no tensor of a message is in it any more."""
+        return sys.getrefcount(self.memory) == self._unused
+
+
 class Buffers:
     """Receive buffers that are used again once nobody holds a tensor in them.
 
@@ -157,15 +183,13 @@ class Buffers:
     KEPT = 4
 
     def __init__(self) -> None:
-        self._kept: list[np.ndarray] = []
+        self._kept: list[Buffer] = []
 
-    def take(self, size: int) -> np.ndarray:
-        """A buffer of at least `size` bytes, aligned to `ALIGN`, that nobody else sees."""
+    def take(self, size: int) -> Buffer:
+        """A buffer of at least `size` bytes that nobody else sees."""
         for buffer in self._kept:
-            if len(buffer) >= size and sys.getrefcount(buffer) == 3:  # the list, the loop's name, the call's argument
+            if len(buffer.data) >= size and buffer.unused:
                 return buffer
-        memory = np.empty(size + ALIGN, np.uint8)
-        start = -memory.ctypes.data % ALIGN
-        buffer = memory[start : start + size]
+        buffer = Buffer(size)
         self._kept = [buffer, *self._kept[: self.KEPT - 1]]
         return buffer

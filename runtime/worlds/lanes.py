@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 
-from .backends.wire import Start
 from .fate import TensorMismatch
 
 
@@ -54,14 +54,14 @@ class Lane:
         busy: an operation is under way.
         passed: how many tensors or messages have passed.
         form: what a plain lane carries.
-        start: starts a transfer on a plain lane.
+        start: starts a transfer on a plain lane; sends or receives a message on a lane of messages.
     """
 
     __slots__ = ("busy", "form", "lock", "passed", "peer", "start")
 
-    def __init__(self, peer: int | None, form: Form = ANYTHING, start: Start | None = None) -> None:
+    def __init__(self, peer: int | None, form: Form = ANYTHING, start: Callable[..., Any] | None = None) -> None:
         self.peer, self.form = peer, form
-        self.start: Start = start  # type: ignore[assignment]  # only plain lanes have one, and use it
+        self.start: Callable[..., Any] = start  # type: ignore[assignment]  # the lane of collectives has none, nor uses it
         self.lock = threading.Lock()
         self.busy, self.passed = False, 0
 

@@ -17,7 +17,7 @@ import torch
 
 from runtime.addresses import is_loopback
 
-from .backends.gloo import GlooWire
+from .backends.gloo import Gloo
 from .backends.inproc import Exchange
 from .backends.nccl import Nccl
 from .backends.wire import Connect
@@ -50,7 +50,7 @@ class WorldManager:
     def __init__(self, host: str = "127.0.0.1", port: int = 0, token: str = "", exchange: Exchange | None = None) -> None:
         if not is_loopback(host) and not token:
             raise ValueError(f"whoever reaches {host} could join worlds: give a token")
-        self._backends: dict[str, Connect] = {"gloo": partial(GlooWire, host=host), "nccl": Nccl().connect}
+        self._backends: dict[str, Connect] = {"gloo": Gloo(host).connect, "nccl": Nccl().connect}
         if exchange is not None:
             self._backends["inproc"] = exchange.connect
         self._lock = threading.Lock()
@@ -256,6 +256,7 @@ class WorldManager:
         self._ended.put(None)
         self._burying.join()
         self.links.close()
+        self._backends.clear()  # and with them what their worlds shared
 
     def _notify(self) -> None:
         with self._changed:

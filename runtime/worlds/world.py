@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -37,7 +37,7 @@ class Transfer:
     def wait(self, timeout_s: float | None = None) -> None:
         """Until it is through; to be called exactly once. Raises as `World.send`."""
         world, lane = self._world, self._lane
-        timeout_s = world.op_timeout_s if timeout_s is None else timeout_s
+        timeout_s = world.patience_s(timeout_s)
         began_s = 0.0 if timeout_s is None else time.monotonic()
         try:
             self._work.wait(patience(timeout_s))
@@ -120,7 +120,7 @@ class World(Fate):
         """Close the wire once the last operation has returned. Takes a while; called once, after the end."""
         for lane in self._lanes():
             with lane.lock:
-                pass
+                lane.start = None  # type: ignore[assignment]  # it keeps the wire; nothing is started any more
         if self._wire is not None:
             self._wire.close()
             self._wire = None
@@ -143,12 +143,13 @@ class World(Fate):
 
     # --- Running one operation -----------------------------------------------------------------------------------------------
 
-    def _run(self, lane: Lane, timeout_s: float | None, operation: Callable[[Wire], T]) -> T:
-        """Run an operation on its lane; turn any failure into the world's."""
+    def _run(self, lane: Lane, timeout_s: float | None, operation: Callable[..., T], *arguments: Any) -> T:
+        """Run an operation, which takes the timeout first, on its lane; turn any failure into the world's."""
         with lane.lock:
-            wire, began_s = self._enter(lane), time.monotonic()
+            self._enter(lane)
+            began_s = 0.0 if timeout_s is None else time.monotonic()
             try:
-                result = operation(wire)
+                result = operation(timeout_s, *arguments)
             except RuntimeError as error:
                 raise self.verdict(lane, error, timeout_s, time.monotonic() - began_s) from error
             finally:
@@ -156,13 +157,11 @@ class World(Fate):
             lane.passed += 1
             return result
 
-    def _enter(self, lane: Lane) -> Wire:
+    def _enter(self, lane: Lane) -> None:
         """An operation begins on a lane that we hold."""
-        wire = self._wire
-        if self._state is not State.UP or wire is None:
+        if self._state is not State.UP:
             raise self.failure()
         lane.busy = True
-        return wire
 
     def verdict(self, lane: Lane, error: RuntimeError, timeout_s: float | None, took_s: float) -> WorldBroken | WorldClosed:
         """The backend says only that an operation failed; why is known here, or on the control link a moment later at most."""
@@ -186,7 +185,7 @@ class World(Fate):
         if not 0 <= tag < TAGS:
             raise ValueError(f"tag {tag} is outside 0 to {TAGS - 1}")
 
-    def _patience_s(self, timeout_s: float | None) -> float | None:
+    def patience_s(self, timeout_s: float | None) -> float | None:
         return self.op_timeout_s if timeout_s is None else timeout_s
 
     # --- Tensors that both sides know ----------------------------------------------------------------------------------------
@@ -259,23 +258,22 @@ class World(Fate):
 
     def send_message(self, tensors: Sequence[torch.Tensor], dst: int, tag: int = 0, timeout_s: float | None = None) -> None:
         """Send several tensors of any dtypes and shapes; blocks until the receiver has them. Raises as `send`."""
-        timeout_s = self._patience_s(timeout_s)
         layout = lay_out(tuple([(tensor.dtype, tensor.shape) for tensor in tensors]))
         for tensor in tensors:
             check_layout(tensor, self.device)
         lane = self._message_sends.get((dst, tag)) or self._open_messages(self._message_sends, dst, tag)
-        self._run(lane, timeout_s, lambda wire: wire.send_message(tensors, layout, dst, tag, timeout_s))
+        self._run(lane, self.patience_s(timeout_s), lane.start, tensors, layout)
 
     def recv_message(self, src: int, tag: int = 0, timeout_s: float | None = None) -> list[torch.Tensor]:
         """The next message of a member: its tensors. Raises as `send`."""
-        timeout_s = self._patience_s(timeout_s)
         lane = self._message_recvs.get((src, tag)) or self._open_messages(self._message_recvs, src, tag)
-        return self._run(lane, timeout_s, lambda wire: wire.recv_message(src, tag, timeout_s))
+        return self._run(lane, self.patience_s(timeout_s), lane.start)
 
     def _open_messages(self, lanes: dict[tuple[int, int], Lane], peer: int, tag: int) -> Lane:
-        self._up()
+        wire, _ = self._up()
         self._check_peer(peer, tag)
-        return lanes.setdefault((peer, tag), Lane(peer))
+        start = wire.message_sender if lanes is self._message_sends else wire.message_receiver
+        return lanes.setdefault((peer, tag), Lane(peer, start=start(peer, tag)))
 
     # --- Collectives ---------------------------------------------------------------------------------------------------------
 
@@ -347,9 +345,9 @@ class World(Fate):
         if root is not None and not 0 <= root < self.size:
             raise ValueError(f"rank {root} is no member of world {self.name!r} (ranks 0 to {self.size - 1})")
         form = f"{what}{'' if tensor is None else f' of {Form.of(tensor)}'}{'' if root is None else f', root {root}'}".encode()
-        timeout_s = self.op_timeout_s
 
-        def run(wire: Wire) -> None:
+        def run(timeout_s: float | None) -> None:
+            wire, _ = self._up()
             key = f"collective/{self._collective.passed}"
             with self._changed:
                 known = form in self._agreed and not self._up()[1].has(key)
@@ -359,7 +357,7 @@ class World(Fate):
             operation(wire, timeout_s)
             self._under_way = None
 
-        self._run(self._collective, timeout_s, run)
+        self._run(self._collective, self.op_timeout_s, run)
 
     def _agree(self, key: str, form: bytes, timeout_s: float | None) -> None:
         _, board = self._up()

@@ -94,7 +94,9 @@ def test_it_upgrades_where_a_variant_has_all_that_it_may():
 def test_the_budget_bounds_what_is_added(resnet):
     running = Deployment({pod("resnet50", 12): 1, pod("resnet34", 4): 1})
     decision = started(resnet).decide(observe(resnet, running, 900.0))
-    assert decision.deployment.units("cpu") <= 20
+    assert decision.deployment.units("cpu") == 20 and "room for" in decision.reason
+    cores = {kind.variants[0]: kind.shape.cores for kind in decision.deployment.replicas}
+    assert cores["resnet50"] >= 12 and cores["resnet34"] >= 4, "what runs is not given up for what grows"
 
 
 def test_a_missing_load_changes_nothing(resnet):

@@ -81,8 +81,8 @@ def dying(point, time_s):
             die(f"after-{kind}")
 
     class DyingActuator(ClusterActuator):
-        def apply(self, deployment, version, decision_id):
-            found = super().apply(deployment, version, decision_id)
+        def apply(self, *arguments):
+            found = super().apply(*arguments)
             die("after-action")
             return found
 

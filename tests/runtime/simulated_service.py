@@ -35,6 +35,7 @@ class SimulatedService:
         self.cluster = SimulatedCluster(scenario, loads, seed=seed)
         self.desired, self.version, self.decision_id = self.cluster.deployment, 1, ""
         self.accepted = []  # (decision_id, deployment) of each change
+        self.told = []  # accounts of decisions
         self.puts = 0
         self.pages = {0.0: self.page()}
         self.registry = None
@@ -110,6 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, {})
         elif self.path == "/v1/deployment" and self._allowed():
             self._answer(*self.service.put(self.headers.get("If-Match"), body))
+        elif self.path == "/v1/decision" and self._allowed():
+            self.service.told.append(body)
+            self._answer(200, {"number": len(self.service.told)})
 
     def _allowed(self):
         allowed = self.headers.get("Authorization") == f"Bearer {TOKEN}"

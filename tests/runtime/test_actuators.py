@@ -8,6 +8,7 @@ import pytest
 from simulated_service import TOKEN, SimulatedService, serve, serving
 
 from envs.scenario_file import load
+from runtime.account import Account, Grounds
 from runtime.actuators.actuator import ActuatorError, Outcome
 from runtime.actuators.cluster import ClusterActuator
 from runtime.actuators.dry_run import DryRun
@@ -80,6 +81,32 @@ def test_a_token_may_be_changed_while_it_runs(service, tmp_path):
         assert client.current().deployment == FIRST
         (tmp_path / "token").unlink()
         assert client.apply(SECOND, "1", "j/1").status == "unknown"
+        client.close()
+
+
+def test_a_decision_is_told(service, tmp_path):
+    (tmp_path / "token").write_text(TOKEN)
+    with serve(service) as url:
+        client = ClusterActuator(url, tmp_path / "token")
+        client.tell(Account("j/1", 5.0, 10.0, "act", "applied", Grounds("ppo", "load", ("a bound",)), "trouble"))
+        client.close()
+    assert service.told == [{"decision_id": "j/1", "t_s": 5.0, "interval_s": 10.0, "mode": "act", "status": "applied",
+                             "policy": "ppo", "reason": "load", "bounds": ["a bound"], "trouble": "trouble"}]
+
+
+def test_one_who_does_not_answer_is_not_waited_for_twice():
+    account = Account("j/1", 5.0, 10.0, "act", "unknown", Grounds())
+    with serving(Stub, pause_s=0.6) as url:
+        client = ClusterActuator(url, timeout_s=0.2)
+        with pytest.raises(ActuatorError):
+            client.current()
+        began = time.monotonic()
+        client.tell(account)
+        assert time.monotonic() - began < 0.1
+        client.close()
+    with serving(Stub, status=500) as url:
+        client = ClusterActuator(url)
+        client.tell(account)  # what goes wrong is nobody's trouble
         client.close()
 
 

@@ -33,7 +33,7 @@ class World:
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
         self.in_force = InForce(SCENARIO.initial_deployment, "1")
-        self.accepted = []  # what was in force before, and after, each accepted decision
+        self.told, self.accepted = [], []  # what was in force before, and after, each accepted decision
         self.bad_times = set()  # of observations that must not be acted on
         self.trouble = ""
 
@@ -56,7 +56,7 @@ class World:
             raise ActuatorError("nobody there")
         return self.in_force
 
-    def apply(self, deployment, version, decision_id):
+    def apply(self, deployment, version, decision_id, grounds):
         if self.happens(0.03):
             raise Crash
         if self.happens(0.05):
@@ -72,6 +72,11 @@ class World:
         if self.happens(0.05):
             return Outcome("unknown", "", "the answer was lost")
         return Outcome("applied", self.in_force.version)
+
+    def tell(self, account):
+        self.told.append(account)
+        if self.happens(0.01):
+            raise Crash
 
     def _put(self, deployment, decision_id):
         self.in_force = InForce(deployment, str(int(self.in_force.version) + 1), decision_id)

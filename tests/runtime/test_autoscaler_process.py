@@ -18,6 +18,7 @@ from envs.contract import Decision, Deployment, Policy, ReplicaKind, Shape
 from envs.envelope import Limits
 from envs.observation import missing_observation
 from envs.scenario_file import load
+from runtime.account import Grounds
 from runtime.actuators.actuator import ActuatorError, InForce, Outcome
 from runtime.actuators.dry_run import DryRun
 from runtime.autoscaler.journal import Journal, newest_first
@@ -193,24 +194,41 @@ class Moody(DryRun):
 
     def __init__(self, **moods):
         super().__init__(SCENARIO.initial_deployment)
-        self._moods, self.applied = moods, []
+        self._moods, self.applied, self.grounds, self.told = moods, [], [], []
 
     def current(self):
         if self._moods.get("current") and self._moods["current"].pop(0):
             raise ActuatorError("nobody there")
         return super().current()
 
-    def apply(self, deployment, version, decision_id):
+    def apply(self, deployment, version, decision_id, grounds):
         self.applied.append(decision_id)
+        self.grounds.append(grounds)
         mood = self._moods["apply"].pop(0) if self._moods.get("apply") else None
         if mood == "ignored":
             return Outcome("applied", version)
         if mood == "lost":
-            super().apply(deployment, version, decision_id)
+            super().apply(deployment, version, decision_id, grounds)
             return Outcome("unknown", "", "timed out")
         if mood == "overtaken":
             super().apply(SCENARIO.deployment((0, 0, 2)), version, "an operator")
-        return super().apply(deployment, version, decision_id)
+        return super().apply(deployment, version, decision_id, grounds)
+
+    def tell(self, account):
+        self.told.append(account)
+
+
+def test_each_decision_is_told_with_its_grounds_and_what_came_of_it(tmp_path):
+    _, actuator = play(tmp_path, 15, actuator=Moody(apply=["", "overtaken", "lost"]))
+    intents, outcomes = journaled(tmp_path), {o["decision_id"]: o for o in journaled(tmp_path, "outcome")}
+    assert [told.decision_id for told in actuator.told] == [i["decision_id"] for i in intents]
+    for told, intent in zip(actuator.told, intents):
+        became = outcomes.get(intent["decision_id"], {"status": "unchanged", "detail": ""})
+        assert (told.t_s, told.interval_s, told.mode, told.status) == (intent["t_s"], 5, "act", became["status"])
+        assert told.grounds == Grounds(intent["by"], intent["proposal"]["reason"], tuple(intent["bounds"]))
+        assert became["detail"] in told.trouble
+    assert {"applied", "conflict", "unknown"} <= {told.status for told in actuator.told}
+    assert actuator.grounds == [told.grounds for told in actuator.told if told.decision_id in outcomes]
 
 
 def test_while_nothing_is_known_to_be_in_force_nothing_is_decided(tmp_path):
@@ -395,10 +413,13 @@ class Service:
         s = self._service
         return InForce(s.desired, str(s.version), s.decision_id)
 
-    def apply(self, deployment, version, decision_id):
+    def apply(self, deployment, version, decision_id, grounds):
         s = self._service
         s.desired, s.version, s.decision_id = deployment, s.version + 1, decision_id
         return Outcome("applied", str(s.version))
+
+    def tell(self, account):
+        self._service.told.append(account)
 
 
 def test_the_process_imports_no_torch_no_sb3_and_unpickles_nothing_of_ours(tmp_path):

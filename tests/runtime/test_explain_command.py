@@ -19,7 +19,7 @@ START_S = 1_795_000_000.0
 
 
 class Refusing(DryRun):
-    def apply(self, deployment, version, decision_id):
+    def apply(self, deployment, version, decision_id, grounds):
         return Outcome("conflict", "9", "somebody else changed the deployment")
 
 

@@ -26,6 +26,8 @@ from runtime.status.view import screen
 SPEC = yaml.safe_load((Path(api.__file__).parent / "openapi.yaml").read_text())
 SHAPE = {"cores": 1, "inter_op": 1, "intra_op": 1, "device": "cpu"}
 KIND = {"variants": ["large"], "shape": SHAPE, "batch": 1, "max_wait_s": 0.0}
+NO_CHANGE = dict.fromkeys(("version", "decision_id", "policy", "reason", "bounds"))
+CHANGE = {"version": 2, "decision_id": "j/1", "policy": "infadapter", "reason": "load 93 -> 140 req/s", "bounds": []}
 
 
 def state(**changes):
@@ -39,7 +41,7 @@ def state(**changes):
                    "services": {"classify": [12.5, 3.0]}, "kinds": [[KIND, 1.0, 1.0, 0.0, 3.0, 0.625, [1.0]]],
                    "devices": {"cpu": [2.0, 0.6, 0.0, 4e8, 1e9]}, "load_s": {"large": 1.0}}
     replicas = [{"number": 3, "kind": KIND, "state": s, "age_s": 1.0} for s in ("ready", "pending")]
-    events = [{"number": 1, "t_s": 0.0, "what": "ready", "why": "after 1 s", "replica": 3, "kind": KIND}]
+    events = [{"number": 1, "t_s": 0.0, "what": "ready", "why": "after 1 s", "replica": 3, "kind": KIND, **NO_CHANGE}]
     made = {"control": "http://c", "ready": True, "version": "7", "scenario": scenario, "observation": observation,
             "replicas": replicas, "events": events}
     for name, value in (("Scenario", scenario), ("Observation", observation), ("Events", {"events": events}),
@@ -88,9 +90,9 @@ def test_what_holds_changes_back_is_said_and_names_are_text():
 
 def test_who_decided_and_why_is_said_where_it_is_known():
     event = {"number": 2, "t_s": 0.0, "what": "deployment", "why": "version 2: 2 x large @1c", "replica": None, "kind": None}
-    text = shown(state(events=[event | {"policy": "infadapter", "reason": "load 93 -> 140 req/s"}]))
+    text = shown(state(events=[event | CHANGE]))
     assert "version 2: 2 x large @1c (infadapter: load 93 -> 140 req/s)" in text
-    assert shown(state(events=[event])).rstrip().endswith("version 2: 2 x large @1c")
+    assert shown(state(events=[event | CHANGE | {"policy": "", "reason": ""}])).rstrip().endswith("version 2: 2 x large @1c")
 
 
 def test_a_cluster_that_is_not_there(capsys):

@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ HERE = Path(__file__).resolve().parent
 PATIENCE_S = 60.0
 MARK = "TIDAL_SYSTEM_TEST"  # in the environment of all processes of one test, and of those that they start
 
+WITH_US = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()  # should this process be killed
+
 
 def until(holds, what, timeout_s=PATIENCE_S):
     """What `holds()` returns, once it is true."""
@@ -32,8 +35,9 @@ class Running:
     """A process, and what it has written."""
 
     def __init__(self, command, environment):
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
+        self.process = subprocess.Popen([*WITH_US, *command], cwd=ROOT, env=environment, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                                        start_new_session=True)
         self.lines = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -59,6 +63,11 @@ class Running:
             assert self.running, f"it ended ({self.process.returncode}) before {pattern!r}:\n{self.text}"
             return None
         return until(look, lambda: f"{pattern!r} in:\n{self.text}", timeout_s)[0]
+
+    def waited_s(self):
+        """How long its threads have had something to do and no processor to do it on."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[1]) for task in tasks) * 1e-9
 
     def send(self, number):
         self.process.send_signal(number)

@@ -2,20 +2,16 @@
 
 What was measured about it and shapes this file: a sender that sends more than the receiver posted kills the receiver's
 process; an operation that times out closes all connections of its world; `abort()` of the group does nothing. So sizes are
-agreed before anything is sent (`World`), a timeout breaks the world, and `abort` here shuts the group's own sockets down,
-which frees whoever is blocked at once.
+agreed before anything is sent (`World`), a timeout breaks the world, and `abort` here shuts the group's own connections
+down, which frees whoever is blocked at once.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import stat
-import struct
-import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -31,10 +27,10 @@ from torch.distributed.distributed_c10d import (
     ScatterOptions,
 )
 
-from ..board import Board, BoardStore
-from ..frames import Layout
+from ..board import Board
+from .gloo_meeting import Meeting
 from .gloo_messages import Inbox, Outbox
-from .wire import Reduction, Start, patience
+from .wire import RecvMessage, Reduction, SendMessage, Start, patience
 
 _OPS: dict[Reduction, Any] = {
     Reduction.SUM: ReduceOp.SUM,
@@ -46,26 +42,46 @@ _OPS: dict[Reduction, Any] = {
 SLOT_BITS = 6
 
 
+class Gloo:
+    """What the Gloo worlds of one manager share: a device, which is a port and one thread that moves all data.
+
+    A process that talks in several worlds of two so wakes one thread, as it would in one group. Larger worlds have a device
+    each: while they meet, their members wait for one another.
+
+    Args:
+        host: where to listen.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._shared: Any = None
+        self._lock = threading.Lock()
+
+    def connect(self, board: Board, uid: str, device: torch.device | None, deadline_s: float) -> GlooWire:
+        """A member's end of a world; see `Connect`."""
+        device = device or torch.device("cpu")
+        if device.type != "cpu":
+            raise RuntimeError(f"gloo worlds carry CPU tensors; the device is {device}")
+        return GlooWire(device, Meeting(board, deadline_s, self._share() if board.size == 2 else self._listen()))
+
+    def _listen(self) -> Any:
+        gloo: Any = ProcessGroupGloo
+        return gloo.create_device(hostname=self._host, lazy_init=False)
+
+    def _share(self) -> Any:
+        with self._lock:
+            if self._shared is None:
+                self._shared = self._listen()
+            return self._shared
+
+
 class GlooWire:
     """One member's end of a Gloo world; see `Wire`."""
 
-    def __init__(
-        self, board: Board, uid: str, device: torch.device | None, deadline_s: float, host: str = "127.0.0.1"
-    ) -> None:
-        self.device = device or torch.device("cpu")
-        if self.device.type != "cpu":
-            raise RuntimeError(f"gloo worlds carry CPU tensors; the device is {self.device}")
-        self._store = BoardStore(board, deadline_s)
-        gloo: Any = ProcessGroupGloo
-        options = gloo._Options()
-        options._devices = [gloo.create_device(hostname=host)]
-        options._threads = 1
-        options._timeout = timedelta(seconds=max(0.001, deadline_s - time.monotonic()))
-        self._group: Any = gloo(self._store, board.rank, board.size, options)
-        # What members announced holds the addresses they listen at: by them `abort` knows the group's sockets.
-        self._addresses = [self._store.get(f"0/{rank}") for rank in range(board.size)]
-        self._outboxes: dict[tuple[int, int], Outbox] = {}
-        self._inboxes: dict[tuple[int, int], Inbox] = {}
+    def __init__(self, device: torch.device, meeting: Meeting) -> None:
+        self.device = device
+        self._store = meeting  # the group keeps only a pointer to it
+        self._group, self._connections = meeting.hold()
 
     # --- Point to point ------------------------------------------------------------------------------------------------------
 
@@ -77,23 +93,13 @@ class GlooWire:
         recv, tag = self._group.recv, tag << SLOT_BITS
         return lambda tensor: recv([tensor], peer, tag)
 
-    def send_message(
-        self, tensors: Sequence[torch.Tensor], layout: Layout, peer: int, tag: int, timeout_s: float | None
-    ) -> None:
-        outbox = self._outboxes.get((peer, tag))
-        if outbox is None:
-            outbox = self._outboxes[peer, tag] = Outbox(
-                lambda part, slot: self._group.send([part], peer, tag << SLOT_BITS | slot)
-            )
-        outbox.send(tensors, layout, patience(timeout_s))
+    def message_sender(self, peer: int, tag: int) -> SendMessage:
+        send, tag = self._group.send, tag << SLOT_BITS
+        return Outbox(lambda part, slot: send([part], peer, tag | slot)).send
 
-    def recv_message(self, peer: int, tag: int, timeout_s: float | None) -> list[torch.Tensor]:
-        inbox = self._inboxes.get((peer, tag))
-        if inbox is None:
-            inbox = self._inboxes[peer, tag] = Inbox(
-                lambda part, slot: self._group.recv([part], peer, tag << SLOT_BITS | slot)
-            )
-        return inbox.recv(patience(timeout_s))
+    def message_receiver(self, peer: int, tag: int) -> RecvMessage:
+        recv, tag = self._group.recv, tag << SLOT_BITS
+        return Inbox(lambda part, slot: recv([part], peer, tag | slot)).recv
 
     # --- Collectives ---------------------------------------------------------------------------------------------------------
 
@@ -136,44 +142,12 @@ class GlooWire:
     # --- The end -------------------------------------------------------------------------------------------------------------
 
     def abort(self) -> None:
-        for connection in _connections_at(self._addresses):
-            with contextlib.suppress(OSError), connection:
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self.abort()
-        self._outboxes.clear()
-        self._inboxes.clear()
         del self._group
-
-
-def _connections_at(addresses: Sequence[bytes]) -> Iterator[socket.socket]:
-    """This process' TCP connections of which one end is listened at by a member; duplicates, to be closed by the caller
-    (Linux).
-    """
-    for name in os.listdir("/proc/self/fd"):
-        descriptor = int(name)
-        try:
-            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                continue
-            connection = socket.socket(fileno=os.dup(descriptor))
-        except OSError:
-            continue  # closed meanwhile
-        try:
-            ends = [_c_address(connection.family, end) for end in (connection.getsockname(), connection.getpeername())]
-        except (OSError, ValueError):  # it listens, or is of another family
+        for connection in self._connections:
             connection.close()
-            continue
-        if any(end in address for end in ends for address in addresses):
-            yield connection
-        else:
-            connection.close()
-
-
-def _c_address(family: int, end: tuple) -> bytes:
-    """The start of the C struct sockaddr_in or sockaddr_in6, as it stands in what Gloo's members tell each other."""
-    if family == socket.AF_INET:
-        return struct.pack("=H", family) + struct.pack("!H", end[1]) + socket.inet_aton(end[0])
-    if family == socket.AF_INET6:
-        return struct.pack("=H", family) + struct.pack("!HI", end[1], end[2]) + socket.inet_pton(family, end[0])
-    raise ValueError(family)

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 
 import numpy as np
 import torch
 from torch.distributed import Work
 
 from ..frames import HEAD_BYTES, Buffers, Layout, pack, read_head, unpack, write_head
+from .wire import patience
 
 _SLOT, _BODY_SLOT = 1, 2
 HALF = 16  # bytes of the mark on either side of the end
@@ -54,14 +54,15 @@ class Outbox:
         self._send, self._last, self._sequence = send, _Last(), 0
         self._head = np.zeros(HEAD_BYTES, np.uint8)
 
-    def send(self, tensors: Sequence[torch.Tensor], layout: Layout, patience: timedelta) -> None:
+    def send(self, timeout_s: float | None, tensors: Sequence[torch.Tensor], layout: Layout) -> None:
         """Send one message; blocks until the receiver has it."""
+        timeout = patience(timeout_s)
         if layout is self._last.layout and self._last.end:
-            self._send(self._body(tensors, layout), _SLOT).wait(patience)
+            self._send(self._body(tensors, layout), _SLOT).wait(timeout)
         else:
-            self._send(self._whole_head(tensors, layout), _SLOT).wait(patience)
+            self._send(self._whole_head(tensors, layout), _SLOT).wait(timeout)
             if not layout.fits_head:
-                self._send(self._body(tensors, layout), _BODY_SLOT).wait(patience)
+                self._send(self._body(tensors, layout), _BODY_SLOT).wait(timeout)
             self._last.becomes(layout)
         self._sequence += 1
 
@@ -98,25 +99,26 @@ class Inbox:
         self._recv, self._last, self._sequence = recv, _Last(), 0
         self._buffers = Buffers()
         self._written, self._unwritten = os.urandom(HALF), os.urandom(HALF)
-        self._mark = np.frombuffer(self._written + self._unwritten, np.uint8)
+        self._mark = self._written + self._unwritten
 
-    def recv(self, patience: timedelta) -> list[torch.Tensor]:
+    def recv(self, timeout_s: float | None) -> list[torch.Tensor]:
         """The next message; blocks until it is there. The tensors are views that nobody else will write to."""
-        end, buffer = self._last.end, self._buffers.take(self._last.room)
+        last, timeout = self._last, patience(timeout_s)
+        end, buffer = last.end, self._buffers.take(last.room)
+        data = buffer.data
         if end:
-            buffer[end - HALF : end + HALF] = self._mark
-        self._recv(torch.from_numpy(buffer), _SLOT).wait(patience)
+            data[end - HALF : end + HALF] = self._mark
+        work = self._recv(buffer.tensor, _SLOT)
+        tensors = unpack(buffer.memory, last.layout, 0) if end and last.layout else []  # while the data is on its way
+        work.wait(timeout)
         self._sequence += 1
-        if (
-            end
-            and buffer[end : end + HALF].tobytes() == self._unwritten
-            and buffer[end - HALF : end].tobytes() != self._written
-        ):
-            return unpack(buffer, self._last.layout, 0)  # type: ignore[arg-type]
-        layout = read_head(buffer, self._sequence - 1)
-        self._last.becomes(layout)
+        if end and data[end : end + HALF] == self._unwritten and data[end - HALF : end] != self._written:
+            return tensors
+        del tensors
+        layout = read_head(buffer.memory, self._sequence - 1)
+        last.becomes(layout)
         if layout.fits_head:
-            return unpack(buffer, layout, layout.body_offset)
-        body = self._buffers.take(self._last.room)
-        self._recv(torch.from_numpy(body[: layout.body_bytes]), _BODY_SLOT).wait(patience)
-        return unpack(body, layout, 0)
+            return unpack(buffer.memory, layout, layout.body_offset)
+        body = self._buffers.take(last.room)
+        self._recv(body.tensor[: layout.body_bytes], _BODY_SLOT).wait(timeout)
+        return unpack(body.memory, layout, 0)

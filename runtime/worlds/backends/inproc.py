@@ -6,13 +6,13 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from ..board import Board
-from ..frames import Layout
-from .wire import Later, Reduction, Start, Wire
+from .wire import Later, RecvMessage, Reduction, SendMessage, Start, Wire
 
 _COMBINE: dict[Reduction, Callable[..., torch.Tensor]] = {
     Reduction.SUM: torch.add,
@@ -94,13 +94,12 @@ class _InprocWire:
         key = ("plain", peer, self._rank, tag)
         return lambda tensor: Later(lambda timeout_s: _fill(tensor, self._take(key, timeout_s)))
 
-    def send_message(
-        self, tensors: Sequence[torch.Tensor], layout: Layout, peer: int, tag: int, timeout_s: float | None
-    ) -> None:
-        self._give(("message", self._rank, peer, tag), [tensor.clone() for tensor in tensors], timeout_s)
+    def message_sender(self, peer: int, tag: int) -> SendMessage:
+        key = ("message", self._rank, peer, tag)
+        return lambda timeout_s, tensors, _: self._give(key, [tensor.clone() for tensor in tensors], timeout_s)
 
-    def recv_message(self, peer: int, tag: int, timeout_s: float | None) -> list[torch.Tensor]:
-        return self._take(("message", peer, self._rank, tag), timeout_s)
+    def message_receiver(self, peer: int, tag: int) -> RecvMessage:
+        return partial(self._take, ("message", peer, self._rank, tag))
 
     def _meet(self, mine: Any, timeout_s: float | None) -> list[Any]:
         """Everybody's contribution to the next collective, by rank."""

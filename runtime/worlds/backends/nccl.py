@@ -19,6 +19,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from torch.distributed import ReduceOp
 
 from ..board import Board, BoardStore
 from ..frames import Layout, pack, read_layout, unpack_tensor
-from .wire import Later, Reduction, Start
+from .wire import Later, RecvMessage, Reduction, SendMessage, Start
 
 # Before the first use of NCCL: no watchdog that ends the process (we abort), communicators that can be aborted at any point.
 for _name, _value in {
@@ -169,8 +170,14 @@ class NcclWire:
 
         return lambda tensor: Later(lambda timeout_s: recv(tensor, timeout_s))
 
-    def send_message(
-        self, tensors: Sequence[torch.Tensor], layout: Layout, peer: int, tag: int, timeout_s: float | None
+    def message_sender(self, peer: int, tag: int) -> SendMessage:
+        return partial(self._send_message, peer, tag)
+
+    def message_receiver(self, peer: int, tag: int) -> RecvMessage:
+        return partial(self._recv_message, peer, tag)
+
+    def _send_message(
+        self, peer: int, tag: int, timeout_s: float | None, tensors: Sequence[torch.Tensor], layout: Layout
     ) -> None:
         until_s = None if timeout_s is None else time.monotonic() + timeout_s
         body = torch.empty(layout.body_bytes, dtype=torch.uint8, device=self.device)
@@ -179,7 +186,7 @@ class NcclWire:
         if layout.body_bytes:
             self._run(self._pair(self._board.rank, peer), lambda group: group.send([body], 1, 0), timeout_s)
 
-    def recv_message(self, peer: int, tag: int, timeout_s: float | None) -> list[torch.Tensor]:
+    def _recv_message(self, peer: int, tag: int, timeout_s: float | None) -> list[torch.Tensor]:
         until_s = None if timeout_s is None else time.monotonic() + timeout_s
         layout = read_layout(self._want("message", peer, tag, until_s))
         body = torch.empty(layout.body_bytes, dtype=torch.uint8, device=self.device)

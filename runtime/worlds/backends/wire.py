@@ -38,6 +38,8 @@ class Work(Protocol):
 
 
 Start = Callable[[torch.Tensor], Work]
+SendMessage = Callable[[float | None, Sequence[torch.Tensor], Layout], None]
+RecvMessage = Callable[[float | None], list[torch.Tensor]]
 
 
 class Later:
@@ -68,10 +70,11 @@ class Wire(Protocol):
     def receiver(self, peer: int, tag: int) -> Start:
         """What starts receiving into a tensor."""
 
-    def send_message(
-        self, tensors: Sequence[torch.Tensor], layout: Layout, peer: int, tag: int, timeout_s: float | None
-    ) -> None: ...
-    def recv_message(self, peer: int, tag: int, timeout_s: float | None) -> list[torch.Tensor]: ...
+    def message_sender(self, peer: int, tag: int) -> SendMessage:
+        """What sends a message to a member under a tag; blocks until the member has it."""
+
+    def message_receiver(self, peer: int, tag: int) -> RecvMessage:
+        """What receives a message."""
 
     def broadcast(self, tensor: torch.Tensor, root: int, timeout_s: float | None) -> None: ...
     def all_reduce(self, tensor: torch.Tensor, op: Reduction, timeout_s: float | None) -> None: ...

@@ -5,6 +5,7 @@ import functools
 import json
 import random
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -15,6 +16,7 @@ import yaml
 from envs.contract import Deployment
 from envs.observation import missing_observation
 from envs.scenario_file import load
+from runtime.account import Account, Grounds
 from runtime.actuators.cluster import ClusterActuator
 from runtime.autoscaler.observation_json import observation_from_json
 from runtime.control import api as control
@@ -298,6 +300,65 @@ async def test_others_reach_it_with_tokens_only():
     one.session.close()
     with pytest.raises(ControlError, match="unknown tenants"):
         ControlApi(one.cluster, one.observe, Tokens("", {"nobody": GOLD}))
+
+
+GROUNDS = {"policy": "ppo", "reason": "load 93 -> 140 req/s", "bounds": ["2 x large @1c -> medium @1c"]}
+
+
+@run
+async def test_a_change_says_who_made_it_and_why():
+    async with served() as one:
+        body = {"deployment": to_json(TWO), "decision_id": "j/1", **GROUNDS}
+        assert (await one.ask("PUT", "/v1/deployment", body, version=1))[0] == 200
+        long = {"deployment": to_json(FIRST), "policy": "p" * 5000, "bounds": ["b" * 5000] * 60}
+        assert (await one.ask("PUT", "/v1/deployment", long, version=2))[0] == 200
+        assert (await one.ask("POST", "/v1/rollback", {}, version=3))[0] == 200
+        _, answer = await one.ask("GET", "/v1/events")
+        first, cut, back = (event for event in answer["events"] if event["what"] == "deployment")
+        assert {name: first[name] for name in (*GROUNDS, "version", "decision_id")} == {
+            **GROUNDS, "version": 2, "decision_id": "j/1"}
+        assert len(cut["policy"]) == len(cut["bounds"][0]) == 1000 and len(cut["bounds"]) == 50
+        assert (back["version"], back["policy"], back["reason"]) == (4, "", "rolled back")
+        others = [event for event in answer["events"] if event["what"] != "deployment"]
+        assert others and all(event[name] is None for event in others for name in (*GROUNDS, "version", "decision_id"))
+
+
+@run
+async def test_the_real_client_tells_its_decisions_and_a_silent_autoscaler_is_known():
+    async with served(speed=20.0) as one:
+        client = ClusterActuator(one.api.url)
+        try:
+            assert (await one.ask("GET", "/v1/decisions"))[1] == {"decisions": [], "autoscaler": None}
+            grounds = Grounds(GROUNDS["policy"], GROUNDS["reason"], tuple(GROUNDS["bounds"]))
+            first = Account("j/1", 5.0, 5.0, "act", "applied", grounds)
+            for account in (first, replace(first, decision_id="j/2", status="unknown"), first,
+                            replace(first, decision_id="j/2", status="applied"),
+                            Account("k/2", 10.0, 30.0, "advisory", "advised", Grounds("hpa", "load", ()), "metrics: hung")):
+                await asyncio.to_thread(client.tell, account)
+            _, answer = await one.ask("GET", "/v1/decisions?after=1")
+            assert [(d["number"], d["decision_id"], d["status"]) for d in answer["decisions"]] == [
+                (3, "j/2", "applied"), (4, "k/2", "advised")]
+            assert answer["decisions"][1]["trouble"] == "metrics: hung"
+            assert {name: answer["decisions"][0][name] for name in GROUNDS} == GROUNDS
+            said = answer["autoscaler"]  # the one that acts
+            assert (said["policy"], said["mode"], said["interval_s"]) == ("ppo", "act", 5.0)
+            await asyncio.sleep(0.2)
+            later = (await one.ask("GET", "/v1/decisions"))[1]["autoscaler"]
+            assert later["silent_s"] > said["silent_s"] + 2
+        finally:
+            client.close()
+
+
+@run
+async def test_only_the_operator_tells_and_sees_decisions():
+    async with served(TENANTS, Tokens(OPERATOR, {"gold": GOLD})) as one:
+        body = {"decision_id": "j/1", "t_s": 10.0, "interval_s": 10, "mode": "act", "status": "unchanged", **GROUNDS}
+        assert (await one.ask("PUT", "/v1/decision", body, token=GOLD))[0] == 403
+        assert await one.ask("PUT", "/v1/decision", body, token=OPERATOR) == (200, {"number": 1})
+        assert await one.ask("GET", "/v1/decisions", token=GOLD) == (200, {"decisions": [], "autoscaler": None})
+        assert len((await one.ask("GET", "/v1/decisions", token=OPERATOR))[1]["decisions"]) == 1
+        for wrong in ({**body, "mode": "rule"}, {**body, "interval_s": 0}, {**body, "decision_id": ""}):
+            assert (await one.ask("PUT", "/v1/decision", wrong, token=OPERATOR))[0] == 400
 
 
 def test_tokens_that_can_be_guessed_or_confused_are_refused():

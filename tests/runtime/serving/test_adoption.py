@@ -15,7 +15,7 @@ import requests
 from runtime.serving.local_launcher import LocalLauncher, LocalProcess
 
 ROOT = Path(__file__).resolve().parents[3]
-LIMIT_S = 90.0
+LIMIT_S = 300.0  # of a machine that has much else to do
 
 SCENARIO = """
 name: cut
@@ -55,21 +55,23 @@ def make():
     return module
 """
 DRIVER = """
-import asyncio, os, signal, sys
+import asyncio, os, signal
 from envs.contract import ReplicaKind, Shape
 from runtime.serving.local_launcher import LocalLauncher
 from runtime.serving.worker_replica import Crew, Models, WorkerReplica
 from runtime.worlds import WorldManager
 
-async def main(patience_s):
-    crew = Crew(Models({"tiny": "bert-tiny"}), WorldManager(token="t"), "t", LocalLauncher(), patience_s)
-    replica = WorkerReplica(0, ReplicaKind(("tiny",), Shape(inter_op=2, device="gpu")), crew)
-    await replica.load()
-    print(*(part["process"]["pid"] for part in replica.whereabouts["parts"]), flush=True)
+async def main():
+    manager, launcher = WorldManager(token="t"), LocalLauncher()
+    for number, patience_s in enumerate((0.0, 1.5)):
+        crew = Crew(Models({"tiny": "bert-tiny"}), manager, "t", launcher, patience_s)
+        replica = WorkerReplica(number, ReplicaKind(("tiny",), Shape(inter_op=2, device="gpu")), crew)
+        await replica.load()
+        print(*(part["process"]["pid"] for part in replica.whereabouts["parts"]), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
-    asyncio.run(main(float(sys.argv[1])))
+    asyncio.run(main())
 """
 
 
@@ -176,11 +178,10 @@ def test_workers_are_taken_over_whole_or_not_at_all_and_end_with_an_orderly_end(
     assert all(LocalLauncher().find(trace) is None for trace in left) and third.workers() == []
 
 
-@pytest.mark.parametrize("patience_s", [0.0, 1.5])
-def test_workers_that_nobody_asks_back_end_by_themselves(tmp_path, patience_s):
+def test_workers_that_nobody_asks_back_end_by_themselves(tmp_path):
     (tmp_path / "driver.py").write_text(DRIVER)
-    told = subprocess.run([sys.executable, str(tmp_path / "driver.py"), str(patience_s)], cwd=ROOT, capture_output=True,
-                          text=True, timeout=LIMIT_S, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    told = subprocess.run([sys.executable, str(tmp_path / "driver.py")], cwd=ROOT, capture_output=True, text=True,
+                          timeout=LIMIT_S, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
     assert told.returncode == -signal.SIGKILL, told.stderr
     for pid in told.stdout.split():
         try:

@@ -12,6 +12,7 @@ from envs.contract import Deployment, ReplicaKind, Shape
 from envs.scenario import Device
 from envs.scenario_file import load
 from runtime.serving import lives as module
+from runtime.account import Grounds
 from runtime.serving.acceptance import DeploymentRefused
 from runtime.serving.backoff import LONGEST_S
 from runtime.serving.desired import DeploymentPinned, Desired, NothingBefore, VersionConflict
@@ -194,7 +195,8 @@ def test_after_its_own_restart_it_takes_over_what_runs_and_gives_no_number_twice
         state = StateFile(file)
         first = LiveCluster(DEMO, launcher, launcher.dispatcher, clock, remember=state)
         first.start()
-        first.change(Deployment({LARGE: 2}), 1, "a")
+        grounds = Grounds("ppo", "load 93 -> 140 req/s", ("a bound",))
+        first.change(Deployment({LARGE: 2}), 1, "a", grounds)
         first.pin(1000.0, "a sale")
         await clock.run_until(2.0)
         launcher.made[1].loaded = False
@@ -207,7 +209,8 @@ def test_after_its_own_restart_it_takes_over_what_runs_and_gives_no_number_twice
             rows = [(row.number, row.state, row.started_s) for row in cluster.replicas()]
             assert rows == [(0, "ready", 0.0), (2, "ready", 2.0)]
             assert set(dispatcher.hosts) == {0, 2} and launcher.made[0].log == ["load", "load"]
-            assert (cluster.desired.current.number, cluster.desired.current.decision_id) == (2, "a")
+            current = cluster.desired.current
+            assert (current.number, current.decision_id, current.grounds) == (2, "a", grounds)
             assert cluster.change(Deployment({SMALL: 1}), 1, "a").number == 2  # executed before the restart
             with pytest.raises(DeploymentPinned):
                 cluster.change(Deployment({SMALL: 1}), 2, "b")

@@ -1,8 +1,10 @@
 """Replicas of real worker processes: whole, cut into stages, into ranks, and both; answers, faults and the end."""
 
 import asyncio
+import functools
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -103,10 +105,15 @@ def run(play, shape, descriptions, batch=4):
     return asyncio.run(main())
 
 
-def whole(description, inputs):
+@functools.cache
+def uncut(description):
     model = catalogue.make(description, Placement())
     model.load()
-    return [tensor.numpy() for tensor in model.run([torch.from_numpy(part) for part in inputs])]
+    return model
+
+
+def whole(description, inputs):
+    return [tensor.numpy() for tensor in uncut(description).run([torch.from_numpy(part) for part in inputs])]
 
 
 def requests_of(specs, count, seed=0):
@@ -229,3 +236,35 @@ def test_a_replica_computes_as_many_batches_at_once_as_it_has_cores_also_after_a
         return alone, met, await together(0.3), replica.kind.shape.cores
 
     assert run(play, Shape(cores=1), {"m": "meeting:make"}) == ([1, 1], [2, 2], [1, 1], 1)
+
+
+def test_a_replica_that_is_fenced_while_its_process_is_being_started_leaves_none():
+    class Slow:
+        host, killed, may_start = "127.0.0.1", 0, threading.Event()
+        trace = None
+
+        def start(self, job):
+            self.may_start.wait()
+            return self
+
+        def kill(self):
+            self.killed += 1
+
+        def gone(self, timeout_s):
+            return self.killed > 0
+
+    async def main():
+        launcher = Slow()
+        with WorldManager(token="t") as manager:
+            crew = Crew(Models({"tiny": "x"}), manager, "t", launcher)
+            replica = WorkerReplica(7, ReplicaKind(("tiny",), Shape(cores=1)), crew)
+            loading = asyncio.create_task(replica.load())
+            await asyncio.sleep(0)
+            loading.cancel()
+            replica.fence()
+            await replica.stop()
+            launcher.may_start.set()
+            await asyncio.get_running_loop().shutdown_default_executor()
+        return launcher.killed
+
+    assert asyncio.run(main()) == 1

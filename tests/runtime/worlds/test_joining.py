@@ -65,22 +65,34 @@ def test_joining_where_nobody_listens_fails_at_once(team):
     assert reason == "init_failed" and f"nobody can be reached at {address}" in text and took_s < 5
 
 
+def who_came(manager, name):
+    roll = manager._joining._rolls.get(name)
+    return list(roll.came) if roll else []
+
+
+def await_coming(member, name):
+    """Until rank 1 has come to a world that the member creates."""
+    until_s = time.monotonic() + 30
+    while member.run(who_came, name) != [1]:
+        assert time.monotonic() < until_s
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
 def test_a_member_that_came_and_died_fails_the_creation_at_once(processes, fault):
     members = processes.grow(2)
-    members[0].start(attempt, create, "w", 3, processes.backend, {})
+    members[0].run(create, "w", 3, processes.backend, {"wait": False})
     members[1].run(join, "w", 1, members[0].address, {"wait": False})
-    time.sleep(1.0)
+    await_coming(members[0], "w")
     getattr(members[1], fault)()
-    reason, _, took_s = members[0].result()
-    assert reason == "init_failed" and took_s < 10
+    assert members[0].run(fate) == ("broken", "init_failed", 1)
 
 
 def test_a_creator_that_dies_fails_the_joining_at_once(processes):
     members = processes.grow(2)
-    members[0].start(attempt, create, "w", 3, processes.backend, {})
+    members[0].run(create, "w", 3, processes.backend, {"wait": False})
     members[1].start(attempt, join, "w", 1, members[0].address, {})
-    time.sleep(1.0)
+    await_coming(members[0], "w")
     members[0].kill()
     reason, text, took_s = members[1].result()
     assert reason == "init_failed" and "the process that creates the world is gone" in text and took_s < 10

@@ -242,8 +242,8 @@ def test_members_that_do_not_agree_on_a_collective_all_hear_so_and_go_on(team):
 def fall_out(manager):
     """Rank 1 repeats what all have done, the others start something new: too late to stop rank 1, so the world breaks."""
     world = world_of(manager)
-    world.all_reduce(torch.ones(3, device=world.device))
     try:
+        world.all_reduce(torch.ones(3, device=world.device))  # who is slow to come out of this one hears it here
         world.all_reduce(torch.ones(3 if world.rank == 1 else 99, device=world.device))
     except WorldError as error:
         return str(error)

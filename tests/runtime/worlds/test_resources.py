@@ -56,6 +56,30 @@ def test_worlds_that_come_and_go_leave_nothing(backend):
         assert all(now <= then + 1 for now, then in zip(settled(before), before))
 
 
+def carry(world, other):
+    """One tensor and one message."""
+    receiving = threading.Thread(target=lambda: (other.recv(torch.empty(3), 0), other.recv_message(0)))
+    receiving.start()
+    world.send(torch.ones(3), 1)
+    world.send_message([torch.ones(20_000)], 1)
+    receiving.join(10)
+
+
+def test_worlds_that_are_over_hold_nothing_however_long_they_are_kept():
+    with WorldManager() as one, WorldManager() as two:
+        kept = []
+        for number in range(12):
+            kept += [one.create("w", 2, wait=False), two.join("w", 1, one.address)]
+            kept[-2].wait(State.UP)
+            carry(*kept[-2:])
+            one.leave(kept[-2])
+            kept[-1].wait(State.CLOSED, timeout_s=5)
+            if number == 3:
+                time.sleep(1)
+                before = held()
+        assert all(now <= then + 1 for now, then in zip(settled(before), before))
+
+
 def test_a_manager_that_closes_leaves_no_thread_descriptor_or_process():
     with WorldManager(exchange=Exchange()):
         pass
