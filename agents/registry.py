@@ -39,6 +39,11 @@ BASELINES = {
     "model-switching-fast": "baselines.two_time_scales:FastModelSwitching",
     "model-switching-plus-fast": "baselines.two_time_scales:FastModelSwitchingPlus",
     "infaas-fast": "baselines.two_time_scales:FastINFaaS",
+    "ipa": "baselines.ipa:IPA",
+    "ipa-fast": "baselines.ipa_fast:FastIPA",
+    "fa2-low": "baselines.fa2:FA2Low",
+    "fa2-high": "baselines.fa2:FA2High",
+    "rim": "baselines.rim:RIM",
 }
 AGENTS = ("ppo",)
 

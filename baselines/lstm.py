@@ -77,6 +77,10 @@ class LSTM(Forecaster):
         self._shape, self._weights = read(Path(folder))
         super().__init__(margin)
 
+    def reset(self, interval_s: float | None = None) -> None:
+        """Forgets all observations; without an interval it is 30 s, or as long as a bin where that is shorter."""
+        super().reset(min(30.0, self._shape.bin_s) if interval_s is None else interval_s)
+
     def _clear(self) -> None:
         self._per_bin = round(self._shape.bin_s / self.interval_s)
         if not self._per_bin:
