@@ -4,6 +4,8 @@ import pytest
 from observed import NAN, counted, missing, observe, pod
 
 from baselines.autopilot import Autopilot
+from baselines.band import OrderKeepBand
+from baselines.hold import HoldPlanner
 from baselines.hpa import HPA
 from baselines.infaas import INFaaS
 from baselines.infadapter import InfAdapter
@@ -18,7 +20,7 @@ from baselines.vpa import VPA
 from envs.contract import Deployment, Policy
 
 POLICIES = [Static, HPA, InfAdapter, TwoTimeScales, ModelSwitching, ModelSwitchingPlus, VPA, KPA, TargetTracking, Autopilot,
-            INFaaS, MArk, FastModelSwitching, FastModelSwitchingPlus, FastINFaaS]
+            INFaaS, MArk, FastModelSwitching, FastModelSwitchingPlus, FastINFaaS, HoldPlanner, OrderKeepBand]
 
 
 @pytest.fixture(params=["resnet", "counted"])
