@@ -38,6 +38,7 @@ _PROFILE = {  # one device (s), four stages (sum, slowest), four shards, eight s
     "moe-5.3b": (0.23400, (0.23517, 0.06347), 0.08593, (0.26062, 0.03634), (9.872, 4.936, 5.026, 2.564, 2.548, 1.331)),
 }
 NAMES = tuple(_PROFILE)
+MIXED = ("bert-6.7b", "moe-5.3b", "bert-2.6b", "moe-2.4b", "bert-1.3b", "moe-1.3b")  # the order that recorded placements tell
 
 
 class Traffic(NamedTuple):
