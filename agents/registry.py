@@ -39,6 +39,8 @@ BASELINES = {
     "model-switching-fast": "baselines.two_time_scales:FastModelSwitching",
     "model-switching-plus-fast": "baselines.two_time_scales:FastModelSwitchingPlus",
     "infaas-fast": "baselines.two_time_scales:FastINFaaS",
+    "alpaserve": "baselines.alpaserve:AlpaServe",
+    "selective-replication": "baselines.alpaserve:SelectiveReplication",
     "infadapter-hold": "baselines.hold:HoldPlanner",
     "order-keep-band": "baselines.band:OrderKeepBand",
     "ipa": "baselines.ipa:IPA",
