@@ -48,6 +48,7 @@ BASELINES = {
     "fa2-low": "baselines.fa2:FA2Low",
     "fa2-high": "baselines.fa2:FA2High",
     "rim": "baselines.rim:RIM",
+    "cascadeserve": "baselines.cascadeserve:CascadeServe",
 }
 AGENTS = ("ppo",)
 
