@@ -14,7 +14,7 @@ known, whatever follows. `baselines.ipa_milp` hands the same program to a mixed-
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -97,6 +97,29 @@ def solve(options: Options, most_labels: int = MOST_LABELS) -> Plan | None:
 
     The same question has the same answer: among equal objectives the labels that came first stay.
     """
+    kept = _undominated(options)
+    found = _solve(_only(options, kept), most_labels)
+    return found and Plan(tuple(int(kept[o]) for o in found.options), found.objective, found.proven)
+
+
+def _undominated(options: Options) -> np.ndarray:
+    """The options that no other one of their stage is at least as good as, in everything; of equal ones the first."""
+    kept = []
+    for s in range(options.stages):
+        rows = np.flatnonzero(options.stage == s)
+        losses = np.column_stack([-options.score[rows], options.penalty[rows], options.latency_s[rows], options.units[rows]])
+        better = (losses[:, None] <= losses[None]).all(2)  # [i, j]: i is as good as j
+        better &= ~better.T | np.triu(np.ones_like(better), 1)
+        kept.append(rows[~better.any(0)])
+    return np.concatenate(kept) if kept else np.zeros(0, np.int64)
+
+
+def _only(options: Options, kept: np.ndarray) -> Options:
+    return replace(options, stage=options.stage[kept], score=options.score[kept], penalty=options.penalty[kept],
+                   latency_s=options.latency_s[kept], units=options.units[kept])
+
+
+def _solve(options: Options, most_labels: int) -> Plan | None:
     first = np.searchsorted(options.stage, np.arange(options.stages + 1))
     if not options.stages or (np.diff(first) == 0).any():
         return None

@@ -29,8 +29,8 @@ def test_accuracy_and_cost_of_a_cascade_by_hand(scenario):
 def test_the_pareto_front_is_what_nothing_beats(scenario):
     every = cascades_of(scenario, "cascade")
     front = pareto(every)
-    beaten = [c for c in every if any(o.cost <= c.cost and o.accuracy >= c.accuracy and (o.cost, o.accuracy) != (c.cost, c.accuracy)
-                                      for o in every)]
+    beaten = [c for c in every if any(o.cost <= c.cost and o.accuracy >= c.accuracy and (o.cost, o.accuracy) !=
+                                      (c.cost, c.accuracy) for o in every)]
     assert {(c.cost, c.accuracy) for c in front} == {(c.cost, c.accuracy) for c in every if c not in beaten}
     assert any(len(c.places) == 2 for c in front) and any(len(c.places) == 1 for c in front)
 
