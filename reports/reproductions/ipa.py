@@ -278,13 +278,13 @@ def account(found: Sequence[Row]) -> list[str]:
         "Reached: " + ", ".join(told) + ".",
         "FA2 has no freedom but the number of replicas, so its rows say how good profiles and forecasts are. Where IPA falls "
         "short, cores are a choice between plans of nearly the same objective: speech and translation jump between two "
-        "variants at a load that a small error of a profile moves (audio-qa steady low, nlp).",
+        "variants at a load that small errors of a profile move (audio-qa steady low, nlp).",
         "RIM keeps more accurate variants in audio-qa and sum-qa than its objective pays for with the artefact's weights; "
         "in audio-qa their FA2-high on steady high is 2.8 times FA2-low, else 2.0 to 2.2.",
         "Violations: with throughputs halved in the plan, replicas here run at twice the speed that is planned, and hardly "
         "anything is late, whatever the predictor; theirs must have been slower under load than profiled. Without such "
         "a margin (video) predictors rank as theirs do, but a step of the load costs more: replicas load for 6 s and more.",
-        "Preferences: order and resources first are theirs; accuracy first in video and balance in nlp need weights that the "
+        "Preferences: PAS with resources first is theirs; accuracy first in video and balance in nlp need weights that the "
         "product of raw accuracies, or of ranks, does not turn into their plans.",
     ]
 
