@@ -33,6 +33,7 @@ from rich.console import Console
 from rich.text import Text
 from tqdm import tqdm
 
+from baselines.bound import check as check_bound
 from envs.episode import Episode
 from envs.loads import Loads, open_loads, spread
 from envs.scenario import Scenario
@@ -40,6 +41,7 @@ from envs.scenario_file import load as load_scenario
 from reports import calibrate_command, reproduce
 from reports.comparison import Comparison, compare
 from reports.courses import courses
+from reports.hindsight import BOUND, NAMES, ORACLE, add_hindsight
 from reports.html import page
 from reports.play import Plan, Player, Run, make_policy, play
 from reports.record import write
@@ -68,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--policies",
         metavar="NAME,...",
-        help=f"names, exported agents' folders, package.module:Class, or .zip files of SB3 ({DEMO_POLICIES})",
+        help=f"names, exported agents' folders, package.module:Class, .zip files of SB3, oracle, bound ({DEMO_POLICIES})",
     )
     what.add_argument("--reference", metavar="NAME", help="hold the others against this one (the first)")
     on = top.add_argument_group("on what")
@@ -131,24 +133,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     episodes: list[Episode] = []
+    oracles: list[Episode] = []
     interrupted = False
     try:
         for episode in _progress(player, arguments.jobs):
-            episodes.append(episode)
+            (oracles if episode.policy == ORACLE else episodes).append(episode)
     except KeyboardInterrupt:
         interrupted = True
         print("\ninterrupted: reporting what every policy has played", file=sys.stderr)
     label = dict(zip(player.plan.policies, player.plan.labels)).get(arguments.reference or "", arguments.reference or "")
     try:
         rng = np.random.default_rng(BOOTSTRAP_SEED)
-        comparison = compare(
-            episodes, scenario.weights, rng, policies=player.plan.labels, reference=label, resamples=RESAMPLES
-        )
+        labels = [name for name in player.plan.labels if name != ORACLE]
+        comparison = compare(episodes, scenario.weights, rng, policies=labels, reference=label, resamples=RESAMPLES)
     except ValueError as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return INTERRUPTED if interrupted else WRONG
     if player.plan.intervals * scenario.interval_s * len(player.plan.starts_s) > loads.span_s + 1e-6:
         comparison.notes.append("The windows overlap, so they are not independent: intervals are too narrow.")
+    if asked := [name for name in NAMES if name in _names(arguments)]:
+        add_hindsight(comparison, asked, oracles, scenario, loads.loads, player.plan.intervals, rng, RESAMPLES)
     _tell(comparison, loads)
     _write(arguments, ["evaluate.py", *words], comparison, scenario, loads, episodes, player.plan)
     return INTERRUPTED if interrupted else 0
@@ -224,9 +228,11 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Scenario, Loads, Player]:
     intervals = _intervals(arguments, scenario)
     window_s = intervals * scenario.interval_s
     loads = open_loads(scenario, arguments.trace, arguments.split, window_s * arguments.windows)
-    names = tuple(dict.fromkeys(name.strip() for name in arguments.policies.split(",") if name.strip()))
-    if not names:
-        raise ValueError("--policies names none")
+    names = tuple(name for name in _names(arguments) if name != BOUND)
+    if not set(names) - {ORACLE}:
+        raise ValueError("--policies names none" + (f" beside {', '.join(_names(arguments))}" if _names(arguments) else ""))
+    if BOUND in _names(arguments):
+        check_bound(scenario)
     plan = Plan(
         arguments.scenario,
         names,
@@ -237,7 +243,7 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Scenario, Loads, Player]:
         tuple(range(arguments.seeds)),
         intervals,
     )
-    if arguments.reference and arguments.reference not in (*plan.policies, *plan.labels):
+    if arguments.reference and arguments.reference not in {*plan.policies, *plan.labels} - {ORACLE}:
         raise ValueError(f"--reference {arguments.reference} is not among the policies: {', '.join(names)}")
     player = Player(plan, scenario, make_policy)
     for index, name in enumerate(names):
@@ -246,6 +252,11 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Scenario, Loads, Player]:
         except (ValueError, LookupError, OSError, ImportError) as error:
             raise ValueError(f"policy {name}: {_one_line(error)}") from error
     return scenario, loads, player
+
+
+def _names(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The names in --policies, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in arguments.policies.split(",") if name.strip()))
 
 
 def _progress(player: Player, jobs: int) -> Iterator[Episode]:

@@ -10,6 +10,8 @@ from itertools import product
 from multiprocessing import get_context
 from typing import Any
 
+from baselines import future
+from baselines.oracle import Oracle
 from envs import episode as episodes
 from envs.contract import Policy
 from envs.episode import Episode
@@ -77,6 +79,8 @@ class Player:
     def play(self, run: Run) -> Episode:
         """One episode; its ``meta`` says whether the policy's settings are calibrated (None: it has none)."""
         policy, plan = self.policy(run.policy), self.plan
+        if isinstance(policy, Oracle):
+            policy = policy.foresee(future.Future(plan.loads, run.start_s, run.seed, plan.intervals))
         episode = episodes.run_episode(
             self.scenario,
             policy,
