@@ -11,8 +11,8 @@ from live_cases import Launcher, ShortestQueue, Told, VirtualClock, live, states
 from envs.contract import Deployment, ReplicaKind, Shape
 from envs.scenario import Device
 from envs.scenario_file import load
-from runtime.serving import lives as module
 from runtime.account import Grounds
+from runtime.serving import lives as module
 from runtime.serving.acceptance import DeploymentRefused
 from runtime.serving.backoff import LONGEST_S
 from runtime.serving.desired import DeploymentPinned, Desired, NothingBefore, VersionConflict
