@@ -14,8 +14,8 @@ With --calibrate N nothing is compared: the settings of each policy are tuned in
 and kept for all later uses (baselines/calibrated/). With --reproduce NAME|all numbers that others published are made again.
 With --live SECONDS real processes serve on this machine: gateway, workers, autoscaler, load, and a worker that is killed.
 
-Exit codes: 0 all was played, 1 interrupted (what is complete is written), or a request failed live, 2 called wrongly, or a trace
-is missing.
+Exit codes: 0 all was played, 1 interrupted (what is complete is written), or a request failed live, 2 called wrongly, or a
+trace is missing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Trains the LSTM forecaster on the training part of a trace.
 
     python -m agents.lstm_training --trace twitter_2021
-    python -m agents.lstm_training --trace twitter_2021 --bins 12 --bin-s 10 --horizon-s 20 --interval-s 10 --out FOLDER
+    python -m agents.lstm_training --bins 12 --bin-s 10 --horizon-s 20 --interval-s 10 --divisor 8 --scale-rps 8 --out FOLDER
 
 As InfAdapter's artefact does: Adam, mean squared error, 30 epochs, batches of 64, L1 of 1e-5 on the kernel, seed 7, a window
 every minute, minutes without requests left out. Prints the error on the validation part beside simple forecasters'.
@@ -84,10 +84,11 @@ def windows(rate_rps: np.ndarray, rate_bin_s: float, shape: Shape, interval_s: f
     return Windows(made.inputs[kept], made.targets[kept])
 
 
-def train(made: Windows, epochs: int = EPOCHS, seed: int = SEED, tell: Callable[[str], None] = lambda text: None) -> Network:
-    """A network trained on windows, each divided by the mean of its inputs."""
+def train(made: Windows, epochs: int = EPOCHS, seed: int = SEED, tell: Callable[[str], None] = lambda text: None,
+          scale_rps: float | None = None) -> Network:
+    """A network trained on windows, each divided by the scale, or the mean of its inputs."""
     torch.manual_seed(seed)
-    scale = made.inputs.mean(1)
+    scale = _scale(made, scale_rps)
     inputs = torch.tensor(made.inputs / scale[:, None], dtype=torch.float32)
     targets = torch.tensor(made.targets / scale, dtype=torch.float32)
     network, rng = Network(), torch.Generator().manual_seed(seed)
@@ -104,14 +105,18 @@ def train(made: Windows, epochs: int = EPOCHS, seed: int = SEED, tell: Callable[
     return network
 
 
+def _scale(made: Windows, scale_rps: float | None) -> np.ndarray:
+    return made.inputs.mean(1) if scale_rps is None else np.full(len(made.inputs), scale_rps)
+
+
 def smape_percent(forecasts: np.ndarray, targets: np.ndarray) -> float:
     """Symmetric mean absolute percentage error."""
     return float(np.mean(200 * np.abs(forecasts - targets) / (np.abs(forecasts) + np.abs(targets))))
 
 
-def scores(network: Network, made: Windows) -> dict[str, dict[str, float]]:
+def scores(network: Network, made: Windows, scale_rps: float | None = None) -> dict[str, dict[str, float]]:
     """Error of the network and of simple forecasts (of the window's maxima) without margin, and how often each is exceeded."""
-    scale = made.inputs.mean(1)
+    scale = _scale(made, scale_rps)
     weights = {name: value.astype(np.float64) for name, value in network.weights().items()}
     forecasts = {
         "lstm": scale * np.array([run(weights, row) for row in made.inputs / scale[:, None]]),
@@ -133,15 +138,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--bin-s", type=float, default=60.0, help="seconds of each (%(default)s)")
     parser.add_argument("--horizon-s", type=float, default=60.0, help="seconds ahead (%(default)s)")
     parser.add_argument("--interval-s", type=float, default=30.0, help="seconds between observations (%(default)s)")
+    parser.add_argument("--divisor", type=int, default=1, help="of each count, rounded down (%(default)s)")
+    parser.add_argument("--scale-rps", type=float, help="what the numbers are divided by (default: their mean in the window)")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="(%(default)s)")
     parser.add_argument("--out", type=Path, default=PRETRAINED, metavar="FOLDER", help="manifest and weights (%(default)s)")
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser.parse_args(words)
-    shape = Shape(arguments.bins, arguments.bin_s, arguments.horizon_s)
+    shape = Shape(arguments.bins, arguments.bin_s, arguments.horizon_s, arguments.scale_rps)
 
     def cut(split: Split) -> Windows:
         load = open_workload(Workload(arguments.trace, split)).load
-        return windows(load.rate_rps, load.bin_s, shape, arguments.interval_s)
+        return windows(np.floor(load.rate_rps / arguments.divisor), load.bin_s, shape, arguments.interval_s)
 
     try:
         training, validation = cut("train"), cut("val")
@@ -149,8 +156,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lstm_training: {error}", file=sys.stderr)
         return 2
     print(f"{arguments.trace}: {len(training.targets)} windows to train on, {len(validation.targets)} to validate on")
-    network = train(training, arguments.epochs, tell=lambda text: print(text, flush=True))
-    found = scores(network, validation)
+    network = train(training, arguments.epochs, tell=lambda text: print(text, flush=True), scale_rps=shape.scale_rps)
+    found = scores(network, validation, shape.scale_rps)
     for name, row in found.items():
         print(f"{name:12s} " + ", ".join(f"{figure} {value:g}" for figure, value in row.items()))
     told = {"command": " ".join(["python -m agents.lstm_training", *words]), "trace": arguments.trace,

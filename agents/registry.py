@@ -39,6 +39,16 @@ BASELINES = {
     "model-switching-fast": "baselines.two_time_scales:FastModelSwitching",
     "model-switching-plus-fast": "baselines.two_time_scales:FastModelSwitchingPlus",
     "infaas-fast": "baselines.two_time_scales:FastINFaaS",
+    "alpaserve": "baselines.alpaserve:AlpaServe",
+    "selective-replication": "baselines.alpaserve:SelectiveReplication",
+    "infadapter-hold": "baselines.hold:HoldPlanner",
+    "order-keep-band": "baselines.band:OrderKeepBand",
+    "ipa": "baselines.ipa:IPA",
+    "ipa-fast": "baselines.ipa_fast:FastIPA",
+    "fa2-low": "baselines.fa2:FA2Low",
+    "fa2-high": "baselines.fa2:FA2High",
+    "rim": "baselines.rim:RIM",
+    "cascadeserve": "baselines.cascadeserve:CascadeServe",
 }
 AGENTS = ("ppo",)
 

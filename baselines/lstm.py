@@ -6,7 +6,7 @@ there are ten minutes, the exponentially weighted mean (span 10) of the maxima t
 
 Two things differ, since a policy sees one mean per interval and loads of any size: the maxima are of intervals' means (the
 target is still that of single seconds, so bursts within an interval are learned), and numbers are divided by the mean of the
-ten.
+ten. `Shape` has other lengths, and a constant to divide by, for IPA's.
 
 `agents/lstm_training.py` makes the weights.
 """
@@ -45,11 +45,14 @@ class Shape:
         bins: numbers that go in.
         bin_s: seconds that each of them is the maximum of.
         horizon_s: seconds ahead whose greatest load per second comes out.
+        scale_rps: what numbers are divided by; None: their mean, so that loads of any size are alike. With a constant the
+            level counts too: a small load is more uneven, but the forecaster is for loads of one size.
     """
 
     bins: int = 10
     bin_s: float = 60.0
     horizon_s: float = 60.0
+    scale_rps: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,10 @@ class LSTM(Forecaster):
         self._shape, self._weights = read(Path(folder))
         super().__init__(margin)
 
+    def reset(self, interval_s: float | None = None) -> None:
+        """Forgets all observations; without an interval it is 30 s, or as long as a bin where that is shorter."""
+        super().reset(min(30.0, self._shape.bin_s) if interval_s is None else interval_s)
+
     def _clear(self) -> None:
         self._per_bin = round(self._shape.bin_s / self.interval_s)
         if not self._per_bin:
@@ -97,7 +104,7 @@ class LSTM(Forecaster):
             for value in maxima:
                 early.observe(float(value))
             return early.forecast()
-        scale = maxima.mean()
+        scale = self._shape.scale_rps or maxima.mean()
         return float(scale * run(self._weights, maxima / scale))
 
 

@@ -1,10 +1,11 @@
-"""How long planners take for a decision: InfAdapter's exact search beside HiGHS on the same program.
+"""How long planners take for a decision: exact searches of InfAdapter and IPA beside HiGHS on the same program.
 
     python benchmarks/planners.py [--json FILE] [--seeds N]
 
 CPU seconds of one decision, in this process, after compiling. `resnet-variants`: five variants, 20 cores, loads over its
 range, three deployments in force. 20 variants on 512 cores: capacities on random lines around the ResNets' (3 to 25 req/s per
-core), rounded down; loads from 2 % to 95 % of what the fastest variant carries; two variants in force.
+core), rounded down; loads from 2 % to 95 % of what the fastest variant carries; two variants in force. IPA: 5 stages of 10
+variants in batches of 1, 2, 4 and 8, accuracies, latencies and loads drawn, SLOs from tight to loose.
 """
 
 from __future__ import annotations
@@ -13,19 +14,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from baselines.infadapter_ilp import Choices, Plan, solve
+from baselines.infadapter_ilp import Choices, solve
 from baselines.infadapter_milp import solve_compact, solve_milp
 from baselines.infadapter_tables import choices_of, hosts_of, measured_capacity_rps
+from baselines.ipa_knapsack import Options
+from baselines.ipa_knapsack import solve as solve_pipeline
+from baselines.ipa_milp import solve_milp as solve_pipeline_milp
 from benchmarks.rows import Row, command_line, report, row
 from envs.scenario_file import load as load_scenario
 
 SMALL_TARGET_S, LARGE_TARGET_S = 2e-3, 0.1
+SUM_TARGET_S, PRODUCT_TARGET_S = 5e-3, 20e-3
 VARIANTS, CORES = 20, 512
+STAGES, STAGE_VARIANTS, BATCHES, PIPELINES = 5, 10, 4, 60
 LOAD_RATIOS = (0.02, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
 
 
@@ -50,7 +57,24 @@ def large(seed: int) -> tuple[Choices, np.ndarray, np.ndarray]:
     return Choices(accuracy, load_s / load_s.max(), units, capacity, cost, device, np.array([CORES])), slope, intercept
 
 
-def timed(decide: Callable[..., Plan], *arguments: object) -> tuple[float, Plan]:
+def pipeline(seed: int, product: bool) -> Options:
+    """IPA's program for a drawn pipeline and load."""
+    rng = np.random.default_rng(seed)
+    sizes = (STAGES, STAGE_VARIANTS, BATCHES)
+    stage, variant, exponent = (a.ravel() for a in np.meshgrid(*map(np.arange, sizes), indexing="ij"))
+    one_s = rng.uniform(0.02, 0.1, STAGES)[:, None] * (1 + np.arange(STAGE_VARIANTS)) ** rng.uniform(0.8, 1.3, (STAGES, 1))
+    accuracy = 0.5 + 0.4 * (np.arange(STAGE_VARIANTS) + rng.uniform(size=(STAGES, 1))) / STAGE_VARIANTS
+    load_rps, batch = rng.uniform(5, 40), 2.0**exponent
+    batch_s = one_s[stage, variant] * (0.3 + 0.7 * batch)
+    units = np.ceil(load_rps * batch_s / batch) * (1 + variant // 3)
+    latency_s = batch_s + (batch - 1) / load_rps
+    least, most = (sum(f(latency_s[stage == s]) for s in range(STAGES)) for f in (np.min, np.max))
+    slo_s = least + (most - least) * rng.uniform(0.02, 0.5)
+    return Options(stage, accuracy[stage, variant], 0.003 * units + 1e-6 * batch, latency_s, units[:, None], STAGES, slo_s,
+                   np.array([10_000.0]), 1.0, product)
+
+
+def timed(decide: Callable[..., Any], *arguments: object) -> tuple[float, Any]:
     """CPU seconds of one decision, and the plan."""
     began = time.process_time()
     plan = decide(*arguments)
@@ -97,6 +121,21 @@ def large_rows(seeds: int) -> Iterator[Row]:
     yield row(f"{name}: objective gained, most", gained.max(), "objective", told)
 
 
+def pipeline_rows() -> Iterator[Row]:
+    """IPA's program for five stages, accuracies added and multiplied."""
+    for product, target in ((False, SUM_TARGET_S), (True, PRODUCT_TARGET_S)):
+        cases = [pipeline(seed, product) for seed in range(PIPELINES)]
+        solve_pipeline(cases[0])
+        ours = [timed(solve_pipeline, case) for case in cases]
+        peer = [] if product else [timed(solve_pipeline_milp, case)[0] for case in cases[::4]]
+        how = f"{len(cases)} decisions, {sum(not plan.proven for _, plan in ours)} not proven"
+        how += "" if product else "; peer: scipy.milp, every fourth of them"
+        name = f"IPA, {STAGES} stages x {STAGE_VARIANTS} variants, {'product' if product else 'sum'}"
+        yield row(f"{name}: median", np.median([t for t, _ in ours]), "s", how, target=target,
+                  peer=float(np.median(peer)) if peer else None)
+        yield row(f"{name}: longest", max(t for t, _ in ours), "s", how, target=target, peer=max(peer, default=None))
+
+
 def main() -> None:
     """Measures and reports."""
     parser = command_line("CPU time of planners' decisions.")
@@ -105,6 +144,7 @@ def main() -> None:
 
     def rows() -> Iterator[Row]:
         yield from small_rows()
+        yield from pipeline_rows()
         yield from large_rows(arguments.seeds)
 
     report(rows(), arguments.json)

@@ -27,7 +27,7 @@ def page(found: Sequence[Found], document: Mapping[str, Any]) -> str:
     machine = document["machine"]
     fields = {
         "css": (PAGE / "page.css").read_text(encoding="utf-8"),
-        "headline": f"{sum(judged)} of {len(judged)} judged rows come out as published",
+        "headline": f"{sum(judged)} of {len(judged)} judged rows reached",
         "contents": "".join(f'<li><a href="#{html.escape(one.name)}">{html.escape(one.name)}</a></li>' for one in found),
         "sections": "".join(map(_section, found)),
         "command": html.escape(document["command"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import signal
 import threading
@@ -87,6 +88,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
             raise OSError(f"--listen {arguments.listen}: {error.strerror}; give another address") from error
         stack.callback(pages.close)
         print(f"{scenario.name}: {arguments.policy} every {interval_s:g} s, {arguments.mode}; {pages.url}/metrics", flush=True)
+        gc.freeze()  # or now and then a collection would look through all that was imported, within a decision
         autoscaler.run(_until_signalled())
     return 0
 

@@ -251,7 +251,9 @@ def _cross(load: Load, stream: Stream, t: float) -> float:
         left -= room
 
 
-def draw(load: Load, seed: int, offset_s: float = 0.0, length_s: float = math.inf, scale: float = 1.0) -> np.ndarray:
+def draw(
+    load: Load, seed: int | np.uint64, offset_s: float = 0.0, length_s: float = math.inf, scale: float = 1.0
+) -> np.ndarray:
     """Draws a whole window of arrivals at once.
 
     Args:

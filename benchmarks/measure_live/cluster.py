@@ -64,9 +64,13 @@ class Cluster:
             (folder / "models.yaml").write_text(yaml.safe_dump({"variants": dict(models)}))
             command += ["--models", str(folder / "models.yaml")]
         self.server = Server(*command, environment=environment)
-        found = self.server.waits_for(r"requests (http://\S+?:(\d+)), control (\S+)")
-        self.gateway, self.port, self.control = found[1], int(found[2]), found[3]
-        self.settle()
+        try:
+            found = self.server.waits_for(r"requests (http://\S+?:(\d+)), control (\S+)")
+            self.gateway, self.port, self.control = found[1], int(found[2]), found[3]
+            self.settle()
+        except BaseException:
+            self.server.end()
+            raise
 
     def settle(self) -> None:
         """Wait until all that is wanted is ready, and nothing else is left.
@@ -118,13 +122,11 @@ def cluster(what: dict[str, Any] | str, models: Mapping[str, str] | None = None,
             environment: Mapping[str, str] | None = None) -> Iterator[Cluster]:
     """A cluster that is ready, and is ended afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        made = None
+        made = Cluster(Path(folder), what, models, *options, environment=environment)
         try:
-            made = Cluster(Path(folder), what, models, *options, environment=environment)
             yield made
         finally:
-            if made:
-                made.server.end()
+            made.server.end()
 
 
 def _written(folder: Path, what: dict[str, Any]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import threading
 import time
@@ -114,6 +115,7 @@ def _measured(decisions: int, *, cached: bool, how: str) -> tuple[float, str, st
             scaler = Autoscaler(scenario, host, PagedSource(scenario, service, scenario.interval_s), service, Path(folder),
                                 FileLease(Path(folder)), service, interval_s=scenario.interval_s, limits=Limits())
             scaler.resume()
+            gc.freeze()  # as `tidal autoscale` does
             taken_s, acted = _ticks(scaler, service, decisions)
     finally:
         host.close()

@@ -20,6 +20,7 @@ from runtime.gateway.dispatcher import Dispatcher
 from runtime.gateway.page import Page
 from runtime.gateway.server import Gateway
 from runtime.serving.emulated_replica import EmulatedLiveReplica
+from runtime.serving.gpu_shares import GpuShares
 from runtime.serving.live_cluster import LiveCluster
 from runtime.serving.replica import MakeReplica, Replica
 from runtime.serving.state_file import StateFile
@@ -176,7 +177,8 @@ class _Workers:
         token = state.token if state else secrets.token_hex(16)
         patience_s = ASKED_BACK_S if state else 0.0
         launcher = launcher or LocalLauncher()
-        self._crew = Crew(models, WorldManager(launcher.host, token=token), token, launcher, patience_s, save)
+        gpus = _gpu_shares() if models.device == "cuda" and isinstance(launcher, LocalLauncher) else None
+        self._crew = Crew(models, WorldManager(launcher.host, token=token), token, launcher, patience_s, save, gpus)
 
     def make(self, number: int, kind: ReplicaKind) -> Replica:
         """See `MakeReplica`."""
@@ -202,3 +204,9 @@ class _Workers:
         """Leaves what worlds there still are."""
         self._crew.manager.close()
         self._crew.launcher.close()
+
+
+def _gpu_shares() -> GpuShares:
+    import torch
+
+    return GpuShares(torch.cuda.device_count())

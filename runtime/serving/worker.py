@@ -170,7 +170,8 @@ class Worker:
     def _meet(self, where: Head) -> list[World]:
         """Make the worlds with the neighbours; each is created by the one before."""
         place, replica = self._placement, self._job.replica
-        create = {"backend": self._job.backend, "wait": False}
+        device = place.device if self._job.backend == "nccl" else None
+        create = {"backend": self._job.backend, "device": device, "wait": False}
         made: list[World] = []
         self._ranks: World | None = None
         self._source: World | None = None  # the stage before; None: home
@@ -180,7 +181,7 @@ class Worker:
             if place.rank == 0:
                 self._ranks = self._manager.create(name, place.intra_op, **create)  # type: ignore[arg-type]
             else:
-                self._ranks = self._manager.join(name, place.rank, where["lead"], wait=False)
+                self._ranks = self._manager.join(name, place.rank, where["lead"], device=device, wait=False)
             made.append(self._ranks)
         if place.rank == 0 and not place.last:
             name = f"replica {replica} after stage {place.stage}"
@@ -188,7 +189,7 @@ class Worker:
             made.append(self._sink)
         if place.rank == 0 and place.stage > 0:
             name = f"replica {replica} after stage {place.stage - 1}"
-            self._source = self._manager.join(name, 1, where["before"], wait=False)
+            self._source = self._manager.join(name, 1, where["before"], device=device, wait=False)
             made.append(self._source)
         for world in made:
             world.wait(State.UP)
@@ -196,8 +197,9 @@ class Worker:
         return made
 
     def _load(self) -> None:
+        group = _OnHost(self._ranks) if self._ranks and self._ranks.device.type == "cpu" else self._ranks
         for variant, description in self._job.models:
-            model = catalogue.make(description, self._placement, group=self._ranks)
+            model = catalogue.make(description, self._placement, group=group)
             model.load()
             model.warm_up(1)
             if self._job.batch > 1:
@@ -255,7 +257,7 @@ class Worker:
                 if "servers" in head:
                     self._have(head["servers"])
                     if self._sink is not None:
-                        self._sink.send_message(encode(head), 1)
+                        _send(self._sink, encode(head), 1)
                     continue
                 self._servers.take()
             try:
@@ -267,18 +269,18 @@ class Worker:
     def _compute(self, head: Head, tensors: Sequence[torch.Tensor]) -> None:
         for rank in range(1, self._placement.intra_op):
             assert self._ranks is not None
-            self._ranks.send_message(encode(head, tensors), rank)
+            _send(self._ranks, encode(head, tensors), rank)
         answer = encode(*self._answer(head, tensors))
         if self._sink is None:
             self._tell(answer)
             return
-        self._sink.send_message(answer, 1)
+        _send(self._sink, answer, 1)
         if self._source is None:
             self._tell(encode({"id": head["id"], "freed": True}))
 
     def _tell(self, message: list[torch.Tensor]) -> None:
         with contextlib.suppress(WorldError):  # that home is over; there may be another one
-            self._home.send_message(message, 1 - self._home.rank)
+            _send(self._home, message, 1 - self._home.rank)
 
     def _follow(self) -> None:
         assert self._ranks is not None
@@ -314,3 +316,22 @@ class Worker:
             merged["sizes"] += answer["sizes"]
             merged["places"] += answer["places"]
         return merged, [torch.cat(outputs) for outputs in zip(*(outputs for _, outputs in good))]
+
+
+def _send(world: World, message: Sequence[torch.Tensor], rank: int) -> None:
+    """From wherever the tensors are to where the world has them."""
+    world.send_message([tensor.to(world.device) for tensor in message], rank)
+
+
+class _OnHost:
+    """Ranks that sum in the host's memory, wherever their tensors are."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def all_reduce(self, tensor: torch.Tensor) -> None:
+        """See `runtime.models.model.Group`."""
+        there = tensor.cpu()
+        self._world.all_reduce(there)
+        if there is not tensor:
+            tensor.copy_(there)

@@ -15,6 +15,7 @@ import torch
 from envs.contract import ReplicaKind
 from runtime.models.model import Placement, TensorSpec
 from runtime.models.server_clocks import Head
+from runtime.serving.gpu_shares import GpuShares
 from runtime.serving.line import Line
 from runtime.serving.replica import ReplicaLost, RequestRefused, Tensors
 from runtime.serving.worker import Job, home_name
@@ -70,7 +71,7 @@ class Models:
 
     Attributes:
         descriptions: by variant, see `runtime.models.catalogue`.
-        device: torch's name of where they run.
+        device: where they run, as torch calls it; ``cuda`` alone: each worker on a GPU that is chosen for it.
         dtype: of weights.
     """
 
@@ -94,6 +95,7 @@ class Crew:
         launcher: runs the workers.
         patience_s: how long workers wait for the next cluster process.
         remember: has the cluster write down where its workers are, before they do anything.
+        gpus: chooses GPUs; None: they have none, or none to choose, or their launcher does.
     """
 
     models: Models
@@ -102,6 +104,7 @@ class Crew:
     launcher: Launcher
     patience_s: float = 0.0
     remember: Callable[[], None] = lambda: None
+    gpus: GpuShares | None = None
 
 
 class WorkerReplica:
@@ -112,15 +115,21 @@ class WorkerReplica:
         kind: what it is an instance of.
         crew: how its workers are started and met.
         parts: its workers, where an earlier cluster process has started them; then `load` asks them back.
+        gpus: those of its workers, where they have been chosen.
     """
 
-    def __init__(self, number: int, kind: ReplicaKind, crew: Crew, parts: Sequence[Part] = ()) -> None:
+    def __init__(
+        self, number: int, kind: ReplicaKind, crew: Crew, parts: Sequence[Part] = (), gpus: Sequence[int] = ()
+    ) -> None:
         self.number, self.kind, self._crew = number, kind, crew
         self.inputs: dict[str, tuple[TensorSpec, ...]] = {}
         self.outputs: dict[str, tuple[TensorSpec, ...]] = {}
         self.memory_bytes = 0.0
         self._parts = list(parts)
         self._processes = [part.process for part in parts]
+        self._gpus = tuple(gpus)
+        if crew.gpus:
+            crew.gpus.hold(self._gpus)
         self._worlds: list[World] = []
         self._under_way: dict[int, tuple[asyncio.Future[tuple[Said, list[torch.Tensor]]], Callable[[], None]]] = {}
         self._ids = itertools.count(secrets.randbits(60))  # an answer to an earlier cluster process is none of ours
@@ -134,7 +143,7 @@ class WorkerReplica:
         if not self._parts:
             return {}
         parts = [{"process": dict(part.process.trace), "address": part.address} for part in self._parts]
-        return {"models": self._crew.models.of(self.kind), "parts": parts}
+        return {"models": self._crew.models.of(self.kind), "parts": parts, "gpus": list(self._gpus)}
 
     @classmethod
     def found(cls, number: int, kind: ReplicaKind, crew: Crew, whereabouts: Mapping[str, Any]) -> WorkerReplica | None:
@@ -145,7 +154,7 @@ class WorkerReplica:
         processes = [crew.launcher.find(row["process"]) for row in rows]
         if rows and all(processes) and whereabouts["models"] == crew.models.of(kind):
             parts = [Part(process, row["address"]) for process, row in zip(processes, rows) if process]
-            return cls(number, kind, crew, parts)
+            return cls(number, kind, crew, parts, whereabouts["gpus"])
         for process in filter(None, processes):
             process.kill()
             process.gone(KILLED_S)
@@ -211,17 +220,26 @@ class WorkerReplica:
 
     def _placements(self) -> list[Placement]:
         shape, models = self.kind.shape, self._crew.models
+        places = list(itertools.product(range(shape.inter_op), range(shape.intra_op)))
+        if self._crew.gpus and not self._gpus:
+            self._gpus = self._crew.gpus.take(len(places))
+        devices = [f"cuda:{gpu}" for gpu in self._gpus] or [models.device] * len(places)
         return [
-            Placement(stage, shape.inter_op, rank, shape.intra_op, models.device, models.dtype)
-            for stage in range(shape.inter_op)
-            for rank in range(shape.intra_op)
+            Placement(stage, shape.inter_op, rank, shape.intra_op, device, models.dtype)
+            for (stage, rank), device in zip(places, devices)
         ]
+
+    @property
+    def _backend(self) -> str:
+        """Of worlds between its workers. NCCL wants a GPU for each; those that share one meet in the host's memory."""
+        own = self._crew.models.device == "cuda" and len(set(self._gpus)) == len(self._gpus)
+        return "nccl" if own else "gloo"
 
     def _job(self, placement: Placement) -> Job:
         crew, kind = self._crew, self.kind
         models = tuple((variant, crew.models.descriptions[variant]) for variant in kind.variants)
-        address = crew.manager.address
-        return Job(self.number, models, placement, kind.batch, kind.shape.servers, address, crew.token, crew.patience_s)
+        return Job(self.number, models, placement, kind.batch, kind.shape.servers, crew.manager.address, crew.token,
+                   crew.patience_s, self._backend)
 
     def _start(self, job: Job) -> None:
         """Blocks; runs in a thread."""
@@ -334,6 +352,9 @@ class WorkerReplica:
         """See `Replica`."""
         self._stopping = True
         await asyncio.to_thread(self._leave)
+        if self._crew.gpus:
+            self._crew.gpus.give_back(self._gpus)
+            self._gpus = ()
 
     def _leave(self) -> None:
         for world in self._worlds:

@@ -4,13 +4,19 @@ import pytest
 from observed import NAN, counted, missing, observe, pod
 
 from baselines.autopilot import Autopilot
+from baselines.band import OrderKeepBand
+from baselines.fa2 import FA2Low
+from baselines.hold import HoldPlanner
 from baselines.hpa import HPA
 from baselines.infaas import INFaaS
 from baselines.infadapter import InfAdapter
+from baselines.ipa import IPA
+from baselines.ipa_fast import FastIPA
 from baselines.kpa import KPA
 from baselines.mark import MArk
 from baselines.model_switching import ModelSwitching
 from baselines.model_switching_plus import ModelSwitchingPlus
+from baselines.rim import RIM
 from baselines.static import Static
 from baselines.target_tracking import TargetTracking
 from baselines.two_time_scales import FastINFaaS, FastModelSwitching, FastModelSwitchingPlus, TwoTimeScales
@@ -18,7 +24,8 @@ from baselines.vpa import VPA
 from envs.contract import Deployment, Policy
 
 POLICIES = [Static, HPA, InfAdapter, TwoTimeScales, ModelSwitching, ModelSwitchingPlus, VPA, KPA, TargetTracking, Autopilot,
-            INFaaS, MArk, FastModelSwitching, FastModelSwitchingPlus, FastINFaaS]
+            INFaaS, MArk, FastModelSwitching, FastModelSwitchingPlus, FastINFaaS, HoldPlanner, OrderKeepBand,
+            IPA, FastIPA, FA2Low, RIM]
 
 
 @pytest.fixture(params=["resnet", "counted"])

@@ -1,0 +1,77 @@
+"""From a scenario to a problem of placement, and from a placement to a deployment.
+
+Each service is one model. Weights spread evenly over the devices of a group, as scenarios count memory; a group becomes one
+replica of a kind that hosts its models.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from baselines.alpaserve_partitions import MOST_SHARDS, MOST_STAGES
+from baselines.placement import PlacedModel, Placement, PlacementProblem
+from baselines.placement_replay import Requests
+from envs.contract import CPU, Deployment, ReplicaKind, Shape
+from envs.loads import open_loads
+from envs.profiles import ProfileError
+from envs.scenario import Scenario
+from traces.samplers import draw
+
+POWERS = (1, 2, 4, 8)
+
+
+def problem_of(scenario: Scenario) -> PlacementProblem:
+    """The models, the devices and the shapes that the scenario's profile knows, for batches of one.
+
+    Raises:
+        ValueError: a service has several variants or is part of a chain, the scenario has not exactly one type of device
+            that models can be sliced over, or a model runs on no shape.
+    """
+    types = [name for name in scenario.devices if name != CPU]
+    if len(types) != 1:
+        raise ValueError(f"{scenario.name} has {len(types)} types of device that models can be sliced over; one is needed")
+    device = scenario.devices[types[0]]
+    return PlacementProblem(tuple(_model(scenario, name, types[0]) for name in scenario.services), device.budget,
+                            device.memory_bytes, scenario.stage_overhead_ratio, scenario.overhead_s)
+
+
+def requests_of(scenario: Scenario, length_s: float, seed: int = 0) -> Requests:
+    """Requests to plan on: the first seconds of the training part of the scenario's workload.
+
+    Raises:
+        TraceError: a trace is not there.
+    """
+    loads = open_loads(scenario, None, "train", length_s).loads
+    services = list(scenario.services)
+    times = {services.index(name): draw(load, seed + i, 0.0, length_s) for i, (name, load) in enumerate(loads.items())}
+    arrival_s = np.concatenate([*times.values(), np.zeros(0)])
+    order = np.argsort(arrival_s, kind="stable")
+    return Requests(arrival_s[order], np.repeat(list(times), [len(t) for t in times.values()])[order].astype(np.int64))
+
+
+def deployment_of(scenario: Scenario, placement: Placement) -> Deployment:
+    """A replica for each group that hosts a model; equal groups are replicas of one kind."""
+    variants = [service.variants[0] for service in scenario.services.values()]
+    return Deployment(Counter(ReplicaKind(tuple(variants[m] for m in group.models), group.shape)
+                              for group in placement if group.models))
+
+
+def _model(scenario: Scenario, name: str, device: str) -> PlacedModel:
+    service = scenario.services[name]
+    if len(service.variants) != 1 or name not in scenario.applications:
+        raise ValueError(f"service {name} of {scenario.name} is part of a chain, or has several variants: placement is for "
+                         "services of one model each")
+    variant = scenario.variants[service.variants[0]]
+    latency_s: dict[Shape, tuple[float, ...]] = {}
+    for shape in [Shape(0, stages, shards, device) for stages in POWERS for shards in POWERS]:
+        if shape.inter_op <= MOST_STAGES and shape.intra_op <= MOST_SHARDS:
+            try:
+                latency_s[shape] = scenario.profile.latency_s(service.variants[0], shape, 1)
+            except ProfileError:
+                continue  # not measured: the model is not placed on this shape
+    if not latency_s:
+        raise ValueError(f"{scenario.profile.name} has no latency of {service.variants[0]} on {device}")
+    weight_bytes = {shape: variant.memory_bytes / shape.units for shape in latency_s}
+    return PlacedModel(name, service.slo_s, latency_s, weight_bytes, variant.activation_bytes, variant.load_s)

@@ -1,0 +1,120 @@
+"""The bound: no policy beats it, and its program is solved."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+
+from baselines.band import OrderKeepBand
+from baselines.bound import NoBoundError, _interval, bound, longest_stay_s
+from baselines.future import Future
+from baselines.hold import HoldPlanner
+from baselines.hpa import HPA
+from baselines.infadapter import InfAdapter
+from baselines.two_time_scales import TwoTimeScales
+from envs.contract import Decision, Policy
+from envs.envelope import project
+from envs.episode import run_episode
+from envs.routes import deployment_of
+from envs.scenario_file import load
+from traces.samplers import GAMMA, make_load
+
+ROUNDING = 1e-9
+INTERVALS = 8
+PLANNERS = [InfAdapter, TwoTimeScales, HoldPlanner, OrderKeepBand, HPA]
+
+
+class Anything(Policy):
+    """Deploys anything within the budget, nothing too, with any routes."""
+
+    def __init__(self, seed, restless):
+        self.seed, self.restless = seed, restless
+
+    def reset(self, scenario):
+        self._scenario, self._rng, self._now = scenario, np.random.default_rng(self.seed), scenario.initial_deployment
+
+    def decide(self, observation):
+        if self._rng.random() < self.restless:
+            highest = np.array([c.levels for c in self._scenario.candidates])
+            levels = self._rng.integers(highest) * (self._rng.random(len(highest)) < self._rng.random())
+            wanted, _ = project(self._scenario.deployment(levels), self._scenario)
+            levels = np.array(self._scenario.levels(wanted))
+            shares = self._rng.random(len(levels)) * (levels > 0) * (self._rng.random() < 0.7)
+            self._now = deployment_of(self._scenario, levels, shares[None] / max(shares.sum(), 1e-300))
+        return Decision(self._now, "anything")
+
+
+def loads_of(seed, mean_rps):
+    rates = mean_rps * np.random.default_rng(seed).uniform(0, 2.5, 20)
+    return {"classify": make_load(GAMMA, rates, 15.0, cv=1.5)}
+
+
+EPISODES = {"seed": st.integers(0, 10_000), "mean_rps": st.floats(0.05, 500)}
+
+
+def beaten_by(policy, scenario, seed, mean_rps):
+    loads = loads_of(seed, mean_rps)
+    found = bound(scenario, Future(loads, 0.0, seed, INTERVALS))
+    return run_episode(scenario, policy, loads, seed=seed, intervals=INTERVALS).totals["reward"] - found.reward
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(**EPISODES, restless=st.sampled_from([0.2, 1.0]))
+def test_no_policy_of_any_kind_beats_it(resnet, seed, mean_rps, restless):
+    assert beaten_by(Anything(seed, restless), resnet, seed, mean_rps) <= ROUNDING
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(**EPISODES)
+@pytest.mark.parametrize("make", PLANNERS)
+def test_no_planner_beats_it(resnet, make, seed, mean_rps):
+    assert beaten_by(make(), resnet, seed, mean_rps) <= ROUNDING
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**32 - 1))
+def test_its_program_is_solved_to_the_optimum(resnet, seed):
+    rng = np.random.default_rng(seed)
+    scenario = resnet.with_(weights={"accuracy": 1, "cost": float(rng.choice([0.0, 0.05, 2.0])), "slo": rng.random() * 3})
+    n, m = int(rng.integers(1, 6)), int(rng.integers(1, 5000))
+    accuracy, work_s, room_s = rng.random(n), rng.uniform(0.01, 0.4, n), rng.uniform(1, 700)
+    a, x, c = _interval(scenario, accuracy, work_s, m, room_s)
+    weights = scenario.weights
+    gain = (weights.accuracy * accuracy + weights.slo) / m - weights.cost * work_s / 600
+    found = linprog(-gain, A_ub=[np.ones(n), work_s], b_ub=[m, room_s])
+    assert weights.accuracy * a - weights.slo * x - weights.cost * c == pytest.approx(-found.fun - weights.slo, abs=1e-9)
+
+
+def test_without_scarcity_it_is_the_best_variant_paid_by_use(resnet):
+    """One interval of m sure requests: all at the variant with the most accuracy - price of its work."""
+    loads = {"classify": make_load(GAMMA, np.full(4, 50.0), 30.0, cv=1.0)}
+    found = bound(resnet, Future(loads, 0.0, 1, 1))
+    use = {v: resnet.profile.latency_s(v, resnet.kinds[0].shape, 1)[0] for v in resnet.variants}
+    m = round(found.cost * 600 / use["resnet152"])
+    assert 50 * 25 < m < 50 * 31
+    best = max(resnet.variants[v].accuracy - 0.05 * m * use[v] / 600 for v in use)
+    assert found.reward == pytest.approx(best) and found.violation == 0
+
+
+def test_more_budget_and_a_lower_price_never_lower_it(resnet):
+    future = Future(loads_of(3, 450.0), 0.0, 3, INTERVALS)
+    wide = resnet.with_(devices={"cpu": resnet.devices["cpu"].model_copy(update={"budget": 40})},
+                        weights=resnet.weights.model_copy(update={"cost": 0.0}))
+    free = resnet.with_(weights=resnet.weights.model_copy(update={"cost": 0.0}))
+    assert bound(resnet, future).reward < bound(free, future).reward < bound(wide, future).reward
+    assert bound(resnet, future).violation > 0  # the load is beyond the budget
+
+
+def test_requests_stay_no_longer_than_it_says(resnet):
+    """A queue filled at once empties within the stay: the longest latency of a load far beyond what is deployed."""
+    loads = {"classify": make_load(GAMMA, np.full(4, 900.0), 30.0, cv=1.0)}
+    keep = Anything(0, 0.0)
+    episode = run_episode(resnet, keep, loads, seed=0, intervals=3)
+    assert 1.0 < episode.totals["p99_s"] <= longest_stay_s(resnet)
+
+
+@pytest.mark.parametrize("name", ["tenants", "video"])
+def test_a_scenario_without_a_bound_says_why(name):
+    with pytest.raises(NoBoundError, match="no bound is known"):
+        bound(load(name), Future({}, 0.0, 0, 1))
