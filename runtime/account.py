@@ -36,6 +36,7 @@ class Account:
         interval_s: to the next one.
         mode: of the autoscaler: act, advisory, shadow.
         status: unchanged, advised, or what became of the action (`runtime.actuators.actuator.Status`).
+        deployment: what was decided on, in words.
         grounds: who decided, and why.
         trouble: what stood in the way: why another than the policy decided, why nothing was done; "" where nothing.
     """
@@ -45,5 +46,6 @@ class Account:
     interval_s: float
     mode: str
     status: str
+    deployment: str
     grounds: Grounds
     trouble: str = ""

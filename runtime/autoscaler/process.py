@@ -189,7 +189,8 @@ class Autoscaler:
         self._measure(observation, verdict, status, began)
         self._alarm(verdict.blind)
         trouble = "; ".join(filter(None, (self._source.trouble, proposal.failure, detail)))
-        self._actuator.tell(Account(decision_id, t_s, self._interval_s, self._mode, status, grounds, trouble))
+        self._actuator.tell(Account(decision_id, t_s, self._interval_s, self._mode, status,
+                                    str(verdict.decision.deployment), grounds, trouble))
         log.info("%s by %s: %s%s; %s: %s", decision_id, proposal.by, proposal.decision.reason,
                  "".join(f"; {bound}" for bound in verdict.bounds), status, verdict.decision.deployment)
         return verdict

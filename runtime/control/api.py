@@ -10,11 +10,14 @@ from typing import Any
 from aiohttp import web
 
 from envs.contract import Observation
+from envs.scrape import Sample
 from runtime.addresses import is_loopback
 from runtime.autoscaler.observation_json import observation_to_json
 from runtime.control import rows
 from runtime.control.bodies import B, BodyError, Change, Decided, Hold, Rollback, parsed
 from runtime.control.decisions import Decisions
+from runtime.control.live import Live
+from runtime.control.page import page, part
 from runtime.control.tokens import NO_TOKENS, Caller, Tokens
 from runtime.control.views import View
 from runtime.deployment_json import DeploymentError, from_json, to_json
@@ -25,7 +28,7 @@ from runtime.serving.live_cluster import LiveCluster
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 BODY_BYTES = 4 * 1024**2
 EVENTS_AT_ONCE = 1000
-OPEN = ("/healthz", "/readyz")
+OPEN = ("/healthz", "/readyz", "/")  # and the other parts of the page
 CALLER = web.RequestKey("caller", Caller)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -43,15 +46,18 @@ class ControlApi:
     Args:
         cluster: what it tells of and steers.
         observe: what the cluster shows now, as a policy would see it.
+        sample: the gateway's counters now.
         tokens: who may ask; without any it answers on loopback addresses only.
     """
 
-    def __init__(self, cluster: LiveCluster, observe: Callable[[], Observation], tokens: Tokens = NO_TOKENS) -> None:
+    def __init__(self, cluster: LiveCluster, observe: Callable[[], Observation], sample: Callable[[], Sample],
+                 tokens: Tokens = NO_TOKENS) -> None:
         unknown = set(tokens.tenants) - set(cluster.scenario.tenants)
         if unknown:
             raise ControlError(f"tokens of unknown tenants {sorted(unknown)}; known: {', '.join(cluster.scenario.tenants)}")
         self._cluster, self._observe, self._tokens = cluster, observe, tokens
         self._decisions = Decisions()
+        self._live = Live(cluster, sample, self._decisions)
         self._runner: web.AppRunner | None = None
         self.url = ""
 
@@ -72,11 +78,13 @@ class ControlApi:
         except OSError:
             await self.close()
             raise
+        self._live.start()
         bound, shown = self._runner.addresses[0][1], f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{bound}"
 
     async def close(self) -> None:
         """Stops listening."""
+        await self._live.close()
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
@@ -85,6 +93,7 @@ class ControlApi:
         """The routes, to be served alone or beside others."""
         application = web.Application(middlewares=[_errors, self._guard], client_max_size=BODY_BYTES)
         application.add_routes([
+            web.get("/", page, allow_head=False), web.get("/page/{name}", part, allow_head=False),
             web.get("/healthz", self._healthz, allow_head=False), web.get("/readyz", self._readyz, allow_head=False),
             web.get("/v1/deployment", self._deployment, allow_head=False), web.put("/v1/deployment", self._change),
             web.post("/v1/rollback", self._roll_back),
@@ -93,6 +102,7 @@ class ControlApi:
             web.get("/v1/replicas", self._replicas, allow_head=False),
             web.get("/v1/events", self._events, allow_head=False),
             web.put("/v1/decision", self._decided), web.get("/v1/decisions", self._told, allow_head=False),
+            web.get("/v1/live", self._listen, allow_head=False),
             web.post("/v1/pin", self._pin), web.delete("/v1/pin", self._unpin),
             web.post("/v1/pause", self._pause), web.delete("/v1/pause", self._resume)])
         return application
@@ -100,7 +110,7 @@ class ControlApi:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Lets only those in who may."""
-        if request.path in OPEN:
+        if request.path in OPEN or request.path.startswith("/page/"):
             return await handler(request)
         if not self._tokens and _host_name(request.host) not in LOOPBACK_NAMES:
             return _error(403, f"asked as '{request.host}': without tokens the control API answers to 127.0.0.1 only")
@@ -181,6 +191,9 @@ class ControlApi:
         """Who decides: the operator's to know."""
         mine = self._view(request).tenant is None
         return rows.autoscaler_row(self._decisions, self._cluster.clock.now_s()) if mine else None
+
+    async def _listen(self, request: web.Request) -> web.StreamResponse:
+        return await self._live.listen(request, self._view(request))
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.json_response({"alive": True})

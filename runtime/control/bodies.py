@@ -54,11 +54,13 @@ class Decided(Grounded):
     interval_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     mode: Literal["act", "advisory", "shadow"]
     status: Literal["unchanged", "advised", "applied", "conflict", "refused", "unknown", "abandoned"]
+    deployment: Text = ""
     trouble: Text = ""
 
     def account(self) -> Account:
         """As it is kept."""
-        return Account(self.decision_id, self.t_s, self.interval_s, self.mode, self.status, self.grounds(), self.trouble)
+        return Account(self.decision_id, self.t_s, self.interval_s, self.mode, self.status, self.deployment, self.grounds(),
+                       self.trouble)
 
 
 class Rollback(Body):

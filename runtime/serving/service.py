@@ -88,7 +88,8 @@ class Service:
         self._access = Access(callers.tenants or None, scenario.tenants, callers.scrape or None)
         self.gateway = Gateway(self.dispatcher, self._access, self.page.text)
         self.grpc: GrpcFront | None = None
-        self.control = ControlApi(self.cluster, self._observe, Tokens(callers.operator, callers.tenants))
+        self.control = ControlApi(
+            self.cluster, self._observe, self.dispatcher.sample, Tokens(callers.operator, callers.tenants))
         self._source = PagedSource(scenario, self, scenario.interval_s)
         self._observation: Observation | None = None
 

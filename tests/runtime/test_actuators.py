@@ -88,14 +88,15 @@ def test_a_decision_is_told(service, tmp_path):
     (tmp_path / "token").write_text(TOKEN)
     with serve(service) as url:
         client = ClusterActuator(url, tmp_path / "token")
-        client.tell(Account("j/1", 5.0, 10.0, "act", "applied", Grounds("ppo", "load", ("a bound",)), "trouble"))
+        client.tell(Account("j/1", 5.0, 10.0, "act", "applied", "1 x large @1c", Grounds("ppo", "load", ("a bound",)), "trouble"))
         client.close()
     assert service.told == [{"decision_id": "j/1", "t_s": 5.0, "interval_s": 10.0, "mode": "act", "status": "applied",
+                             "deployment": "1 x large @1c",
                              "policy": "ppo", "reason": "load", "bounds": ["a bound"], "trouble": "trouble"}]
 
 
 def test_one_who_does_not_answer_is_not_waited_for_twice():
-    account = Account("j/1", 5.0, 10.0, "act", "unknown", Grounds())
+    account = Account("j/1", 5.0, 10.0, "act", "unknown", "nothing", Grounds())
     with serving(Stub, pause_s=0.6) as url:
         client = ClusterActuator(url, timeout_s=0.2)
         with pytest.raises(ActuatorError):

@@ -225,6 +225,7 @@ def test_each_decision_is_told_with_its_grounds_and_what_came_of_it(tmp_path):
     for told, intent in zip(actuator.told, intents):
         became = outcomes.get(intent["decision_id"], {"status": "unchanged", "detail": ""})
         assert (told.t_s, told.interval_s, told.mode, told.status) == (intent["t_s"], 5, "act", became["status"])
+        assert told.deployment == str(from_json(intent["deployment"]))
         assert told.grounds == Grounds(intent["by"], intent["proposal"]["reason"], tuple(intent["bounds"]))
         assert became["detail"] in told.trouble
     assert {"applied", "conflict", "unknown"} <= {told.status for told in actuator.told}

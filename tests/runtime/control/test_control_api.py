@@ -1,139 +1,31 @@
 """The control API: what it answers to whom, each answer checked against openapi.yaml, and the autoscaler's own client."""
 
 import asyncio
-import functools
 import json
 import random
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import jsonschema
 import pytest
-import requests
-import yaml
+from served import DEMO, GOLD, OPERATOR, SPEC, TENANTS, Requests, Served, run, served
 
 from envs.contract import Deployment
-from envs.observation import missing_observation
-from envs.scenario_file import load
 from runtime.account import Account, Grounds
 from runtime.actuators.cluster import ClusterActuator
 from runtime.autoscaler.observation_json import observation_from_json
 from runtime.control import api as control
 from runtime.control.api import ControlApi, ControlError
-from runtime.control.tokens import NO_TOKENS, Tokens
+from runtime.control.tokens import Tokens
 from runtime.deployment_json import to_json
 from runtime.models.dilated_clock import DilatedClock
-from runtime.serving.emulated_replica import EmulatedLiveReplica
 from runtime.serving.live_cluster import LiveCluster
 
-SPEC = yaml.safe_load((Path(control.__file__).parent / "openapi.yaml").read_text())
-DEMO, TENANTS = load("live-demo"), load("tenants")
 SMALL, MEDIUM, LARGE = DEMO.kinds
 FIRST, TWO, OTHER = DEMO.initial_deployment, Deployment({LARGE: 2}), Deployment({SMALL: 1, MEDIUM: 1})
-OPERATOR, GOLD = "the operator's token", "the token of gold"
-
-
-class Requests:
-    """A dispatcher without requests."""
-
-    def __init__(self):
-        self.serving, self.log, self.deployment = set(), [], None
-
-    def add(self, replica):
-        self.serving.add(replica.number)
-        self.log.append(("add", replica.number))
-
-    async def drain(self, replica):
-        self.serving.discard(replica.number)
-        self.log.append(("drain", replica.number))
-
-    def lost(self, replica):
-        self.serving.discard(replica.number)
-        self.log.append(("lost", replica.number))
-
-    def set_deployment(self, deployment):
-        self.deployment = deployment
-
-    def queue_length(self, replica):
-        return 0
-
-    def oldest(self, replica):
-        return None
-
-
-class Served:
-    """A cluster of emulated replicas, its API, and requests to it that check each answer against the page."""
-
-    def __init__(self, scenario, tokens, speed):
-        self.clock, self.dispatcher, self.replicas = DilatedClock(1 / speed), Requests(), {}
-        self.scenario = scenario
-        self.cluster = LiveCluster(scenario, self.make, self.dispatcher, self.clock)
-        self.api = ControlApi(self.cluster, self.observe, tokens)
-        self.session = requests.Session()
-
-    def make(self, number, kind):
-        assert number not in self.replicas
-        self.replicas[number] = EmulatedLiveReplica(number, kind, scenario=self.scenario, seed=0, clock=self.clock)
-        return self.replicas[number]
-
-    def observe(self):
-        deployment = self.cluster.desired.current.deployment
-        return missing_observation(self.scenario, self.cluster.kinds, deployment, self.clock.now_s())
-
-    async def ask(self, method, path, body=None, *, token=None, version=None, headers=None):
-        """(status, answer), as the page says that it is."""
-        headers = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {}),
-                   **({"If-Match": f'"{version}"'} if version else {})}
-        got = await asyncio.to_thread(self.session.request, method, self.api.url + path, json=body, headers=headers)
-        operation = SPEC["paths"].get(path.partition("?")[0], {}).get(method.lower())
-        if operation:
-            check(operation["responses"][str(got.status_code)], got)
-        return got.status_code, got.json()
-
-    async def until(self, happens, what):
-        for _ in range(1000):
-            if happens():
-                return
-            await asyncio.sleep(0.005)
-        raise AssertionError(f"{what}: {self.cluster.replicas()} {self.cluster.events.after()[-5:]}")
-
-    async def settled(self):
-        await self.until(lambda: self.cluster.settled, "not settled")
-
-
-def check(response, got):
-    """An answer is of the schema that the page gives for its status."""
-    if "$ref" in response:
-        response = SPEC["components"]["responses"][response["$ref"].rpartition("/")[2]]
-    assert set(response.get("headers", {})) <= set(got.headers)
-    schema = {**response["content"]["application/json"]["schema"], "components": SPEC["components"]}
-    jsonschema.Draft202012Validator(schema).validate(got.json())
-
-
-@asynccontextmanager
-async def served(scenario=DEMO, tokens=NO_TOKENS, speed=20.0):
-    one = Served(scenario, tokens, speed)
-    one.cluster.start()
-    await one.api.start()
-    try:
-        yield one
-    finally:
-        one.session.close()
-        await one.api.close()
-        await one.cluster.close()
-
-
-def run(test):
-    """A test that is a coroutine."""
-    @functools.wraps(test)
-    def running(*arguments, **named):
-        asyncio.run(asyncio.wait_for(test(*arguments, **named), 60))
-    return running
 
 
 def test_the_page_has_the_routes_and_no_others():
-    api = ControlApi(LiveCluster(DEMO, None, Requests(), DilatedClock()), None)
+    api = ControlApi(LiveCluster(DEMO, None, Requests(), DilatedClock()), None, None)
     routes = {(route.resource.canonical, route.method.lower()) for route in api.application().router.routes()}
     assert routes == {(path, method) for path, item in SPEC["paths"].items() for method in item}
 
@@ -299,7 +191,7 @@ async def test_others_reach_it_with_tokens_only():
             await one.api.start(host)
     one.session.close()
     with pytest.raises(ControlError, match="unknown tenants"):
-        ControlApi(one.cluster, one.observe, Tokens("", {"nobody": GOLD}))
+        ControlApi(one.cluster, one.observe, one.sample, Tokens("", {"nobody": GOLD}))
 
 
 GROUNDS = {"policy": "ppo", "reason": "load 93 -> 140 req/s", "bounds": ["2 x large @1c -> medium @1c"]}
@@ -330,10 +222,10 @@ async def test_the_real_client_tells_its_decisions_and_a_silent_autoscaler_is_kn
         try:
             assert (await one.ask("GET", "/v1/decisions"))[1] == {"decisions": [], "autoscaler": None}
             grounds = Grounds(GROUNDS["policy"], GROUNDS["reason"], tuple(GROUNDS["bounds"]))
-            first = Account("j/1", 5.0, 5.0, "act", "applied", grounds)
+            first = Account("j/1", 5.0, 5.0, "act", "applied", "1 x large @1c", grounds)
             for account in (first, replace(first, decision_id="j/2", status="unknown"), first,
                             replace(first, decision_id="j/2", status="applied"),
-                            Account("k/2", 10.0, 30.0, "advisory", "advised", Grounds("hpa", "load", ()), "metrics: hung")):
+                            Account("k/2", 10.0, 30.0, "advisory", "advised", "", Grounds("hpa", "load"), "metrics: hung")):
                 await asyncio.to_thread(client.tell, account)
             _, answer = await one.ask("GET", "/v1/decisions?after=1")
             assert [(d["number"], d["decision_id"], d["status"]) for d in answer["decisions"]] == [
