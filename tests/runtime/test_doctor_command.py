@@ -75,7 +75,10 @@ def examined(capsys, page, *arguments, **attributes):
         return doctor(capsys, "--scrape", f"{url}/metrics", *control, *arguments)
 
 
-@pytest.mark.parametrize("name", names())
+QUICK = ("live-demo", "tenants", "video")  # kernels that other tests compile too; the others are much like one of them
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in names()])
 def test_what_is_expected_is_what_a_cluster_of_any_scenario_exports(name):
     scenario = load(name)
     service = SimulatedService(scenario, swelling_load(scenario, 5, 20))
