@@ -27,10 +27,6 @@ class Ladder:
     levels: np.ndarray
     loads_rps: np.ndarray
 
-    def rung(self, load_rps: np.ndarray | float) -> np.ndarray:
-        """The lowest rung planned for a load, the top one where there is none."""
-        return np.minimum(np.searchsorted(self.loads_rps, load_rps), len(self.loads_rps) - 1)
-
 
 def ladder_of(scenario: Scenario, loads: int = LOADS) -> Ladder:
     """The ladder of a scenario's only service, on capacities as measured.

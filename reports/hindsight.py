@@ -71,4 +71,4 @@ def _row(name: str, peer: str, statistic: str, found: Estimate, n: int) -> dict[
 
 
 def _told(found: Estimate, sign: bool = False) -> str:
-    return f"{REWARD.show(found.value, sign=sign)} {REWARD.interval(found.low, found.high, sign=sign)}"
+    return f"{REWARD.show(found.value, sign=sign)} {REWARD.interval(found.low, found.high, sign=sign)}".rstrip()

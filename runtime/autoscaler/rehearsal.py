@@ -37,7 +37,8 @@ def made_up(scenario: Scenario, offered_rps: float, t_s: float) -> Observation:
         missing_observation(scenario, kinds, deployment, t_s),
         age_s=0.0,
         applications={
-            name: ApplicationObservation(**quiet | {"offered_rps": offered_rps, "accuracy": 1.0}) for name in scenario.applications
+            name: ApplicationObservation(**quiet | {"offered_rps": offered_rps, "accuracy": 1.0})
+            for name in scenario.applications
         },
         services={name: ServiceObservation(offered_rps, 0.0) for name in scenario.services},
         kinds={kind: KindObservation(float(deployment.replicas.get(kind, 0)), 0.0, 0.0, 0.0, 0.5) for kind in kinds},

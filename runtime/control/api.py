@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from envs.contract import Observation
 from envs.scrape import Sample
@@ -47,15 +48,16 @@ class ControlApi:
         cluster: what it tells of and steers.
         observe: what the cluster shows now, as a policy would see it.
         sample: the gateway's counters now.
+        metrics: the page of metrics, as the gateway shows it.
         tokens: who may ask; without any it answers on loopback addresses only.
     """
 
     def __init__(self, cluster: LiveCluster, observe: Callable[[], Observation], sample: Callable[[], Sample],
-                 tokens: Tokens = NO_TOKENS) -> None:
+                 metrics: Callable[[], bytes], tokens: Tokens = NO_TOKENS) -> None:
         unknown = set(tokens.tenants) - set(cluster.scenario.tenants)
         if unknown:
             raise ControlError(f"tokens of unknown tenants {sorted(unknown)}; known: {', '.join(cluster.scenario.tenants)}")
-        self._cluster, self._observe, self._tokens = cluster, observe, tokens
+        self._cluster, self._observe, self._metrics, self._tokens = cluster, observe, metrics, tokens
         self._decisions = Decisions()
         self._live = Live(cluster, sample, self._decisions)
         self._runner: web.AppRunner | None = None
@@ -95,6 +97,7 @@ class ControlApi:
         application.add_routes([
             web.get("/", page, allow_head=False), web.get("/page/{name}", part, allow_head=False),
             web.get("/healthz", self._healthz, allow_head=False), web.get("/readyz", self._readyz, allow_head=False),
+            web.get("/metrics", self._page, allow_head=False),
             web.get("/v1/deployment", self._deployment, allow_head=False), web.put("/v1/deployment", self._change),
             web.post("/v1/rollback", self._roll_back),
             web.get("/v1/scenario", self._scenario, allow_head=False),
@@ -204,6 +207,12 @@ class ControlApi:
         without = [name for name, service in self._cluster.scenario.services.items()
                    if not any(n and set(kind.variants) & set(service.variants) for kind, n in ready.items())]
         return web.json_response({"ready": not without}, status=503 if without else 200)
+
+    async def _page(self, request: web.Request) -> web.Response:
+        """Of all tenants, so not for one of them."""
+        if (tenant := request[CALLER].tenant) is not None:
+            return _error(403, f"the metrics are of all tenants; the token of {tenant} sees its own in /v1/observation")
+        return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     # --- Holds ---
 

@@ -89,7 +89,7 @@ class Service:
         self.gateway = Gateway(self.dispatcher, self._access, self.page.text)
         self.grpc: GrpcFront | None = None
         self.control = ControlApi(
-            self.cluster, self._observe, self.dispatcher.sample, Tokens(callers.operator, callers.tenants))
+            self.cluster, self._observe, self.dispatcher.sample, self.page.text, Tokens(callers.operator, callers.tenants))
         self._source = PagedSource(scenario, self, scenario.interval_s)
         self._observation: Observation | None = None
 

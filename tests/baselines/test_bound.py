@@ -17,6 +17,7 @@ from envs.contract import Decision, Policy
 from envs.envelope import project
 from envs.episode import run_episode
 from envs.routes import deployment_of
+from envs.scenario import InitialReplica
 from envs.scenario_file import load
 from traces.samplers import GAMMA, make_load
 
@@ -95,6 +96,16 @@ def test_without_scarcity_it_is_the_best_variant_paid_by_use(resnet):
     assert 50 * 25 < m < 50 * 31
     best = max(resnet.variants[v].accuracy - 0.05 * m * use[v] / 600 for v in use)
     assert found.reward == pytest.approx(best) and found.violation == 0
+
+
+def test_it_is_reached_where_nothing_is_scarce_and_cores_are_free(resnet):
+    """So it is no looser than it must be: ResNet152 on all cores, at no price, answers all in time."""
+    scenario = resnet.with_(weights={"accuracy": 1, "cost": 0, "slo": 1, "change": 0},
+                            initial=(InitialReplica(candidate=4, level=19),))
+    loads = loads_of(2, 20.0)
+    earned = run_episode(scenario, Anything(0, 0.0), loads, seed=2, intervals=INTERVALS).totals["reward"]
+    found = bound(scenario, Future(loads, 0.0, 2, INTERVALS)).reward
+    assert found == pytest.approx(0.78312) and earned == pytest.approx(found, abs=1e-9)
 
 
 def test_more_budget_and_a_lower_price_never_lower_it(resnet):

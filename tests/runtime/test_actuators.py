@@ -88,7 +88,8 @@ def test_a_decision_is_told(service, tmp_path):
     (tmp_path / "token").write_text(TOKEN)
     with serve(service) as url:
         client = ClusterActuator(url, tmp_path / "token")
-        client.tell(Account("j/1", 5.0, 10.0, "act", "applied", "1 x large @1c", Grounds("ppo", "load", ("a bound",)), "trouble"))
+        grounds = Grounds("ppo", "load", ("a bound",))
+        client.tell(Account("j/1", 5.0, 10.0, "act", "applied", "1 x large @1c", grounds, "trouble"))
         client.close()
     assert service.told == [{"decision_id": "j/1", "t_s": 5.0, "interval_s": 10.0, "mode": "act", "status": "applied",
                              "deployment": "1 x large @1c",

@@ -60,7 +60,7 @@ class Served:
         self.clock, self.dispatcher, self.replicas = DilatedClock(1 / speed), Requests(), {}
         self.scenario, self.counted = scenario, np.zeros((len(scenario.applications), 7), np.int64)
         self.cluster = LiveCluster(scenario, self.make, self.dispatcher, self.clock)
-        self.api = ControlApi(self.cluster, self.observe, self.sample, tokens)
+        self.api = ControlApi(self.cluster, self.observe, self.sample, self.metrics, tokens)
         self.session = requests.Session()
 
     def make(self, number, kind):
@@ -71,6 +71,9 @@ class Served:
     def observe(self):
         deployment = self.cluster.desired.current.deployment
         return missing_observation(self.scenario, self.cluster.kinds, deployment, self.clock.now_s())
+
+    def metrics(self):
+        return b"# HELP tidal_replicas_emulated 1\n"
 
     def sample(self):
         """Counters of a gateway without requests."""

@@ -25,7 +25,7 @@ FIRST, TWO, OTHER = DEMO.initial_deployment, Deployment({LARGE: 2}), Deployment(
 
 
 def test_the_page_has_the_routes_and_no_others():
-    api = ControlApi(LiveCluster(DEMO, None, Requests(), DilatedClock()), None, None)
+    api = ControlApi(LiveCluster(DEMO, None, Requests(), DilatedClock()), None, None, None)
     routes = {(route.resource.canonical, route.method.lower()) for route in api.application().router.routes()}
     assert routes == {(path, method) for path, item in SPEC["paths"].items() for method in item}
 
@@ -191,7 +191,7 @@ async def test_others_reach_it_with_tokens_only():
             await one.api.start(host)
     one.session.close()
     with pytest.raises(ControlError, match="unknown tenants"):
-        ControlApi(one.cluster, one.observe, one.sample, Tokens("", {"nobody": GOLD}))
+        ControlApi(one.cluster, one.observe, one.sample, one.metrics, Tokens("", {"nobody": GOLD}))
 
 
 GROUNDS = {"policy": "ppo", "reason": "load 93 -> 140 req/s", "bounds": ["2 x large @1c -> medium @1c"]}
@@ -258,3 +258,14 @@ def test_tokens_that_can_be_guessed_or_confused_are_refused():
         Tokens("short")
     with pytest.raises(ValueError, match="same token"):
         Tokens(OPERATOR, {"gold": OPERATOR})
+
+
+@run
+async def test_the_metrics_are_the_gateways_and_the_operators():
+    async with served(TENANTS, Tokens(OPERATOR, {"gold": GOLD})) as one:
+        url = f"{one.api.url}/metrics"
+        for token, status in ((None, 401), (GOLD, 403), (OPERATOR, 200)):
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            got = await asyncio.to_thread(one.session.get, url, headers=headers)
+            assert got.status_code == status
+        assert got.content == one.metrics() and got.headers["Content-Type"].startswith("text/plain; version=")

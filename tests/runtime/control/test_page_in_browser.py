@@ -94,7 +94,7 @@ async def test_it_comes_back_when_the_cluster_does(tmp_path):
         await page.until_shown("#headline", "No word from the cluster for")
         await page.until_shown("#facts", "last update", "trying again")
         assert await page.run("document.body.classList.contains('stale')")
-        one.api = ControlApi(one.cluster, one.observe, one.sample)
+        one.api = ControlApi(one.cluster, one.observe, one.sample, one.metrics)
         await one.api.start(port=port)
         await page.until_shown("#facts", "updated 0 s ago", "restarted while you watched")
         await page.until("!document.body.classList.contains('stale')")
