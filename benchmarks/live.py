@@ -1,4 +1,4 @@
-"""The live cluster and the autoscaler beside it, as whole processes: speed, losses, tenants, decisions, deaths.
+"""The live cluster and the autoscaler beside it, as whole processes: speed, losses, tenants, decisions, deaths, pages.
 
     python benchmarks/live.py [--json FILE] [--rounds N] [--requests N] [--only speed changes ...]
 
@@ -17,10 +17,11 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.measure_live import changes, deaths, deciding, speed, tenants
+from benchmarks.measure_live import changes, deaths, deciding, speed, tenants, watching
 from benchmarks.rows import Row, command_line, report
 
 KILLS = 20
+LOOK_S = 40.0
 
 
 def parts(rounds: int, requests: int) -> dict[str, Callable[[], Iterable[Row]]]:
@@ -33,6 +34,7 @@ def parts(rounds: int, requests: int) -> dict[str, Callable[[], Iterable[Row]]]:
         "decisions": lambda: deciding.rows(2000),
         "deaths": lambda: deaths.autoscaler_rows(KILLS),
         "restarts": lambda: deaths.cluster_rows(KILLS // 2),
+        "pages": lambda: watching.rows(LOOK_S),
     }
 
 

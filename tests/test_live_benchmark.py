@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from benchmarks.measure_live import changes, deciding
+from benchmarks.measure_live import changes, deciding, watching
 from benchmarks.measure_live.load import Target, closed_loop, open_loop, poisson
 from benchmarks.measure_live.processes import Server
 
@@ -130,3 +130,13 @@ def test_decisions_are_timed_up_to_the_actuator():
     cached, read = deciding.rows(8)
     assert cached["unit"] == read["unit"] == "s" and cached["value"] > 0 and read["value"] > 0
     assert cached["target"] == 0.050
+
+
+@pytest.mark.slow
+def test_open_pages_cost_something_to_tell(monkeypatch):
+    monkeypatch.setattr(watching, "SETTLE_S", 0.2)
+    monkeypatch.setattr(watching, "MOST_LISTENERS", 2)
+    found = {row["figure"]: row for row in watching.rows(1.5)}
+    assert [row["unit"] for row in found.values()] == ["cores"] * 3 + ["bytes/s"]
+    assert all(0 <= row["value"] < 2 for row in found.values() if row["unit"] == "cores")
+    assert found["told to one page"]["value"] > 50

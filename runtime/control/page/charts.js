@@ -77,13 +77,13 @@ T.charts = (holder, readout, spoken) => {
     const loadFloor = panel(190, b.chain ? "offered load, req/s" : narrow ? "load (line), ready capacity (areas), req/s" : "offered load (line) and capacity that is ready (areas, by variant), req/s", T.ticks(0, capTop, 3), y, T.number);
     svg.append(T.svg("g", {"clip-path": "url(#clip)"}, b.chain ? [] : stack(b, b.groups.map(([g]) => [b.capacity[g], {style: {fill: colours.of(g)}}]), x, y),
       T.svg("path", {class: "load-halo", d: line(b.offered_rps, x, y)}), T.svg("path", {class: "load", d: line(b.offered_rps, x, y)})));
-    const seenLow = Math.min(b.slo, ...b.p50.filter(v => v > 0)), low = 10 ** Math.floor(Math.log10(seenLow * .999)), high = top(b.slo * 1.25, b.p99);
+    const seenLow = Math.min(b.slo, ...b.p50.filter(v => v > 0)), low = T.decades(1e-4, seenLow * .999).at(-1) ?? 1e-4, high = top(b.slo * 1.25, b.p99);
     y = scale(T.log, high, 110, low);
     const unit = b.relative ? v => `${T.number(v)}×` : v => v >= 1 ? v + " s" : T.number(1000 * v) + " ms", decades = T.decades(low, high);
-    const whose = b.relative ? " of the worst application, × its SLO" : b.apps > 1 ? " of the worst application" : "";
+    const latencyTop = at, whose = b.relative ? " of the worst application, × its SLO" : b.apps > 1 ? " of the worst application" : "";
     panel(110, narrow ? `p50 (grey), p99 (dark)${whose}` : `latency p50 (grey) and p99 (dark)${whose}, logarithmic`, decades.length > 4 ? decades.filter(v => /^1|\.0*1$/.test(String(v))) : decades, y, unit);
     svg.append(T.svg("path", {class: "p50", d: line(b.p50, x, y)}), T.svg("path", {class: "p99", d: line(b.p99, x, y)}),
-      T.svg("line", {class: "slo", x1: LEFT, x2: right, y1: y(b.slo), y2: y(b.slo)}), T.svg("text", {class: "slo-text halo", x: LEFT + 4, y: y(b.slo) - 4}, b.relative ? "SLO" : `SLO ${T.millis(b.slo)}`));
+      T.svg("line", {class: "slo", x1: LEFT, x2: right, y1: y(b.slo), y2: y(b.slo)}), T.svg("text", {class: "slo-text halo", x: LEFT + 4, y: y(b.slo) + (y(b.slo) < latencyTop + 16 ? 13 : -4)}, b.relative ? "SLO" : `SLO ${T.millis(b.slo)}`));
     const worst = Math.max(top(.02, b.violation_ratio)), waitTop = top(4, b.waiting);
     y = round(T.folded(.01, worst, at + 44, at));
     let floor = panel(44, "violations, % of requests", [0, worst], y, v => T.number(100 * v));
@@ -101,7 +101,7 @@ T.charts = (holder, readout, spoken) => {
     for (let t = Math.ceil(b.start_s / each_s) * each_s; t < b.start_s + choice.span_s; t += each_s) if (place(t) > LEFT + 14 && place(t) < right - 34)
       svg.append(T.svg("line", {class: "axis", x1: place(t), x2: place(t), y1: floor, y2: floor + 4}), T.svg("text", {x: place(t), y: floor + 17, "text-anchor": "middle"}, T.time(t, false)));
     svg.append(T.svg("text", {x: right, y: floor + 17, "text-anchor": "end"}, "now"));
-    for (const e of known.events) if (e.t_s > b.start_s && (e.what === "deployment" || LOSSES.includes(e.what))) {
+    for (const e of known.events) if (e.t_s > b.start_s && (e.what === "deployment" && !e.shares || LOSSES.includes(e.what))) {
       const loss = e.what !== "deployment";
       if (loss) svg.append(T.svg("line", {class: "loss-line", x1: place(e.t_s), x2: place(e.t_s), y1: 18, y2: floor}));
       svg.append(T.svg("path", {class: loss ? "loss" : "mark", d: `M${place(e.t_s)},${loadFloor + 1}l3.5,7h-7z`}, T.svg("title", {}, `${T.time(e.t_s)} ${e.what}: ${e.why}`)));

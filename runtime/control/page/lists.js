@@ -101,8 +101,8 @@ T.lists = (byId, onApplication) => {
     if (!found.length) byId("decisions").replaceChildren(T.make("li", {class: "quiet"}, T.make("span"), T.make("div", {class: "why"}, known.hello.operator ? "None was told yet." : "The operator's to see.")));
   };
 
-  const events = known => byId("events").replaceChildren(...known.events.slice(-150).reverse().map(e => row(e.t_s, !LOSSES.includes(e.what) && !["deployment", "pin", "pause"].includes(e.what),
-    T.make("div", {}, T.make("b", {class: LOSSES.includes(e.what) && "alarm"}, e.what), e.replica === null ? "" : ` replica ${e.replica}, ${kindName(e.kind)}`, T.make("span", {class: "why"}, e.why ? ` · ${e.why}` : ""),
+  const events = known => byId("events").replaceChildren(...known.events.slice(-150).reverse().map(e => row(e.t_s, !LOSSES.includes(e.what) && !["pin", "pause"].includes(e.what) && (e.what !== "deployment" || e.shares),
+    T.make("div", {}, T.make("b", {class: LOSSES.includes(e.what) && "alarm"}, e.what), e.replica === null ? "" : ` replica ${e.replica}, ${kindName(e.kind)}`, T.make("span", {class: "why"}, e.why ? ` · ${e.shares ? `version ${e.version}: other shares` : e.why}` : ""),
       e.what === "deployment" ? T.make("span", {class: "why"}, ` · ${e.policy || e.reason || "by hand"}`) : null))));
 
   return {figures, applications, replicas, decisions, events, LOSSES};

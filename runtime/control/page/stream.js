@@ -24,6 +24,11 @@ T.stream = ({onNews, onToken}) => {
     data.rows.forEach((values, i) => known.rows.push({t_s: data.t_s[i], values}));
     known.rows.splice(0, known.rows.length - known.hello.rows_kept);
     const add = (name, fresh) => { known[name].push(...fresh); known[name].splice(0, known[name].length - TEXTS); };
+    for (const e of data.events) if (e.what === "deployment") {
+      const wanted = e.why.slice(e.why.indexOf(":") + 2);
+      e.shares = wanted === known.wanted;  // the same replicas: only routes or thresholds differ
+      known.wanted = wanted;
+    }
     const first = known.events.length === 0 && known.decisions.length === 0;
     add("events", data.events);
     add("decisions", data.decisions);
