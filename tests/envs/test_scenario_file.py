@@ -141,7 +141,7 @@ def test_names():
     assert "resnet-variants" in scenario_file.names()
     with pytest.raises(ScenarioError, match="did you mean 'resnet-variants'"):
         load("resnet-variant")
-    with pytest.raises(ScenarioError, match="known: .*live-demo, "):
+    with pytest.raises(ScenarioError, match=r"known: .*live-demo, "):
         load("nothing")
 
 
