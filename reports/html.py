@@ -17,6 +17,7 @@ from reports.comparison import Comparison, slo_figure
 from reports.measures import ACCURACY, COST, DECISION_P50, DECISION_P99, LATENCY_P99, REWARD, VIOLATIONS, Measure
 from reports.table import calibration
 from reports.verdict import tied_for_best
+from runtime import palette
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("draw.js", "pareto.js", "differences.js", "windows.js", "timelines.js", "why.js", "main.js")
@@ -39,7 +40,6 @@ def page(comparison: Comparison, results: Mapping[str, Any], courses: Mapping[st
     )
     fields = {
         "title": html.escape(f"{scenario['name']}: {', '.join(comparison.policies)}"),
-        "css": (PAGE / "page.css").read_text(encoding="utf-8"),
         "scenario": html.escape(scenario["name"]),
         "headline": html.escape(said["headline"]),
         "evidence": html.escape(said["evidence"]),
@@ -59,7 +59,20 @@ def page(comparison: Comparison, results: Mapping[str, Any], courses: Mapping[st
         ),
         "script": "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS),
     }
-    return Template((PAGE / "page.html").read_text(encoding="utf-8")).substitute(fields)
+    return filled("page.html", fields)
+
+
+def filled(name: str, fields: Mapping[str, str]) -> str:
+    """A template of `PAGE` with these fields, and the style that all of them have."""
+    style = palette.CSS + (PAGE / "page.css").read_text(encoding="utf-8")
+    return Template((PAGE / name).read_text(encoding="utf-8")).substitute(fields, css=style)
+
+
+def made_by(document: Mapping[str, Any]) -> str:
+    """The machine and the versions of a JSON record, in a line."""
+    machine, versions = document["machine"], document["versions"]
+    told = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return html.escape(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; {told}")
 
 
 def embed(data: Mapping[str, Any]) -> str:

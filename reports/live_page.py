@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from pathlib import Path
-from string import Template
 from typing import Any
 
-from reports.html import embed
+from reports.html import embed, filled, made_by
 from reports.live_chart import chart, legend
 from runtime.demo.record import Record
 from runtime.demo.show import clock
 from runtime.demo.summary import summary
-
-PAGE = Path(__file__).parent / "page"
 
 
 def page(run: Record, document: Mapping[str, Any]) -> str:
@@ -24,12 +20,10 @@ def page(run: Record, document: Mapping[str, Any]) -> str:
         run: what happened.
         document: the JSON record of the same run.
     """
-    machine = document["machine"]
     facts = [f"policy {run.policy}", f"metrics by {run.source}", f"{run.seconds} s", f"SLO {1e3 * run.slo_s:.0f} ms",
              "real worker processes; weights drawn at random, accuracies as published"]  # fmt: skip
     fields = {
         "title": html.escape(f"{run.scenario}, live"),
-        "css": (PAGE / "page.css").read_text(encoding="utf-8"),
         "scenario": html.escape(run.scenario),
         "headline": html.escape(_headline(run)),
         "load": html.escape(f"Load: {run.load}."),
@@ -39,13 +33,10 @@ def page(run: Record, document: Mapping[str, Any]) -> str:
         "numbers": "".join(f"<dt>{html.escape(what)}</dt><dd>{html.escape(figure)}</dd>" for what, figure, _ in summary(run)),
         "decisions": _decisions(run),
         "commands": html.escape("\n".join([document["command"], "", *run.commands.values()])),
-        "provenance": html.escape(
-            f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; "
-            + ", ".join(f"{name} {version}" for name, version in document["versions"].items())
-        ),
+        "provenance": made_by(document),
         "data": embed(document),
     }
-    return Template((PAGE / "live.html").read_text(encoding="utf-8")).substitute(fields)
+    return filled("live.html", fields)
 
 
 def _headline(run: Record) -> str:

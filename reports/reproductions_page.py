@@ -5,14 +5,11 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
-from string import Template
 from typing import Any
 
-from reports.html import embed
+from reports.html import embed, filled, made_by
 from reports.reproductions.reproduction import Found, Row, texts
 
-PAGE = Path(__file__).parent / "page"
 HEADS = ("case", "figure", "theirs", "ours", "difference", "allowed", "")
 
 
@@ -24,20 +21,15 @@ def page(found: Sequence[Found], document: Mapping[str, Any]) -> str:
         document: the JSON record of the same run.
     """
     judged = [row.reached for one in found for row in one.rows if row.reached is not None]
-    machine = document["machine"]
     fields = {
-        "css": (PAGE / "page.css").read_text(encoding="utf-8"),
         "headline": f"{sum(judged)} of {len(judged)} judged rows reached",
         "contents": "".join(f'<li><a href="#{html.escape(one.name)}">{html.escape(one.name)}</a></li>' for one in found),
         "sections": "".join(map(_section, found)),
         "command": html.escape(document["command"]),
-        "provenance": html.escape(
-            f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; "
-            + ", ".join(f"{name} {version}" for name, version in document["versions"].items())
-        ),
+        "provenance": made_by(document),
         "data": embed(document),
     }
-    return Template((PAGE / "reproductions.html").read_text(encoding="utf-8")).substitute(fields)
+    return filled("reproductions.html", fields)
 
 
 def _section(one: Found) -> str:

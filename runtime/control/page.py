@@ -6,6 +6,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from runtime import palette
+
 FOLDER = Path(__file__).parent / "page"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 HEADERS = {
@@ -17,6 +19,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 FILES = {file.name: file.read_text(encoding="utf-8") for file in sorted(FOLDER.iterdir()) if file.suffix in KINDS}
+FILES["page.css"] = palette.CSS + FILES["page.css"]
 
 
 async def page(request: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.demo.record import Moment
+from runtime.figures import millis, percent
 
 LINE_EVERY_S = 5.0
 BARS = "▁▂▃▄▅▆▇█"
@@ -114,16 +115,6 @@ def clock(t_s: float) -> str:
 def number(value: float | None, unit: str = "") -> str:
     """To a whole number."""
     return "missing" if value is None else f"{value:.0f}{unit}"
-
-
-def millis(value_s: float | None) -> str:
-    """Seconds as milliseconds."""
-    return "missing" if value_s is None else f"{1e3 * value_s:.0f} ms"
-
-
-def percent(ratio: float | None) -> str:
-    """A ratio as percent."""
-    return "missing" if ratio is None else f"{100 * ratio:.1f} %"
 
 
 def _style(text: str) -> str:

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.demo.record import Kill, Made, Record
-from runtime.demo.show import clock, millis, percent
+from runtime.demo.show import clock
+from runtime.figures import millis, percent
 from runtime.load_generator import LATE_S
 
 REASONS = 4

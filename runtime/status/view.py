@@ -13,6 +13,7 @@ from rich.text import Text
 
 from envs.contract import ApplicationObservation
 from runtime.deployment_json import kind_from_json
+from runtime.figures import millis, percent
 from runtime.status.snapshot import Snapshot
 
 STATES = ("ready", "pending", "draining", "failed")
@@ -110,13 +111,3 @@ def _table(first: str, *others: str) -> Table:
 def number(value: float | None, unit: str = "") -> str:
     """Three digits, or that it is missing."""
     return "missing" if value is None else f"{value:.3g}{unit}"
-
-
-def percent(ratio: float | None) -> str:
-    """A ratio as percent."""
-    return "missing" if ratio is None else f"{100 * ratio:.1f} %"
-
-
-def millis(value_s: float | None) -> str:
-    """Seconds as milliseconds."""
-    return "missing" if value_s is None else f"{1e3 * value_s:.0f} ms"
