@@ -42,6 +42,8 @@ BASELINES = {
     "alpaserve": "baselines.alpaserve:AlpaServe",
     "selective-replication": "baselines.alpaserve:SelectiveReplication",
     "infadapter-hold": "baselines.hold:HoldPlanner",
+    "infadapter-quantile": "baselines.quantile_planner:QuantilePlanner",
+    "infadapter-quantile-hold": "baselines.quantile_planner:HeldQuantilePlanner",
     "order-keep-band": "baselines.band:OrderKeepBand",
     "ipa": "baselines.ipa:IPA",
     "ipa-fast": "baselines.ipa_fast:FastIPA",

@@ -58,7 +58,7 @@ def open_loads(scenario: Scenario, trace: str | None, split: Split, needed_s: fl
     spans, words, names = [], [], []
     for application, workload in scenario.workload.items():
         name = workload.trace if trace is None else trace
-        playing = (_open if trace is None else _replaced)(workload, name, split, needed_s)
+        playing = opened(workload, trace, split, needed_s)
         label = f"{application}: " if len(scenario.workload) > 1 else ""
         factor = _factor(workload, name, playing, split, needed_s)
         words.append(f"{label}{_named(name, split)}, mean {playing.mean_rps:.4g} req/s{factor}")
@@ -66,6 +66,11 @@ def open_loads(scenario: Scenario, trace: str | None, split: Split, needed_s: fl
         loads[application] = playing.load
         spans.append(playing.span_s)
     return Loads(loads, min(spans), "+".join(dict.fromkeys(names)), "; ".join(words))
+
+
+def opened(workload: Workload, trace: str | None, split: Split, needed_s: float) -> Opened:
+    """One application's workload, or another trace at the mean load that its own has (see `open_loads`)."""
+    return _open(workload, workload.trace, split, needed_s) if trace is None else _replaced(workload, trace, split, needed_s)
 
 
 def spread(span_s: float, window_s: float, count: int, grid_s: float) -> list[float]:

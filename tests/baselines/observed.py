@@ -71,7 +71,7 @@ def counted(mean_rps=None, services=("see",), load_s=20.0):
                   "hum": Variant(accuracy=0.8, load_s=load_s)},
         services={name: Service(variants=hosted[name], slo_s=1) for name in services},
         candidates=tuple(candidates[: 2 + ("hear" in services)]), initial=(InitialReplica(candidate=0, level=3),),
-        workload={name: Workload(trace="none", mean_rps=mean_rps) for name in services},
+        workload={name: Workload(trace="twitter-like", mean_rps=mean_rps) for name in services},
         profile=Profile(pd.DataFrame(rows, columns=LATENCY_COLUMNS)))
 
 

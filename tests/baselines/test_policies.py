@@ -16,6 +16,7 @@ from baselines.kpa import KPA
 from baselines.mark import MArk
 from baselines.model_switching import ModelSwitching
 from baselines.model_switching_plus import ModelSwitchingPlus
+from baselines.quantile_planner import HeldQuantilePlanner, QuantilePlanner
 from baselines.rim import RIM
 from baselines.static import Static
 from baselines.target_tracking import TargetTracking
@@ -24,7 +25,8 @@ from baselines.vpa import VPA
 from envs.contract import Deployment, Policy
 
 POLICIES = [Static, HPA, InfAdapter, TwoTimeScales, ModelSwitching, ModelSwitchingPlus, VPA, KPA, TargetTracking, Autopilot,
-            INFaaS, MArk, FastModelSwitching, FastModelSwitchingPlus, FastINFaaS, HoldPlanner, OrderKeepBand,
+            INFaaS, MArk, FastModelSwitching, FastModelSwitchingPlus, FastINFaaS, HoldPlanner, QuantilePlanner,
+            HeldQuantilePlanner, OrderKeepBand,
             IPA, FastIPA, FA2Low, RIM]
 
 
