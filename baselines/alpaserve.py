@@ -31,18 +31,21 @@ class _Placed(Policy):
 
     def __init__(self, planning_s: float = PLANNING_S, seed: int = 0) -> None:
         self.planning_s, self.seed = planning_s, seed
+        self._scenario: Scenario | None = None
 
     @abstractmethod
     def _place(self, replay: Replay) -> Placement:
         """The placement for the requests of a replay."""
 
     def reset(self, scenario: Scenario) -> None:
-        """Plans.
+        """Plans, where the scenario is not the one that it has planned for.
 
         Raises:
             ValueError: the scenario is not one of placement (`baselines.placement_scenario.problem_of`).
             TraceError: its workload's trace is not there.
         """
+        if scenario is self._scenario:
+            return
         replay = Replay(problem_of(scenario), requests_of(scenario, self.planning_s, self.seed))
         placement = self._place(replay)
         check(replay.problem, placement)
@@ -51,6 +54,7 @@ class _Placed(Policy):
         self._decision = Decision(
             deployment_of(scenario, placement), f"placement of {groups} groups, planned on the training load",
             {"planned_attainment": outcome.attainment, "replicas": outcome.replicas, "replays": replay.played})
+        self._scenario = scenario
 
     def decide(self, observation: Observation) -> Decision:
         """The placement, whatever is observed."""

@@ -91,11 +91,11 @@ def single(x: float) -> float:
 def _latencies(name: str) -> dict[Shape, tuple[float, ...]]:
     one_s, four, shards_s, eight, _ = _PROFILE[name]
     stages = {(1, 1): (one_s,), (2, 1): tuple(share * one_s for share in TWO_STAGES), (1, 2): (TWO_SHARDS * one_s,),
-              (4, 1): _pipeline(4, *four), (1, 4): (shards_s,), (8, 1): _pipeline(8, *eight)}
+              (4, 1): pipeline(4, *four), (1, 4): (shards_s,), (8, 1): pipeline(8, *eight)}
     return {_shape(*shape): tuple(single(s) for s in seconds) for shape, seconds in stages.items()}
 
 
-def _pipeline(stages: int, sum_s: float, slowest_s: float) -> tuple[float, ...]:
+def pipeline(stages: int, sum_s: float, slowest_s: float) -> tuple[float, ...]:
     """The slowest stage first, the others alike: their order changes no finish where models are equal."""
     return (slowest_s, *[(sum_s - slowest_s) / (stages - 1)] * (stages - 1))
 

@@ -1,0 +1,194 @@
+"""AlpaServe's four sets of models as scenarios: what writes `envs/scenarios/alpaserve-s1.yaml` to `-s4` and their tables.
+
+    python -m baselines.alpaserve_scenarios [FOLDER]
+
+The sets are those of its table 1: S1 is 32 x BERT-1.3B, S2 32 x BERT-6.7B, S3 ten of each of six models, S4 4 x BERT-104B (its
+scripts use 48, 48, 72 and 4). The load is its synthetic one: gamma arrivals, a rate for each model by a power law.
+
+Of BERT-104B no row tells how it runs on a shape. Its latency of 4.6 s is the program's; a shard over 2 and 4 devices and the
+slowest of 4 and 8 stages are taken to be the same share of it as of BERT-6.7B.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from baselines.alpaserve_partitions import group_partitions
+from baselines.alpaserve_published import (
+    BUDGET_BYTES,
+    DEVICE,
+    LOAD_BYTES_PER_S,
+    MIXED,
+    OVERHEAD_S,
+    STAGE_OVERHEAD_RATIO,
+    pipeline,
+    problem,
+)
+from baselines.placement import PlacedModel, Placement, PlacementProblem
+from baselines.placement_round_robin import dedicated, pipelines, round_robin
+from envs.contract import Shape
+from traces.alpaserve import split_rate
+
+FOLDER = Path(__file__).parents[1] / "envs" / "scenarios"
+PROFILE, STEADY = "alpaserve-latency.csv", "alpaserve-steady-load.csv"
+LARGE, LARGE_S, LARGE_BYTES = "bert-104b", 4.6, 208e9
+LARGE_SHAPES = ((8, 2), (4, 4), (8, 4))  # (inter_op, intra_op): what holds it, within the program's limits
+
+
+class Set(NamedTuple):
+    """One set of models under its load.
+
+    Attributes:
+        said: what it is, for the head of the file.
+        names: of the models; the first is asked for most.
+        devices: how many.
+        rate_rps, cv: of all requests together, and of the gaps between those for one model.
+        slo_scale: SLO over latency on one device.
+    """
+
+    said: str
+    names: tuple[str, ...]
+    devices: int
+    rate_rps: float
+    cv: float
+    slo_scale: float
+
+
+SETS: Mapping[str, Set] = {
+    "alpaserve-s1": Set("32 x BERT-1.3B on 16 devices", ("bert-1.3b",) * 32, 16, 64.0, 4.0, 5.0),
+    "alpaserve-s2": Set("32 x BERT-6.7B on 64 devices, each of which holds one", ("bert-6.7b",) * 32, 64, 64.0, 4.0, 5.0),
+    "alpaserve-s3": Set("60 models, ten of each of three BERTs and three MoEs, on 32 devices", MIXED * 10, 32, 64.0, 4.0, 5.0),
+    "alpaserve-s4": Set("4 x BERT-104B, each of which needs 16 devices, on 64", (LARGE,) * 4, 64, 8.0, 4.0, 2.0),
+}
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Each model under a name of its own: bert-1.3b-01, bert-1.3b-02, ..."""
+    return [f"{name}-{names[: i + 1].count(name):02d}" for i, name in enumerate(names)]
+
+
+def problem_of_set(models: Set) -> PlacementProblem:
+    """The set as a problem of placement, with weights as they were recovered of each shape."""
+    if LARGE in models.names:
+        return PlacementProblem(tuple(_large(name, models.slo_scale) for name in numbered(models.names)), models.devices,
+                                BUDGET_BYTES, STAGE_OVERHEAD_RATIO, OVERHEAD_S)
+    return problem(models.names, models.devices, models.slo_scale)
+
+
+def files() -> dict[str, str]:
+    """All files by name: the scenarios, the table of latencies of all their models, and the load."""
+    latency_s = {name: model.latency_s for models in SETS.values()
+                 for name, model in zip(numbered(models.names), problem_of_set(models).models, strict=True)}
+    profile = "\n".join(["# Latency (s) of one request on V100s, the slowest stage first: baselines/alpaserve_published.py",
+                         "# tells what was recovered and what is assumed; bert-104b: baselines/alpaserve_scenarios.py.",
+                         "variant,device,cores,inter_op,intra_op,batch,stage,latency_s", *_latencies(latency_s)])
+    steady = "t_s,requests\n0,43200\n43200,43200\n"  # 1 req/s for a day, to be scaled
+    return {**{f"{name}.yaml": _scenario(name, models) for name, models in SETS.items()},
+            PROFILE: f"{profile}\n", STEADY: steady}
+
+
+def _large(name: str, slo_scale: float) -> PlacedModel:
+    """BERT-104B, by the rule at the top of this file."""
+    like = problem(("bert-6.7b",), 8, slo_scale).models[0].latency_s
+    one_s = like[_shape(1, 1)][0]
+    shards = {s: like[_shape(1, s)][0] / one_s for s in (2, 4)}
+    latency_s = {}
+    for stages, intra_op in LARGE_SHAPES:
+        sum_s, slowest_s = (LARGE_S * shards[intra_op] * seconds(like[_shape(stages, 1)]) / one_s for seconds in (sum, max))
+        latency_s[_shape(stages, intra_op)] = pipeline(stages, sum_s, slowest_s)
+    weights = {shape: LARGE_BYTES / shape.units for shape in latency_s}
+    return PlacedModel(name, slo_scale * LARGE_S, latency_s, weights, load_s=max(weights.values()) / LOAD_BYTES_PER_S)
+
+
+def _latencies(latency_s: Mapping[str, Mapping[Shape, tuple[float, ...]]]) -> Iterator[str]:
+    for name, shapes in latency_s.items():
+        for shape, stages in shapes.items():
+            for stage, seconds in enumerate(stages):
+                yield f"{name},{DEVICE},0,{shape.inter_op},{shape.intra_op},1,{stage},{seconds!r}"
+
+
+def _initial(placed: PlacementProblem) -> Placement:
+    """What runs at the start: models dealt out over pipelines of four, or a group for each where none fits on four devices."""
+    if min(shape.units for shape in placed.shapes) > 1:
+        return dedicated(placed, group_partitions(placed.devices, placed.shapes)[0][0])
+    return round_robin(placed, pipelines(placed))
+
+
+def _scenario(name: str, models: Set) -> str:
+    placed, names = problem_of_set(models), numbered(models.names)
+    groups = _initial(placed)
+    rates = split_rate(models.rate_rps, len(names))
+    large = LARGE in models.names
+    by_rule, replicated = ("; its stage times by a rule, not measured", "") if large else ("", "selective-replication,")
+    return "\n".join([
+        f"# AlpaServe's set {name[-2:].upper()}: {models.said}; {models.rate_rps:g} req/s in bursts. Where does each go?",
+        "# Source: AlpaServe (Li et al., OSDI 2023, arXiv 2302.11665), table 1; written by baselines/alpaserve_scenarios.py.",
+        f"# Use: python evaluate.py --scenario {name} --policies alpaserve,{replicated}static",
+        "",
+        f"name: {name}",
+        f'source: "AlpaServe, OSDI 2023: table 1, V100 of 16 GB; latencies recovered from its recorded results{by_rule}"',
+        "interval_s: 60",
+        "episode_intervals: 10                   # 10 minutes",
+        "binding: early",
+        "dispatch: last-stage-clock              # the host that is free first",
+        f"stage_overhead_ratio: {STAGE_OVERHEAD_RATIO}             # both fitted to a real cluster by its authors",
+        f"overhead_s: {OVERHEAD_S}",
+        "",
+        "# 13 GiB of each device are for weights, which spread evenly over the devices of a group.",
+        "devices:",
+        f"  {DEVICE}: {{budget: {models.devices}, memory_bytes: {BUDGET_BYTES}}}",
+        "",
+        "# accuracy: no part of it. load_s: ours, weights at 12 GB/s (PCIe 3.0 x16) to each device of the smallest group.",
+        "variants:",
+        *(f"  {own}: {{accuracy: 1, load_s: {model.load_s:.3g}, memory_bytes: {_whole_bytes(model):.5g}}}"
+          for own, model in zip(names, placed.models, strict=True)),
+        "",
+        f"# SLO: {models.slo_scale:g} times {_slo_of(models)}.",
+        "services:",
+        *(f"  {own}: {{variants: [{own}], slo_s: {model.slo_s!r}}}"
+          for own, model in zip(names, placed.models, strict=True)),
+        "",
+        "# The groups of the start; planners of placement make groups of their own.",
+        "candidates:",
+        *(f"  - {{variants: [{', '.join(names[m] for m in group.models)}], device: {DEVICE}, "
+          f"inter_op: {group.shape.inter_op}, intra_op: {group.shape.intra_op}, max_count: 2}}" for group in groups),
+        "",
+        "initial:",
+        *(f"  - {{candidate: {g}, level: 1}}" for g in range(len(groups))),
+        "",
+        "admission: {deadline: true}              # what would be late is rejected",
+        "",
+        "# The models share the load by a power law.",
+        "workload:",
+        *(f"  {own}: {{trace: {STEADY}, mean_rps: {rate:.6g}, arrivals: gamma, cv: {models.cv:g}}}"
+          for own, rate in zip(names, rates, strict=True)),
+        "",
+        f"profile: {PROFILE}",
+        ""])
+
+
+def _slo_of(models: Set) -> str:
+    return f"{LARGE_S:g} s, as its program has it" if LARGE in models.names else "the latency on one device"
+
+
+def _whole_bytes(model: PlacedModel) -> float:
+    """Weights of the whole model, from the shape of fewest devices."""
+    fewest = min(model.weight_bytes, key=lambda shape: shape.units)
+    return model.weight_bytes[fewest] * fewest.units
+
+
+def _shape(inter_op: int, intra_op: int) -> Shape:
+    return Shape(0, inter_op, intra_op, DEVICE)
+
+
+def main(folder: Path) -> None:
+    """Writes all files."""
+    for name, text in files().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
