@@ -51,6 +51,8 @@ BASELINES = {
     "fa2-high": "baselines.fa2:FA2High",
     "rim": "baselines.rim:RIM",
     "cascadeserve": "baselines.cascadeserve:CascadeServe",
+    "sponge": "baselines.sponge:Sponge",
+    "adapt": "baselines.adapt:ADAPT",
 }
 HINDSIGHT = {"oracle": "baselines.oracle:Oracle"}  # needs the future: only evaluate.py can play it
 AGENTS = ("ppo",)

@@ -3,6 +3,7 @@
 import pytest
 from observed import NAN, counted, missing, observe, pod
 
+from baselines.adapt import ADAPT
 from baselines.autopilot import Autopilot
 from baselines.band import OrderKeepBand
 from baselines.fa2 import FA2Low
@@ -18,6 +19,7 @@ from baselines.model_switching import ModelSwitching
 from baselines.model_switching_plus import ModelSwitchingPlus
 from baselines.quantile_planner import HeldQuantilePlanner, QuantilePlanner
 from baselines.rim import RIM
+from baselines.sponge import Sponge
 from baselines.static import Static
 from baselines.target_tracking import TargetTracking
 from baselines.two_time_scales import FastINFaaS, FastModelSwitching, FastModelSwitchingPlus, TwoTimeScales
@@ -27,7 +29,7 @@ from envs.contract import Deployment, Policy
 POLICIES = [Static, HPA, InfAdapter, TwoTimeScales, ModelSwitching, ModelSwitchingPlus, VPA, KPA, TargetTracking, Autopilot,
             INFaaS, MArk, FastModelSwitching, FastModelSwitchingPlus, FastINFaaS, HoldPlanner, QuantilePlanner,
             HeldQuantilePlanner, OrderKeepBand,
-            IPA, FastIPA, FA2Low, RIM]
+            IPA, FastIPA, FA2Low, RIM, Sponge, ADAPT]
 
 
 @pytest.fixture(params=["resnet", "counted"])
