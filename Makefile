@@ -46,8 +46,9 @@ $(VENV)/%.stamp: $(VENV)/setup.stamp
 	@$(PIP) $(call requirements,$*)
 	@touch $@
 
-# A file's tests stay together: they share what was compiled for them.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+# A file's tests stay together: they share what was compiled for them. The order stays as it is: by number of tests,
+# the files with few and long ones would come last, and a core would idle.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 demo: setup  ## policies compared in the simulator, then a minute live on this machine
 	$(RUN) evaluate.py --demo
