@@ -1,4 +1,4 @@
-"""AlpaServe's queueing theory made again: how much overhead a pipeline may have, its waiting times, and two models on two devices.
+"""AlpaServe's queueing theory made again: the overhead a pipeline may have, its waiting times, and two models on two devices.
 
 The formulas are theirs (sections 3.1 and 3.4). The bounds are found again as roots of the two waiting times of an M/D/1 queue;
 the waiting times and the example are replayed, requests drawn here.
@@ -62,14 +62,19 @@ def most_imbalance(load: float) -> float:
 def _bounds() -> Iterator[Row]:
     """The greatest overhead at which both finish equally late on average, with a latency of 1 and equal rates."""
     for load in LOADS:
-        apart_s = 1 + waiting_s(load / 2, 1.0)
-        largest = min(2 / load - 1e-9, 2.0)  # the slowest stage must keep up
-        communication = brentq(lambda a: a + waiting_s(load, a / 2) - apart_s, 1.0, largest)
-        imbalance = brentq(lambda b: 1 + waiting_s(load, b / 2) - apart_s, 1.0, largest)
-        for figure, ours, theirs in (("communication", communication, most_communication(load)),
-                                     ("imbalance", imbalance, most_imbalance(load))):
+        for figure, ours, theirs in (("communication", _root(load, 1.0), most_communication(load)),
+                                     ("imbalance", _root(load, 0.0), most_imbalance(load))):
             yield Row("Most overhead at which a pipeline is no slower (figure 10)", f"load {load:g}", figure, ours, theirs,
                       BOUND * theirs, note="a root of the two waiting times; theirs: closed form")
+
+
+def _root(load: float, longer: float) -> float:
+    """x at which a pipeline, its slowest stage x / 2 and its sum 1 + longer (x - 1), is as late as two devices apart."""
+
+    def later_s(x: float) -> float:
+        return 1 + longer * (x - 1) + waiting_s(load, x / 2) - (1 + waiting_s(load / 2, 1.0))
+
+    return float(brentq(later_s, 1.0, min(2 / load - 1e-9, 2.0)))  # the slowest stage must keep up
 
 
 def _curves() -> Iterator[Row]:
@@ -92,7 +97,7 @@ def _curves() -> Iterator[Row]:
 
 
 def _example() -> Iterator[Row]:
-    title = "Two BERT-6.7B on two devices, 3 req/s: mean latency apart over that in a pipeline (section 3.1)"
+    title = "Two BERT-6.7B on two devices, 3 req/s: mean latency apart over that in a pipeline"
     apart_s = EXAMPLE_S + waiting_s(EXAMPLE_RPS / 2, EXAMPLE_S)
     pipeline_s = EXAMPLE_S + waiting_s(EXAMPLE_RPS, EXAMPLE_S / 2)
     yield Row(title, "equal shares, Poisson", "closed form", apart_s / pipeline_s, 1.3, ROUNDED,
@@ -106,8 +111,8 @@ def _example() -> Iterator[Row]:
             ratios.append(replay.play(APART).latency_s.mean() / replay.play(PIPELINE).latency_s.mean())
         spread = float(np.std(ratios, ddof=1))
         yield Row(title, case, "replayed", float(np.mean(ratios)), theirs, spread + ROUNDED, decimals=3,
-                  note=f"{min(ratios):.2f} to {max(ratios):.2f} over {len(ratios)} seeds of {EXAMPLE_LENGTH_S:g} s, even halves "
-                       "with its overheads; allowed: their standard deviation and the rounding")
+                  note=f"{min(ratios):.2f} to {max(ratios):.2f} over {len(ratios)} seeds of {EXAMPLE_LENGTH_S:g} s, in even "
+                       "halves with its overheads; allowed: their standard deviation and the rounding")
 
 
 def _two_models(latency_s: float, stage_overhead_ratio: float = 0.0, overhead_s: float = 0.0) -> PlacementProblem:
