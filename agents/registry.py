@@ -53,6 +53,10 @@ BASELINES = {
     "cascadeserve": "baselines.cascadeserve:CascadeServe",
     "sponge": "baselines.sponge:Sponge",
     "adapt": "baselines.adapt:ADAPT",
+    "proteus": "baselines.proteus:Proteus",
+    "proteus-fast": "baselines.proteus:FastProteus",
+    "loki": "baselines.loki:Loki",
+    "loki-fast": "baselines.loki:FastLoki",
 }
 HINDSIGHT = {"oracle": "baselines.oracle:Oracle"}  # needs the future: only evaluate.py can play it
 AGENTS = ("ppo",)

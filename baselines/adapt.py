@@ -4,7 +4,7 @@ Source: Baghel, "ADAPT: A Self-Calibrating Proactive Autoscaler for Container Or
 published code for constants. Cold starts are averaged exponentially; the horizon is that many intervals and one more; the
 objective is quadratic in the load that is not carried, and pods ordered now carry load from the end of the cold start on:
 
-    minimise    sum over h intervals of (w_shortfall * max(0, demand_k - pods_k)^2 + w_pod * pods) + w_change * (pods - before)^2
+    minimise    sum over h intervals of (w_short * max(0, demand_k - pods_k)^2 + w_pod * pods) + w_change * (pods - before)^2
     pods_k      those ready now while k < cold start, then those ordered;   demand is in pods
 """
 

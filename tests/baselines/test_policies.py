@@ -14,9 +14,11 @@ from baselines.infadapter import InfAdapter
 from baselines.ipa import IPA
 from baselines.ipa_fast import FastIPA
 from baselines.kpa import KPA
+from baselines.loki import FastLoki
 from baselines.mark import MArk
 from baselines.model_switching import ModelSwitching
 from baselines.model_switching_plus import ModelSwitchingPlus
+from baselines.proteus import Proteus
 from baselines.quantile_planner import HeldQuantilePlanner, QuantilePlanner
 from baselines.rim import RIM
 from baselines.sponge import Sponge
@@ -29,7 +31,8 @@ from envs.contract import Deployment, Policy
 POLICIES = [Static, HPA, InfAdapter, TwoTimeScales, ModelSwitching, ModelSwitchingPlus, VPA, KPA, TargetTracking, Autopilot,
             INFaaS, MArk, FastModelSwitching, FastModelSwitchingPlus, FastINFaaS, HoldPlanner, QuantilePlanner,
             HeldQuantilePlanner, OrderKeepBand,
-            IPA, FastIPA, FA2Low, RIM, Sponge, ADAPT]
+            IPA, FastIPA, FA2Low, RIM, Sponge, ADAPT,
+            Proteus, FastLoki]
 
 
 @pytest.fixture(params=["resnet", "counted"])
