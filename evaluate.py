@@ -4,6 +4,7 @@
     python evaluate.py --scenario resnet-variants --policies infadapter,hpa,ppo --seeds 3
     python evaluate.py --policies infadapter,ppo --trace twitter_2021 --windows 24 --json out/twitter.json
     python evaluate.py --calibrate 300 --trace twitter_2021
+    python evaluate.py --protocol --quick
     python evaluate.py --reproduce all
     python evaluate.py --live 60
 
@@ -12,6 +13,7 @@ verdict go to the terminal, every number to --json, one row per episode to --csv
 
 With --calibrate N nothing is compared: the settings of each policy are tuned in N calls of the simulator on the training part,
 and kept for all later uses (baselines/calibrated/). With --reproduce NAME|all numbers that others published are made again.
+With --protocol learned agents are held against planners calibrated for each source of load and cold start (docs/protocol.md).
 With --live SECONDS real processes serve on this machine: gateway, workers, autoscaler, load, and a worker that is killed.
 
 Exit codes: 0 all was played, 1 interrupted (what is complete is written), or a request failed live, 2 called wrongly, or a
@@ -92,6 +94,11 @@ def parser() -> argparse.ArgumentParser:
     again = top.add_argument_group("reproduction, in place of a comparison")
     known = ", ".join(reproduce.names())
     again.add_argument("--reproduce", metavar="NAME|all", help=f"published numbers, ours beside theirs: {known}")
+    held = top.add_argument_group("the protocol, in place of a comparison")
+    held.add_argument("--protocol", action="store_true", help="agents against planners, calibrated per trace and cold start")
+    held.add_argument("--quick", action="store_true", help="a small one, minutes, without verdicts")
+    held.add_argument("--cold-starts", metavar="S,...", help="seconds (10,30,60,120,300)")
+    held.add_argument("--store", type=Path, metavar="FOLDER", help="what is played once stays here (out/protocol)")
     live = top.add_argument_group("live, in place of a comparison")
     live.add_argument("--live", type=_positive, metavar="SECONDS", help="real processes on this machine, under load")
     out = top.add_argument_group("what is written")
@@ -121,6 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _reproduce(arguments, ["evaluate.py", *words])
     if arguments.live is not None:
         return _live(arguments, ["evaluate.py", *words])
+    if arguments.protocol:
+        return _protocol(arguments, ["evaluate.py", *words])
     if arguments.demo:
         arguments = parser().parse_args([*_demo(), *words])  # what is said beside --demo wins
     if arguments.calibrate is not None:
@@ -186,6 +195,19 @@ def _reproduce(arguments: argparse.Namespace, argv: list[str]) -> int:
         return INTERRUPTED
 
 
+def _protocol(arguments: argparse.Namespace, argv: list[str]) -> int:
+    try:
+        from reports import protocol_command
+
+        return 0 if protocol_command.run(arguments, argv) else INTERRUPTED
+    except (ValueError, LookupError, OSError, ImportError) as error:
+        print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print("\ninterrupted: what was played is kept; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+
+
 def _live(arguments: argparse.Namespace, argv: list[str]) -> int:
     try:
         from reports import live_command  # imports torch: only here
@@ -202,6 +224,9 @@ def _live(arguments: argparse.Namespace, argv: list[str]) -> int:
 
 def _with_defaults(arguments: argparse.Namespace) -> argparse.Namespace:
     """Fills what a comparison was not told; a calibration would refuse some of it."""
+    for name in ("quick", "cold_starts", "store"):
+        if getattr(arguments, name):
+            raise ValueError(f"--{name.replace('_', '-')} belongs to --protocol")
     if arguments.save:
         raise ValueError("--save FILE: nothing is calibrated; add --calibrate N")
     defaults = {"policies": DEMO_POLICIES, "split": "val", "windows": WINDOWS, "seeds": 1, "report": REPORT}

@@ -1,0 +1,201 @@
+"""`evaluate.py --protocol`: learned agents against calibrated planners, under rules that the command line cannot bend."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from baselines.calibrate import LEAST_BUDGET
+from envs.scenario import Scenario
+from envs.scenario_file import load as load_scenario
+from reports.learning_curves import curves_of
+from reports.protocol import Standing, figures, standings, summary
+from reports.protocol_page import page
+from reports.protocol_plan import (
+    COLD_STARTS_S,
+    FULL,
+    JUDGED,
+    QUICK,
+    QUICK_COLD_STARTS_S,
+    Cell,
+    Sizes,
+    generated,
+    sized,
+    sources,
+)
+from reports.protocol_play import Row, Task, hindsight_rows, outcome, rows_of
+from reports.protocol_store import Store
+from reports.protocol_table import tables
+from reports.record import record, write
+from reports.results import describe
+from reports.table import WIDTH
+
+POLICIES = "hpa,infadapter-fast,infadapter-hold,order-keep-band,ppo"
+NOT_HERE = ("split", "reference", "csv", "save", "hours")  # what the protocol fixes, or does not write
+STORE, REPORT = Path("out/protocol"), Path("out/protocol.html")
+RESAMPLES, SEED = 10_000, 0
+
+
+def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
+    """Plays what is not yet in the store, prints the tables, writes what was asked for.
+
+    Args:
+        arguments: of `evaluate.py`.
+        argv: the program and its arguments.
+
+    Returns:
+        True where every cell was played; False after an interruption.
+
+    Raises:
+        ValueError: what was asked cannot be done; nothing was played then.
+        LookupError, OSError, ImportError: likewise, from what reads scenarios, traces and policies.
+    """
+    _refuse(arguments)
+    scenario, sizes = load_scenario(arguments.scenario), _sizes(arguments)
+    cells = _cells(arguments, scenario)
+    words = [word.strip() for word in (arguments.policies or POLICIES).split(",") if word.strip()]
+    rows = [*rows_of(words, scenario), *hindsight_rows()]
+    for cell in cells:  # a trace that is missing is told before anything is played
+        for split in ("train", "val"):
+            cell.loads(split, sizes.windows * sizes.intervals * scenario.interval_s)
+    store = Store(arguments.store or STORE)
+    keys = {Task(cell, row, sizes): "" for cell in cells for row in rows}
+    keys = {task: task.key() for task in keys}
+    whole = _play({task: key for task, key in keys.items() if store.get(key) is None}, store, arguments.jobs)
+    played = [[o for row in rows if (o := store.get(keys[Task(cell, row, sizes)]))] for cell in cells]
+    complete = [outcomes for outcomes in played if len(outcomes) == len(rows)]
+    if not complete:
+        print("no cell is complete yet; the same command goes on", file=sys.stderr)
+        return False
+    found = standings(complete, np.random.default_rng(SEED), RESAMPLES, sizes.full)
+    document = _document(argv, scenario, sizes, rows, complete, found, len(cells))
+    _tell(found, document)
+    if arguments.json:
+        write(arguments.json, document)
+        print(f"every number: {arguments.json}")
+    if not arguments.no_report:
+        path = arguments.report or REPORT
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(found, document, {row.label: curves_of(row.members) for row in rows}), encoding="utf-8")
+        print(f"the page, for any browser: {path}")
+    return whole
+
+
+def _refuse(arguments: argparse.Namespace) -> None:
+    for name in NOT_HERE:
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{name} does not go with --protocol, which fixes or does not write it")
+    if arguments.demo:
+        raise ValueError("--demo does not go with --protocol; --quick makes it small")
+    if arguments.calibrate is not None and arguments.calibrate < LEAST_BUDGET:
+        raise ValueError(f"--calibrate {arguments.calibrate}: give {LEAST_BUDGET} calls of the simulator or more")
+
+
+def _sizes(arguments: argparse.Namespace) -> Sizes:
+    base = QUICK if arguments.quick else FULL
+    return sized(base, calls=arguments.calibrate, windows=arguments.windows, intervals=arguments.intervals,
+                 seeds=arguments.seeds)
+
+
+def _cells(arguments: argparse.Namespace, scenario: Scenario) -> list[Cell]:
+    """All cells asked for, source by source."""
+    if arguments.trace:
+        chosen = sources([name.strip() for name in arguments.trace.split(",") if name.strip()])
+    elif os.environ.get("TIDAL_TRACES"):
+        chosen = list(JUDGED[:2] if arguments.quick else JUDGED)
+    else:
+        chosen = generated(scenario)
+        print("TIDAL_TRACES names no folder of traces: generated load, on which no verdict is given", file=sys.stderr)
+    default = QUICK_COLD_STARTS_S if arguments.quick else COLD_STARTS_S
+    cold_starts = [float(word) for word in arguments.cold_starts.split(",")] if arguments.cold_starts else default
+    if not chosen:
+        raise ValueError(f"scenario '{scenario.name}' generates no load: name one with --trace")
+    if any(not c > 0 for c in cold_starts):
+        raise ValueError(f"--cold-starts {arguments.cold_starts}: one is not above 0 s")
+    return [Cell(arguments.scenario, source, c) for source in chosen for c in dict.fromkeys(cold_starts)]
+
+
+def _play(tasks: dict[Task, str], store: Store, jobs: int) -> bool:
+    """Plays tasks and keeps each as it ends; False where it was interrupted."""
+    if not tasks:
+        return True
+    began = time.monotonic()
+    try:
+        for done, (task, found) in enumerate(_outcomes(list(tasks), jobs), start=1):
+            store.put(tasks[task], found)
+            told = f"refused: {found['refused']}" if found["refused"] else f"{found['cpu_s']:.0f} s of CPU"
+            print(f"{done}/{len(tasks)}  {time.monotonic() - began:.0f} s  {task.cell.told}: {task.row.label}, {told}",
+                  file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: what was played is in {store.path}; the same command goes on", file=sys.stderr)
+        return False
+    return True
+
+
+def _outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, Any]]]:
+    """In order with one process, as they end with more; those of one source after another, whose load is then read once."""
+    if jobs <= 1:
+        yield from ((task, outcome(task)) for task in tasks)
+        return
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    try:
+        waiting = {pool.submit(outcome, task): task for task in tasks}
+        while waiting:
+            for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                yield waiting.pop(done), done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an interruption: only what is being played now is waited for
+
+
+def _document(argv: Sequence[str], scenario: Scenario, sizes: Sizes, rows: Sequence[Row], cells: Sequence[Sequence[dict]],
+              found: Sequence[Standing], asked: int) -> dict[str, Any]:
+    """The JSON record."""
+    outcomes = [o for cell in cells for o in cell]
+    refused = {(o["row"], o["cell"]["cold_start_s"]): o["refused"] for o in outcomes if o["refused"]}
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for (row, cold_start_s), reason in refused.items():
+        by_reason.setdefault((row, reason), []).append(f"{cold_start_s:g}")
+    notes = [f"{row} has no row at {', '.join(times)} s: {reason}" for (row, reason), times in by_reason.items()]
+    if not sizes.full:
+        notes.insert(0, f"Below the protocol's size ({FULL.told.partition(': ')[2]}): no verdict is given.")
+    if len(cells) < asked:
+        notes.insert(0, f"{asked - len(cells)} of {asked} cells are not complete and are left out.")
+    return record(
+        figures(found), argv, scenario=describe(scenario), made=date.today().isoformat(), size=sizes.told,
+        summary=summary(found), notes=notes, loads=list(dict.fromkeys(o["load"] for o in outcomes)),
+        bootstrap={"resamples": RESAMPLES, "seed": SEED, "level": 0.95},
+        policies=[{"label": row.label, "members": list(row.members)} for row in rows],
+        cells=[{key: o.get(key) for key in ("cell", "row", "kind", "settings", "calls", "trained_on", "refused", "episodes")}
+               for o in outcomes],
+    )
+
+
+def _tell(found: Sequence[Standing], document: dict[str, Any]) -> None:
+    """Tables and verdicts, 110 columns at most."""
+    console = Console(highlight=False)
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    console.print(Text.assemble((document["scenario"]["name"], "bold"), f"  {document['size']}"))
+    for load in document["loads"]:
+        console.print(Text(f"validation load: {load}", "dim"))
+    told = ("each cell: reward; against the best calibrated planner, with its 95 % interval; shares of the gaps to the oracle "
+            "and to the perfect forecast; verdict; violations, accuracy and cost in percent")
+    console.print(Text(told, "dim"), "")
+    for table in tables(found, console.width):
+        console.print(table, "")
+    for sentence in document["summary"]:
+        console.print(Text(f"- {sentence}"))
+    for sentence in document["notes"]:
+        console.print(Text(f"! {sentence}", style="yellow"))

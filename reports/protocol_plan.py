@@ -1,0 +1,138 @@
+"""What the protocol plays: sources of load with their own training and validation spans, cold starts, sizes.
+
+Everything that a number hangs on is fixed here rather than on a command line, so that it cannot be got wrong: training and
+calibration see training spans only, what is reported was played on validation spans, and each source stands by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from envs.loads import Loads, open_loads
+from envs.scenario import Scenario
+from envs.scenario_file import load as load_scenario
+from traces.generators import GENERATORS
+from traces.splits import Split
+
+COLD_STARTS_S = (10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where load comes from.
+
+    Attributes:
+        name: in tables.
+        train, val: traces whose training and validation parts are used; one trace, but for NASA, whose July is all training
+            and whose August is all validation.
+        judged: whether a verdict may be given: the validation part lasts a day or more, and tells of seconds or minutes.
+    """
+
+    name: str
+    train: str
+    val: str
+    judged: bool
+
+
+JUDGED = (
+    Source("twitter", "twitter_2021", "twitter_2021", True),
+    Source("nasa", "nasa_1995_jul", "nasa_1995_aug", True),
+    Source("worldcup", "worldcup_1998", "worldcup_1998", True),
+    Source("alibaba", "alibaba_genai_2024", "alibaba_genai_2024", True),
+)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is played.
+
+    Attributes:
+        calls: of the simulator, to calibrate each planner in each cell.
+        tuning_intervals: length of a window of calibration.
+        windows: of validation load, spread evenly.
+        intervals: length of each of them.
+        seeds: of requests, for each window.
+        full: whether this is the protocol's own size; below it no verdict is given.
+    """
+
+    calls: int
+    tuning_intervals: int
+    windows: int
+    intervals: int
+    seeds: int
+    full: bool
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        name = "protocol size" if self.full else "reduced size, no verdicts"
+        return (f"{name}: {self.calls} simulator calls of {self.tuning_intervals} intervals to calibrate each planner in each "
+                f"cell, {self.windows} windows of {self.intervals} intervals x {self.seeds} seed{'s' * (self.seeds > 1)}")
+
+
+FULL = Sizes(300, 40, 24, 120, 1, True)
+QUICK = Sizes(30, 40, 6, 60, 1, False)
+QUICK_COLD_STARTS_S = (10.0, 120.0)
+
+
+def sized(base: Sizes, **wishes: int | None) -> Sizes:
+    """Sizes with some changed; what is below the protocol's own in anything is not full."""
+    wanted: dict[str, Any] = {name: value for name, value in wishes.items() if value is not None}
+    changed = replace(base, **wanted)
+    enough = all(getattr(changed, name) >= getattr(FULL, name) for name in ("calls", "windows", "intervals", "seeds"))
+    return replace(changed, full=enough)
+
+
+def sources(names: Sequence[str]) -> list[Source]:
+    """Sources by name: those that are judged by their short names, any other trace or generator by its own, not judged."""
+    known = {name: s for s in JUDGED for name in (s.name, s.train, s.val)}
+    return list(dict.fromkeys(known.get(name, Source(name, name, name, False)) for name in names))
+
+
+def generated(scenario: Scenario) -> list[Source]:
+    """What stands in where there are no shared traces: the scenario's own generators."""
+    names = dict.fromkeys(w.trace for w in scenario.workload.values() if w.trace in GENERATORS)
+    return [Source(name, name, name, False) for name in names]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One source at one cold start."""
+
+    scenario: str
+    source: Source
+    cold_start_s: float
+
+    @property
+    def told(self) -> str:
+        """In words, short."""
+        return f"{self.source.name}, {self.cold_start_s:g} s"
+
+    def described(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    def problem(self) -> Scenario:
+        """The scenario with this cold start for every variant; all else, its name too, stays."""
+        return with_cold_start(load_scenario(self.scenario), self.cold_start_s)
+
+    def loads(self, split: Split, needed_s: float) -> Loads:
+        """Its training or validation load, at the scenario's mean load."""
+        trace = self.source.train if split == "train" else self.source.val
+        return _opened(self.scenario, trace, split, needed_s)
+
+
+@lru_cache(maxsize=2)  # the training and the validation part of the source being played
+def _opened(scenario: str, trace: str, split: Split, needed_s: float) -> Loads:
+    return open_loads(load_scenario(scenario), trace, split, needed_s)
+
+
+def with_cold_start(scenario: Scenario, cold_start_s: float) -> Scenario:
+    """A scenario each of whose variants takes this long to load."""
+    variants: Mapping[str, Any] = {
+        name: variant.model_copy(update={"load_s": cold_start_s}) for name, variant in scenario.variants.items()
+    }
+    return scenario.with_(variants=variants)

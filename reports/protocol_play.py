@@ -1,0 +1,189 @@
+"""One row of one cell of the protocol: calibrated on training load, then played on the validation windows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+from baselines.bound import bound
+from baselines.calibrate import Settings, calibrate
+from baselines.future import Future
+from baselines.oracle import Oracle
+from baselines.perfect_forecast import PerfectForecastPlanner
+from envs.contract import Policy
+from envs.episode import Episode, run_episode
+from envs.loads import spread
+from envs.scenario import Scenario
+from envs.scenario_file import load as load_scenario
+from reports.play import make_policy
+from reports.protocol_plan import Cell, Sizes
+from reports.record import plain
+from reports.results import digest
+from reports.training_windows import Window, training_windows
+
+ORACLE, BOUND, PERFECT, STATIC = "oracle", "bound", "perfect-forecast", "static"
+HINDSIGHT = (PERFECT, ORACLE, BOUND)  # what nobody can run
+KEPT = ("reward", "violation_ratio", "accuracy", "cost", "settled", "p99_s", "decision_p50_s")
+PLANNER, SUPERVISED, IMITATION, REWARD, KNOWS = "planner", "supervised", "imitation", "reward-trained", "hindsight"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: a policy, or several agents of one kind that differ in their training seed.
+
+    Attributes:
+        label: in tables.
+        members: names that `agents.registry` knows, or paths.
+    """
+
+    label: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one process does at a time."""
+
+    cell: Cell
+    row: Row
+    sizes: Sizes
+
+    def key(self) -> str:
+        """What all its numbers hang on, as a digest: the scenario, the load, the sizes, and the weights of an agent."""
+        told = {"cell": self.cell.described(), "row": asdict(self.row), "sizes": asdict(self.sizes),
+                "scenario": digest(self.cell.problem()), "weights": _weights(self.row, load_scenario(self.cell.scenario))}
+        return hashlib.sha256(json.dumps(plain(told), sort_keys=True).encode()).hexdigest()[:24]
+
+
+def rows_of(words: Sequence[str], scenario: Scenario) -> list[Row]:
+    """Rows by name, each once; ``LABEL=PATTERN`` is one row of all agents whose folders match. `static` is always there.
+
+    Raises:
+        ValueError: a name stands for hindsight, a pattern matches nothing, or two rows have one label.
+        LookupError, ImportError: an unknown policy.
+    """
+    rows = []
+    for word in dict.fromkeys([STATIC, *words]):
+        label, equals, pattern = word.partition("=")
+        if word in HINDSIGHT:
+            raise ValueError(f"{word} is always there: it is no policy that anyone can run")
+        members = tuple(sorted(glob(pattern))) if equals else (word,)
+        if not members:
+            raise ValueError(f"{word}: no folder matches {pattern}")
+        for member in members:
+            _made(member, scenario)
+        rows.append(Row(label if equals else _short(word), members))
+    labels = [row.label for row in rows]
+    if twice := next((label for label in labels if labels.count(label) > 1), None):
+        raise ValueError(f"two rows are called {twice}: give LABEL=FOLDER")
+    return rows
+
+
+def _short(word: str) -> str:
+    """A path by its last telling part, anything else as it is."""
+    path = Path(word)
+    return (path.parent if path.name == "best" else path).name.rpartition(":")[2]
+
+
+def hindsight_rows() -> list[Row]:
+    """Those that stand beside the policies."""
+    return [Row(name, (name,)) for name in HINDSIGHT]
+
+
+def outcome(task: Task) -> dict[str, Any]:
+    """Plays a task; plain data. A row that cannot play the cell has no episodes, and ``refused`` says why."""
+    began, scenario = time.process_time(), task.cell.problem()
+    sizes, label = task.sizes, task.row.label
+    found: dict[str, Any] = {"cell": task.cell.described(), "row": label, "members": list(task.row.members), "refused": "",
+                             "settings": None, "calls": 0, "episodes": []}
+    window_s = sizes.intervals * scenario.interval_s
+    val = task.cell.loads("val", window_s * sizes.windows)
+    found["load"] = val.told
+    starts_s = list(dict.fromkeys(spread(val.span_s, window_s, sizes.windows, scenario.interval_s)))
+    futures = [Future(val.loads, s, seed, sizes.intervals) for s in starts_s for seed in range(sizes.seeds)]
+    try:
+        if label == BOUND:
+            found["kind"], found["episodes"] = KNOWS, [_bound(scenario, future) for future in futures]
+        else:
+            for member, word in enumerate(task.row.members):
+                policy = _member(word, scenario, task, found)
+                found["episodes"] += [{"member": member, **_kept(_played(scenario, policy, f))} for f in futures]
+    except ValueError as error:
+        found["refused"], found["episodes"] = " ".join(str(error).split()), []
+    return {**found, "cpu_s": time.process_time() - began}
+
+
+def _member(word: str, scenario: Scenario, task: Task, found: dict[str, Any]) -> Policy:
+    """A policy as it plays: a planner with the settings that calibration chooses on training load, an agent as it is."""
+    policy = _made(word, scenario)
+    found["kind"], found["trained_on"] = kind(policy), trained_on(policy)
+    space = type(policy).space(scenario)
+    if not space:
+        return policy
+    sizes = task.sizes
+    window_s = sizes.tuning_intervals * scenario.interval_s
+    train = task.cell.loads("train", window_s * sizes.calls)
+    windows = training_windows(train.loads.values(), train.span_s, window_s, sizes.calls, scenario.interval_s)
+
+    def rewards(calls: Sequence[tuple[Settings, Window]]) -> Iterator[float]:
+        for settings, window in calls:
+            future = Future(train.loads, window.start_s, window.seed, sizes.tuning_intervals)
+            yield _played(scenario, type(policy)(**settings), future).totals["reward"]
+
+    tuned = calibrate(space, sizes.calls, *windows, rewards)
+    found |= {"settings": tuned.settings, "calls": tuned.calls, "trained_load": train.told}
+    return type(policy)(**tuned.settings)
+
+
+def _made(word: str, scenario: Scenario) -> Policy:
+    if word == ORACLE:
+        return Oracle()
+    return PerfectForecastPlanner() if word == PERFECT else make_policy(word, scenario)
+
+
+def _played(scenario: Scenario, policy: Policy, future: Future) -> Episode:
+    """One episode; who knows the future is told it."""
+    if isinstance(policy, (Oracle, PerfectForecastPlanner)):
+        policy = policy.foresee(future)
+    return run_episode(scenario, policy, future.loads, seed=future.seed, start_s=future.start_s, intervals=future.intervals)
+
+
+def _kept(episode: Episode) -> dict[str, Any]:
+    return {"start_s": episode.start_s, "seed": episode.seed, **{name: episode.totals[name] for name in KEPT}}
+
+
+def _bound(scenario: Scenario, future: Future) -> dict[str, Any]:
+    least = bound(scenario, future)
+    return {"member": 0, "start_s": future.start_s, "seed": future.seed, "reward": least.reward,
+            "violation_ratio": least.violation, "accuracy": least.accuracy, "cost": least.cost}
+
+
+def kind(policy: Policy) -> str:
+    """How a policy came to decide as it does: what it says itself (``learning``), else by the room that it lives in."""
+    if isinstance(policy, (Oracle, PerfectForecastPlanner)):
+        return KNOWS
+    told = getattr(policy, "learning", "")
+    return told or (REWARD if type(policy).__module__.startswith(("agents.", "stable_baselines3.")) else PLANNER)
+
+
+def trained_on(policy: Policy) -> list[str]:
+    """The traces that an agent's manifest names; empty: none, or not told."""
+    training: Mapping[str, Any] = getattr(getattr(policy, "manifest", None), "training", None) or {}
+    named = training.get("traces") or training.get("trace") or training.get("families") or []
+    return [named] if isinstance(named, str) else [str(name) for name in named]
+
+
+def _weights(row: Row, scenario: Scenario) -> list[str]:
+    """Of agents: digests of their weights, so that a retrained agent is played again."""
+    if row.label in HINDSIGHT:
+        return []
+    manifests = [getattr(_made(word, scenario), "manifest", None) for word in row.members]
+    return [str(getattr(m, "weights_sha256", "")) for m in manifests if m is not None]
+
+

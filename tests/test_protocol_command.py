@@ -1,0 +1,128 @@
+"""`evaluate.py --protocol` from end to end, as small as it gets, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+
+import evaluate
+from baselines.perfect_forecast import PerfectForecast
+from envs.scenario_file import load
+from reports import protocol_command
+from reports.protocol_plan import FULL, QUICK, Cell, Source, sized, sources
+from reports.protocol_play import Row, Task, rows_of
+from reports.results import digest
+
+SMALL = ["--protocol", "--scenario", "live-demo", "--policies", "infadapter-fast", "--windows", "3", "--intervals", "4",
+         "--calibrate", "10", "--cold-starts", "5", "--trace", "twitter-like"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TIDAL_TRACES", raising=False)
+    return tmp_path
+
+
+def test_one_command_makes_it_and_again_it_plays_nothing(folder, capsys, monkeypatch):
+    words = [*SMALL, "--json", "p.json"]
+    assert evaluate.main(words) == 0
+    told = capsys.readouterr()
+    document = json.loads((folder / "p.json").read_text(), parse_constant=lambda c: pytest.fail(c))
+    assert "Below the protocol's size" in told.out and document["summary"] == []
+    cells = {c["row"]: c for c in document["cells"]}
+    assert set(cells) == {"static", "infadapter-fast", "perfect-forecast", "oracle", "bound"}
+    assert all(len(c["episodes"]) == (0 if c["refused"] else 3) for c in cells.values())
+    windows = {name: [(e["start_s"], e["seed"], e["settled"]) for e in c["episodes"]] for name, c in cells.items()
+               if name in ("static", "infadapter-fast", "oracle") and c["episodes"]}
+    assert len({tuple(w) for w in windows.values()}) == 1  # the same windows and requests for all
+    assert cells["static"]["calls"] >= 9 and cells["infadapter-fast"]["calls"] >= 9 and cells["oracle"]["calls"] == 0
+    kinds = {row["policy"]: row["kind"] for row in document["rows"]}
+    assert kinds["static"] == "planner" and kinds["perfect-forecast"] == "hindsight"
+    assert "infadapter-fast" in (folder / "out/protocol.html").read_text()
+    monkeypatch.setattr(protocol_command, "outcome", lambda task: pytest.fail("played again"))
+    before = {row["figure"] + row["policy"]: row["value"] for row in document["rows"]}
+    assert evaluate.main(words) == 0
+    again = json.loads((folder / "p.json").read_text())
+    assert before == {row["figure"] + row["policy"]: row["value"] for row in again["rows"]}
+
+
+def test_an_interrupted_run_goes_on(folder, capsys, monkeypatch):
+    played = []
+
+    def outcome(task):
+        if len(played) == 3:
+            raise KeyboardInterrupt
+        played.append(task.row.label)
+        totals = {"reward": 0.5, "violation_ratio": 0.0, "accuracy": 0.5, "cost": 0.1}
+        episodes = [{"member": 0, "start_s": 0.0, "seed": 0, **totals}]
+        return {"cell": task.cell.described(), "row": task.row.label, "members": [task.row.label], "kind": "planner",
+                "refused": "", "settings": None, "calls": 0, "episodes": episodes, "load": "made", "cpu_s": 0.0}
+
+    monkeypatch.setattr(protocol_command, "outcome", outcome)
+    assert evaluate.main([*SMALL, "--no-report"]) == evaluate.INTERRUPTED
+    assert "the same command goes on" in capsys.readouterr().err
+    with (folder / "out/protocol/outcomes.jsonl").open("a") as file:
+        file.write('{"key": "cut sh')  # the machine went down while it wrote
+    played.clear()
+    assert evaluate.main([*SMALL, "--no-report"]) == 0
+    assert len(played) == 2 and "static" not in played
+
+
+@pytest.mark.parametrize(("words", "told"), [
+    (["--split", "train"], "--split does not go with --protocol"),
+    (["--reference", "hpa"], "--reference does not go with --protocol"),
+    (["--demo"], "--demo does not go with --protocol"),
+    (["--calibrate", "3"], "give 10 calls"),
+    (["--policies", "oracle"], "oracle is always there"),
+    (["--policies", "hpa,x=runs/*/best"], "no folder matches runs/*/best"),
+    (["--policies", "nobody"], "no policy 'nobody'"),
+    (["--trace", "twitter"], "TIDAL_TRACES"),
+    (["--cold-starts", "0"], "not above 0"),
+])  # fmt: skip
+def test_what_would_bend_the_rules_is_one_line(words, told, capsys):
+    assert evaluate.main(["--protocol", "--no-report", *words]) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert told in err[-1] and len([line for line in err if line.startswith("evaluate.py")]) == 1
+
+
+def test_options_of_the_protocol_alone_are_told(capsys):
+    assert evaluate.main(["--quick", "--no-report"]) == 2
+    assert "--quick belongs to --protocol" in capsys.readouterr().err
+
+
+def test_sources_and_sizes():
+    nasa, own = sources(["nasa", "twitter-like"])
+    assert (nasa.train, nasa.val, nasa.judged) == ("nasa_1995_jul", "nasa_1995_aug", True)
+    assert own == Source("twitter-like", "twitter-like", "twitter-like", False)
+    assert sources(["nasa_1995_aug", "nasa"]) == [nasa]  # one source, whatever it is called
+    assert sized(FULL).full and not sized(FULL, windows=3).full and not sized(QUICK, calls=300).full
+    assert sized(QUICK, calls=300, windows=24, intervals=120).full
+
+
+def test_a_cold_start_changes_load_times_and_nothing_else():
+    cell = Cell("resnet-variants", sources(["twitter-like"])[0], 120.0)
+    problem, scenario = cell.problem(), load("resnet-variants")
+    assert {problem.load_s(kind) for kind in problem.kinds} == {120.0}
+    variants = {n: v.model_copy(update={"load_s": scenario.variants[n].load_s}) for n, v in problem.variants.items()}
+    assert digest(problem.with_(variants=variants)) == digest(scenario) != digest(problem)
+
+
+def test_a_key_hangs_on_what_the_numbers_hang_on():
+    scenario = load("live-demo")
+    static, hpa = rows_of(["hpa"], scenario)
+    cells = [Cell("live-demo", sources([name])[0], s) for name in ("twitter-like", "azure-like") for s in (5.0, 6.0)]
+    keys = {Task(cell, row, sizes).key() for cell in cells for row in (static, hpa) for sizes in (QUICK, FULL)}
+    assert len(keys) == 16
+    assert Task(cells[0], Row("hpa", ("hpa",)), QUICK).key() in keys
+
+
+def test_a_perfect_forecast_is_the_greatest_load_until_an_order_could_be_replaced():
+    forecaster = PerfectForecast(margin=1.5)
+    forecaster.reset(30.0)
+    forecaster.foretell(np.array([1.0, 2.0, 8.0, 4.0, 3.0]), ahead=2)
+    said = []
+    for rps in (float("nan"), 1.0, 2.0, 8.0, 4.0, 3.0):
+        forecaster.observe(rps)
+        said.append(forecaster.forecast())
+    assert said[1:] == [12.0, 12.0, 6.0, 4.5, 4.5] and np.isnan(said[0])  # at the end: the last that was observed
