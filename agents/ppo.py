@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import MultiDiscrete
 from stable_baselines3 import PPO
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.choices import Choices
@@ -86,6 +87,8 @@ def make_ppo(settings: PPOSettings, environment: VecEnv, seed: int, tensorboard:
         vf_coef=settings.value_weight,
         policy_kwargs={"net_arch": [settings.hidden, settings.hidden], "activation_fn": torch.nn.Tanh},
     )
+    if tensorboard is None:
+        model.set_logger(Logger(None, []))  # SB3's own leaves a folder in the temporary directory
     model.policy.action_dist = Choices(_nvec(environment))
     with torch.no_grad():
         _output(model).bias.copy_(_first_bias(settings.action_mode, _nvec(environment)))
