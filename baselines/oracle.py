@@ -5,8 +5,8 @@ load that comes, say what each rung of the ladder would earn in each interval; d
 them, load times and overlap included, for each of several margins of the routes; each is played in the simulator, and the best
 is the oracle's. What it decides is feasible, and a policy that knew the future could decide it too.
 
-It is not exact: its deployments are those of the ladder, its routes those of the fast loop, and the table forgets what queues
-one interval leaves to the next. What no policy beats is `baselines.bound`; the best policy lies between the two.
+It is not exact: its deployments are those of the ladder, its routes those of the fast loop, each change finishes loading before
+the next one, and the table forgets what queues one interval leaves to the next. What no policy beats is `baselines.bound`; the best policy lies between the two.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ class Oracle(Policy):
         future: the episode that it will play; without it, `foresee` makes an oracle that has one.
 
     Raises:
-        ValueError: on reset, for a scenario without a ladder, or whose replicas take longer than an interval to load; on the
-            first decision, without a future.
+        ValueError: on reset, for a scenario without a ladder; on the first decision, without a future.
     """
 
     def __init__(self, future: Future | None = None) -> None:
@@ -50,7 +49,6 @@ class Oracle(Policy):
         self._schedule: list[Deployment] = []
         future = self.future
         if future is None:
-            reward_table(scenario, {}, ladder.levels[:0], [], 0)  # says whether there can be one
             return
         found = [_schedule(scenario, future, ladder.levels, margin) for margin in FAST_MARGINS]
         self._schedule = max(found, key=lambda schedule: played(scenario, future, schedule))
