@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from baselines.accuracy_scaling import LoneService
 from baselines.forecasters import EWM, Forecaster, forecaster
 from baselines.ipa_knapsack import Options
 from baselines.ipa_knapsack import solve as solve_knapsack
@@ -74,10 +75,13 @@ class Loki(Policy):
         self._kinds, self._names, self.problem = tables(scenario, self.capacity_ratio)
         self.forecaster.reset(scenario.interval_s)
         self.memory_intervals = self.forecaster.memory_intervals
+        self._lone: LoneService | None = None
+        if len(self._services) == 1 and len(set(zip(self.problem.variant, self.problem.candidate))) == len(self._names):
+            self._lone = LoneService(scenario, self._services[0], self.capacity_ratio, set(self._kinds).__contains__)
         self._scaled = self._overloads = self._failures = 0
         self.scale_hardware(1.0)  # compiled by now, not at the first decision
 
-    def scale_hardware(self, load_rps: float) -> Plan | None:
+    def scale_hardware(self, load_rps: float) -> Deployment | None:
         """The most accurate variant of each stage on the fewest units; None where the budget or the latency forbids it."""
         p = self.problem
         best = [p.variant[p.stage == s][np.argmax(p.accuracy[p.stage == s])] for s in range(len(self._services))]
@@ -91,7 +95,18 @@ class Loki(Policy):
         chosen = rows[list(found.options)]
         replicas, shares = np.zeros(len(p.stage), int), np.zeros(len(self._names))
         replicas[chosen], shares[p.variant[chosen]] = n[chosen], 1.0
-        return Plan(replicas, shares, 1.0, found.proven)
+        return self._deployment(Plan(replicas, shares, 1.0, found.proven))
+
+    def scale_accuracy(self, load_rps: float) -> tuple[Deployment | None, bool]:
+        """The most accurate mix that carries the load, and True; where none does the mix that carries most; None: not found."""
+        if self._lone is not None:
+            alone = self._lone.plan(load_rps)
+            return self._lone.deployment(alone), alone.feasible
+        plan = scale_accuracy(self.problem, load_rps, self.time_limit_s)
+        if plan is not None:
+            return self._deployment(plan), True
+        plan = scale_accuracy(self.problem, load_rps, self.time_limit_s, carried=None)
+        return (self._deployment(plan) if plan is not None and plan.carried > 0 else None), False
 
     def decide(self, observation: Observation) -> Decision:
         """A plan for the forecast load."""
@@ -100,28 +115,21 @@ class Loki(Policy):
         if math.isnan(load_rps):
             return Decision(observation.deployment, "no load observed yet: unchanged")
         load_rps = max(load_rps, LEAST_LOAD_RPS)
-        plan, reason = self.scale_hardware(load_rps), f"load {load_rps:.3g} req/s: "
-        if plan is not None:
-            return self._decision(self._deployment(plan), load_rps, reason + "the most accurate variants")
+        found, reason = self.scale_hardware(load_rps), f"load {load_rps:.3g} req/s: "
+        if found is not None:
+            return self._decision(found, load_rps, reason + "the most accurate variants")
         self._scaled += 1
-        plan = scale_accuracy(self.problem, load_rps, self.time_limit_s)
-        if plan is None:
+        found, carried = self.scale_accuracy(load_rps)
+        if not carried:
             self._overloads += 1
-            plan = scale_accuracy(self.problem, load_rps, self.time_limit_s, carried=None)
             reason += "more than the budget carries; "
-        if plan is None or not plan.carried > 0:
+        if found is None:
             self._failures += 1
             return self._decision(observation.deployment, load_rps, reason + "no plan was found: unchanged")
-        mean = " x ".join(f"{100 * part:.1f} %" for part in self._accuracies(plan))
-        return self._decision(self._deployment(plan), load_rps, f"{reason}accuracy scaled to {mean}")
-
-    def _accuracies(self, plan: Plan) -> list[float]:
-        """Mean accuracy of each stage."""
-        p = self.problem
-        accuracy, stage = np.zeros(len(self._names)), np.zeros(len(self._names), int)
-        accuracy[p.variant], stage[p.variant] = p.accuracy, p.stage
-        return [float((accuracy * plan.shares)[stage == s].sum() / plan.shares[stage == s].sum())
-                for s in range(len(self._services))]
+        variants = self._scenario.variants
+        means = [sum(share * variants[v].accuracy for (_, v), share in found.routes[name].items()) for name in self._services]
+        told = " x ".join(f"{100 * mean:.1f} %" for mean in means)
+        return self._decision(found, load_rps, f"{reason}accuracy scaled to {told}")
 
     def _deployment(self, plan: Plan) -> Deployment:
         replicas: dict[ReplicaKind, int] = {}
@@ -132,9 +140,11 @@ class Loki(Policy):
                 if plan.shares[v] > ROUNDING * plan.carried:
                     routes[self._services[s]][kind, self._names[v]] = float(plan.shares[v])
         shares = {name: {route: share / sum(row.values()) for route, share in row.items()} for name, row in routes.items()}
-        return project(replace(self._scenario.initial_deployment, replicas=replicas, routes=shares), self._scenario)[0]
+        return replace(self._scenario.initial_deployment, replicas=replicas, routes=shares)
 
-    def _decision(self, deployment: Deployment, load_rps: float, reason: str) -> Decision:
+    def _decision(self, wanted: Deployment, load_rps: float, reason: str) -> Decision:
+        deployment, lowered = project(wanted, self._scenario)
+        reason += "; lowered to fit the nodes" if lowered else ""
         return Decision(deployment, reason, {"forecast_rps": load_rps, "accuracy_scaled": float(self._scaled),
                                              "overloads": float(self._overloads), "failures": float(self._failures)})
 

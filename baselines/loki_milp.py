@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-TIE = 1e-3  # of accuracy, the price of the whole budget
+from baselines.accuracy_scaling import TIE
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from baselines.accuracy_scaling import LoneService
 from baselines.forecasters import EWM, Forecaster, forecaster
 from baselines.proteus_milp import ROUNDING, Plan, Problem, most_carried, solve
 from baselines.two_time_scales import TwoTimeScales
@@ -68,6 +69,10 @@ class Proteus(Policy):
         for own in self._forecasters.values():
             own.reset(scenario.interval_s)
         self.memory_intervals = self.forecaster.memory_intervals
+        self._lone: LoneService | None = None
+        if len(scenario.services) == 1:
+            service = next(iter(scenario.services))
+            self._lone = LoneService(scenario, service, self.capacity_ratio, set(self._kinds).__contains__)
         self._overloads = self._timeouts = 0
 
     def decide(self, observation: Observation) -> Decision:
@@ -78,36 +83,42 @@ class Proteus(Policy):
         if np.isnan(demand_rps).any():
             return Decision(observation.deployment, "no load observed yet: unchanged")
         told = f"load {', '.join(f'{rps:.3g}' for rps in demand_rps)} req/s"
-        plan = self.plan(np.maximum(demand_rps, LEAST_LOAD_RPS))
-        if plan is None:
+        found = self.plan(np.maximum(demand_rps, LEAST_LOAD_RPS))
+        if found is None:
             self._timeouts += 1
             return self._decision(observation.deployment, demand_rps, f"{told}: the search ended without a plan: unchanged")
-        if plan.ratio < self.ratio * (1 - ROUNDING):
+        wanted, ratio = found
+        if ratio < self.ratio * (1 - ROUNDING):
             self._overloads += 1
-            told += f" is more than the budget carries: planned for {100 * plan.ratio:.0f} % of it"
-        deployment, lowered = project(self._deployment(plan), self._scenario)
+            told += f" is more than the budget carries: planned for {100 * ratio:.0f} % of it"
+        deployment, lowered = project(wanted, self._scenario)
         return self._decision(deployment, demand_rps, told + ("; lowered to fit the nodes" if lowered else ""))
 
-    def plan(self, demand_rps: np.ndarray) -> Plan | None:
-        """The most accurate plan for the ratio that can be carried; None where the solver found none in time."""
-        found = solve(self.problem, demand_rps, self.ratio, self.time_limit_s)
+    def plan(self, demand_rps: np.ndarray) -> tuple[Deployment, float] | None:
+        """The most accurate deployment for the ratio that can be carried, and that ratio; None: none was found in time."""
+        found = self._carrying(demand_rps, self.ratio)
         if found is not None:
-            return found
+            return found, self.ratio
         most = most_carried(self.problem, demand_rps, self.ratio, self.time_limit_s)
-        if most is None:
+        if most is None or not most.ratio > 0:
             return None
-        steps = math.ceil((self.ratio - most.ratio) / STEP - ROUNDING)
-        ratio = self.ratio - steps * STEP
-        return (solve(self.problem, demand_rps, ratio, self.time_limit_s) if ratio >= LEAST_RATIO else None) or most
+        ratio = self.ratio - STEP * math.ceil((self.ratio - most.ratio) / STEP - ROUNDING)
+        found = self._carrying(demand_rps, ratio) if ratio >= LEAST_RATIO else None
+        return (found, ratio) if found is not None else (self._deployment(most), most.ratio)
+
+    def _carrying(self, demand_rps: np.ndarray, ratio: float) -> Deployment | None:
+        """The most accurate deployment that carries a ratio of the demand; None where none was found."""
+        if self._lone is not None:
+            alone = self._lone.plan(ratio * float(demand_rps[0]))
+            return self._lone.deployment(alone) if alone.feasible else None
+        found = solve(self.problem, demand_rps, ratio, self.time_limit_s)
+        return self._deployment(found) if found is not None else None
 
     def _deployment(self, plan: Plan) -> Deployment:
         routes: dict[str, dict[tuple[ReplicaKind, str], float]] = {}
         for name, variants, quotas in zip(self._scenario.services, self._variants, plan.quotas_rps):
-            carried_rps = quotas.sum()
-            routes[name] = {(kind, variant): float(q / carried_rps)
-                            for kind, variant, q in zip(self._kinds, variants, quotas) if q > ROUNDING * carried_rps}
-            whole = sum(routes[name].values())
-            routes[name] = {route: share / whole for route, share in routes[name].items()}
+            used = {(kind, v): q for kind, v, q in zip(self._kinds, variants, quotas) if q > ROUNDING * quotas.sum()}
+            routes[name] = {route: float(q / sum(used.values())) for route, q in used.items()}
         replicas = {kind: int(n) for kind, n in zip(self._kinds, plan.replicas)}
         return replace(self._scenario.initial_deployment, replicas=replicas, routes=routes)
 

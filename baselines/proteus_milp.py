@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-TIE = 1e-3  # of accuracy, the price of the whole budget
+from baselines.accuracy_scaling import TIE
+
 ROUNDING = 1e-6  # of the load that is carried at most
 
 

@@ -7,8 +7,9 @@ import pytest
 from observed import NAN, counted, missing, observe
 from scipy.optimize import linprog
 
+from baselines.accuracy_scaling import TIE
 from baselines.loki import FastLoki, Loki
-from baselines.loki_milp import TIE, Problem, scale_accuracy
+from baselines.loki_milp import Problem, scale_accuracy
 from envs import scenario_file
 
 LIMIT_S = 10.0

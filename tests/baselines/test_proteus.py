@@ -7,8 +7,9 @@ import pytest
 from observed import NAN, counted, missing, observe
 from scipy.optimize import linprog
 
+from baselines.accuracy_scaling import TIE, LoneService
 from baselines.proteus import FastProteus, Proteus, tables
-from baselines.proteus_milp import TIE, Problem, most_carried, solve
+from baselines.proteus_milp import Problem, most_carried, solve
 from envs import scenario_file
 
 LIMIT_S = 10.0
@@ -84,7 +85,7 @@ def test_less_of_the_demand_is_carried_in_steps_down_to_a_floor(rps, ratio):
     scenario = counted()
     policy = Proteus(forecast="last", capacity_ratio=1.0)
     decision = planned(policy, scenario, rps)
-    assert policy.plan(np.array([float(rps)])).ratio == pytest.approx(ratio)
+    assert policy.plan(np.array([float(rps)]))[1] == pytest.approx(ratio)
     assert (f"planned for {100 * ratio:.0f} %" in decision.reason) == (ratio < 1)
     assert decision.details["overloads"] == (ratio < 1)
 
@@ -130,3 +131,11 @@ def test_a_missing_load_is_not_zero_and_routes_follow_what_is_ready():
     first = planned(policy, scenario, 150.0)
     assert policy.decide(observe(scenario, first.deployment, NAN)).deployment.replicas == first.deployment.replicas
     assert "routes over what is ready" in policy.decide(observe(scenario, first.deployment, 20.0)).reason
+
+
+@pytest.mark.parametrize("rps", [20, 90, 150, 200, 260, 330])
+def test_a_lone_service_has_the_same_plan_by_either_solver(resnet, rps):
+    kinds, _, problem = tables(resnet, 1.0)
+    plan = solve(problem, np.array([float(rps)]), 1.0, LIMIT_S)
+    theirs = (plan.quotas_rps * problem.accuracy).sum() / rps - TIE * float(plan.replicas @ problem.cost)
+    assert LoneService(resnet, "classify", 1.0, set(kinds).__contains__).plan(rps).objective == pytest.approx(theirs, abs=1e-6)
