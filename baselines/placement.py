@@ -8,11 +8,12 @@ model that the group hosts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from frozendict import frozendict
 
 from envs.contract import Shape
 
@@ -53,6 +54,13 @@ class PlacedModel:
         return sum(self.latency_s[min(self.latency_s, key=lambda shape: (shape.units, shape.intra_op))])
 
 
+class Stock(NamedTuple):
+    """Equal devices: how many, and the memory of one."""
+
+    devices: int
+    memory_bytes: float
+
+
 @dataclass(frozen=True, eq=False)
 class PlacementProblem:
     """What is to be placed, and on what.
@@ -63,6 +71,7 @@ class PlacementProblem:
         memory_bytes: of one device.
         stage_overhead_ratio: a stage takes (1 + ratio x stages) times its latency.
         overhead_s: added to each answer; occupies no device.
+        others: further types of device by name, where there is more than one.
 
     Raises:
         ValueError: a stage is missing, or a shape has latencies but no weights.
@@ -73,6 +82,7 @@ class PlacementProblem:
     memory_bytes: float
     stage_overhead_ratio: float = 0.0
     overhead_s: float = 0.0
+    others: Mapping[str, Stock] = frozendict()
 
     def __post_init__(self) -> None:
         for model in self.models:
@@ -86,6 +96,21 @@ class PlacementProblem:
     def shapes(self) -> tuple[Shape, ...]:
         """All shapes that some model runs on."""
         return tuple(sorted({shape for model in self.models for shape in model.latency_s}))
+
+    @cached_property
+    def stocks(self) -> Mapping[str, Stock]:
+        """Devices of every type that some model runs on."""
+        first = Stock(self.devices, self.memory_bytes)
+        return {shape.device: self.others.get(shape.device, first) for shape in self.shapes}
+
+    def of_type(self, device: str) -> PlacementProblem:
+        """The same models on devices of one type alone; those that do not run on it have no shape there."""
+        if tuple(self.stocks) == (device,):
+            return self
+        models = tuple(replace(model, latency_s={s: t for s, t in model.latency_s.items() if s.device == device})
+                       for model in self.models)
+        return replace(self, models=models, devices=self.stocks[device].devices,
+                       memory_bytes=self.stocks[device].memory_bytes, others=frozendict())
 
     @cached_property
     def stage_s(self) -> np.ndarray:
@@ -127,16 +152,17 @@ def check(problem: PlacementProblem, placement: Placement) -> None:
     Raises:
         ValueError: too many devices, too much memory, or a model on a shape that it does not run on.
     """
-    devices = sum(group.shape.units for group in placement)
-    if devices > problem.devices:
-        raise ValueError(f"the groups hold {devices} devices, there are {problem.devices}")
+    for device, stock in problem.stocks.items():
+        held = sum(group.shape.units for group in placement if group.shape.device == device)
+        if held > stock.devices:
+            raise ValueError(f"the groups hold {held} devices of type {device}, there are {stock.devices}")
     for g, group in enumerate(placement):
         for m in group.models:
             if group.shape not in problem.models[m].latency_s:
                 raise ValueError(f"group {g} hosts {problem.models[m].name}, which has no latency on {group.shape}")
-        if memory_bytes(problem, group) > problem.memory_bytes:
-            raise ValueError(f"group {g} needs {memory_bytes(problem, group):.4g} bytes of a device's "
-                             f"{problem.memory_bytes:.4g}")
+        limit = problem.stocks[group.shape.device].memory_bytes
+        if memory_bytes(problem, group) > limit:
+            raise ValueError(f"group {g} needs {memory_bytes(problem, group):.4g} bytes of a device's {limit:.4g}")
 
 
 def normal(groups: Sequence[Group]) -> Placement:
@@ -161,7 +187,14 @@ def room(problem: PlacementProblem, placement: Placement) -> np.ndarray:
     weights = problem.weight_bytes[:, shape].T  # (groups, M)
     used = np.where(hosted, weights, 0.0).sum(axis=1, keepdims=True)
     working = np.where(hosted, problem.activation_bytes, 0.0).max(axis=1, keepdims=True)
-    return ~hosted & (used + weights + np.maximum(working, problem.activation_bytes) <= problem.memory_bytes)
+    limit = np.array([[problem.stocks[group.shape.device].memory_bytes] for group in placement])
+    return ~hosted & (used + weights + np.maximum(working, problem.activation_bytes) <= limit)
+
+
+def fits(problem: PlacementProblem, shape: Shape, models: Sequence[int]) -> bool:
+    """Whether a group of a shape can host these models together."""
+    runs = all(shape in problem.models[m].latency_s for m in models)
+    return runs and memory_bytes(problem, Group(shape, tuple(models))) <= problem.stocks[shape.device].memory_bytes
 
 
 def with_model(placement: Placement, g: int, m: int) -> Placement:

@@ -1,0 +1,111 @@
+"""A better search: from any placement to better ones, by small moves and by groups rebuilt, for as long as one likes.
+
+Beside models that change places (`baselines.placement_moves`), a few groups are taken away, their devices cut anew, of any
+mixture of shapes, and filled by AlpaServe's greedy rule. Each placement is scored by a replay of what the change can reach
+(`baselines.placement_incremental`). A move is kept where it is no worse than the placement was some moves ago (late
+acceptance: Burke and Bykov, EJOR 2017), the best one ever seen is the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from baselines.placement import Group, Placement, normal, room, with_model
+from baselines.placement_incremental import IncrementalReplay, Scored
+from baselines.placement_moves import emptied, exchange, put, remove
+from baselines.placement_replay import Replay
+from envs.contract import Shape
+
+Worth = Callable[[Scored], float]
+Enough = Callable[[IncrementalReplay], bool]
+
+KINDS = ("put", "remove", "exchange", "rebuild")
+SHARES = (0.6, 0.05, 0.25, 0.1)
+LATE = 20  # moves
+
+
+def requests_played(most: float) -> Enough:
+    """A budget that is the same on every machine."""
+    return lambda scorer: scorer.played >= most
+
+
+def _score(scored: Scored) -> float:
+    return scored.score
+
+
+def improve(replay: Replay, start: Placement, enough: Enough, seed: int = 0, worth: Worth = _score) -> Scored:
+    """The best placement seen from a start on.
+
+    Args:
+        replay: of the requests to plan on.
+        start: any placement that is feasible, for example the one that runs.
+        enough: asked before each move whether to stop.
+        seed: of the moves.
+        worth: what is maximised.
+    """
+    scorer, rng = IncrementalReplay(replay), np.random.default_rng(seed)
+    here = best = scorer.whole(normal(start))
+    worth_here = best_worth = worth(here)
+    late = [worth_here] * LATE
+    step = 0
+    while not enough(scorer):
+        there = _move(scorer, here, rng)
+        step += 1
+        if there is None:
+            continue
+        worth_there = worth(there)
+        if worth_there >= min(worth_here, late[step % LATE]):
+            here, worth_here = there, worth_there
+        late[step % LATE] = worth_here
+        if worth_here > best_worth:
+            best, best_worth = here, worth_here
+    return best
+
+
+def _move(scorer: IncrementalReplay, here: Scored, rng: np.random.Generator) -> Scored | None:
+    kind = rng.choice(KINDS, p=SHARES)
+    if kind == "rebuild":
+        staying, shapes = emptied(scorer.problem, here.placement, rng)
+        return fill(scorer, here, staying, shapes)
+    if kind == "put":
+        placement = put(scorer.problem, here, scorer.asked - here.good, rng)
+    else:
+        placement = remove(here, rng) if kind == "remove" else exchange(scorer.problem, here, rng)
+    return None if placement is None or placement == here.placement else scorer.changed(here, placement)
+
+
+def fill(scorer: IncrementalReplay, before: Scored, staying: Placement, shapes: Sequence[Shape]) -> Scored:
+    """New groups beside those that stay, filled by AlpaServe's greedy rule; the best of what is seen on the way.
+
+    Args:
+        scorer: scores.
+        before: what was scored, of which `staying` is a part.
+        staying: groups that are left alone.
+        shapes: of the new groups.
+    """
+    here = scorer.changed(before, normal([*staying, *(Group(shape) for shape in shapes)]))
+    best = here
+    while True:
+        new = _places(here.placement, staying)
+        fits = room(scorer.problem, here.placement) & new[:, None]
+        if not fits.any():
+            return best
+        groups = np.argsort(here.dispatched, kind="stable")
+        order = np.argsort(scorer.asked - here.good, kind="stable")[::-1]
+        g, m = np.unravel_index(np.argmax(fits[np.ix_(groups, order)]), fits.shape)
+        here = scorer.changed(here, with_model(here.placement, int(groups[g]), int(order[m])))
+        if here.score > best.score:
+            best = here
+
+
+def _places(placement: Placement, staying: Placement) -> np.ndarray:
+    """(groups,) bool: the groups that are not among those that stay."""
+    left = list(staying)
+    new = np.ones(len(placement), dtype=bool)
+    for g, group in enumerate(placement):
+        if group in left:
+            left.remove(group)
+            new[g] = False
+    return new
