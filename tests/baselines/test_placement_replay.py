@@ -76,7 +76,7 @@ def test_normal_order_is_by_models_then_by_size():
 
 def test_check_names_what_is_wrong():
     problem, _ = small(np.random.default_rng(0))
-    with pytest.raises(ValueError, match="4 devices, there are 2"):
+    with pytest.raises(ValueError, match="4 devices of type v100, there are 2"):
         check(problem, (Group(PAIR), Group(PAIR)))
     with pytest.raises(ValueError, match="has no latency on 4x1 v100"):
         check(small(np.random.default_rng(0), devices=4)[0], (Group(FOUR, (0,)),))
