@@ -10,8 +10,9 @@ LARGEST_PORT = 65535
 
 
 def read(parser: argparse.ArgumentParser, option: str, text: str) -> Address:
-    """Host and port of an option's `HOST:PORT`; what is none ends the command with a line that names the option."""
+    """Host and port of an option's `HOST:PORT` or `[HOST]:PORT`; what is neither ends the command and names it."""
     host, _, port = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not host or not port.isdecimal() or int(port) > LARGEST_PORT:
         parser.error(f"{option} {text}: give HOST:PORT, 127.0.0.1:9464 say")
     return host, int(port)

@@ -19,6 +19,7 @@ LATE_S = 0.02
 UNANSWERED = 0
 TIMEOUT_S = 30.0
 SPIN_S = 0.001
+PATIENCE_S, LOOK_S = 60.0, 0.25  # with a service whose first replica is loading
 
 
 @dataclass
@@ -27,7 +28,6 @@ class Played:
 
     Attributes:
         due_s, sent_s, done_s: by request; seconds since the start; NaN: not sent, not answered.
-        began_s: when it started, Unix time.
         status: of HTTP; 0 where there was no answer.
         variant: that answered, "" where there was no answer.
         began_s: the start, Unix time.
@@ -62,18 +62,27 @@ async def request_for(session: aiohttp.ClientSession, url: str, service: str) ->
     """A request of ones, as the service's metadata asks for it.
 
     Raises:
-        ValueError: no such service, or it cannot tell yet.
+        ValueError: no such service, or no replica of it is ready in `PATIENCE_S`.
     """
-    async with session.get(f"{url}/v2/models/{service}") as answer:
-        metadata = await answer.json()
-        if answer.status != 200 or not metadata["inputs"]:
-            why = metadata.get("error", "no replica yet")
-            raise ValueError(f"{url}: service '{service}' does not say what it takes: {why}")
+    end_s = time.perf_counter() + PATIENCE_S
+    while not (metadata := await _metadata(session, url, service))["inputs"]:
+        if time.perf_counter() > end_s:
+            raise ValueError(f"{url}: no replica of '{service}' is ready after {PATIENCE_S:g} s; `tidal status` tells more")
+        await asyncio.sleep(LOOK_S)
     inputs = []
     for spec in metadata["inputs"]:
         shape = [1, *(8 if size == -1 else size for size in spec["shape"][1:])]
         inputs.append({"name": spec["name"], "datatype": spec["datatype"], "shape": shape, "data": [1] * int(np.prod(shape))})
     return {"inputs": inputs}
+
+
+async def _metadata(session: aiohttp.ClientSession, url: str, service: str) -> dict[str, Any]:
+    """What the service says of itself; it knows no inputs until a replica was ready."""
+    async with session.get(f"{url}/v2/models/{service}") as answer:
+        metadata = await answer.json()
+        if answer.status != 200:
+            raise ValueError(f"{url}: service '{service}' does not say what it takes: {metadata.get('error', answer.status)}")
+        return metadata
 
 
 async def play(url: str, service: str, due_s: Sequence[float] | np.ndarray, token: str = "") -> Played:

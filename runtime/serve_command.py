@@ -67,7 +67,8 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         await service.start(gateway, control, grpc)
         what = "emulated replicas" if models is None else "worker processes"
         beside = f"gRPC {service.grpc.address}, " if service.grpc else ""
-        print(f"{scenario.name} ({what}): {beside}requests {service.gateway.url}, control {service.control.url}", flush=True)
+        print(f"{scenario.name} ({what}): {beside}requests {service.gateway.url}, control {service.control.url} "
+              "(in a browser: a page)", flush=True)
         gc.freeze()  # or now and then a collection would look through all that was imported, and hold up the loop meanwhile
         await stop.wait()
         await service.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -67,17 +68,27 @@ class Demo:
 
         Raises:
             ProcessFailed: one of the processes did not come up, or ended by itself.
-            OSError: something cannot be written, or no longer be reached.
+            OSError: another run uses the folder, something cannot be written, or no longer be reached.
         """
-        with _interruptible():
+        with _interruptible(), self._alone():
             self._prepare()
             with contextlib.closing(Processes(self._folder)) as self._processes:
                 return self._with_processes()
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else writes into the folder meanwhile."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BlockingIOError(f"another live run writes into {self._folder}: wait until it ends") from None
+            yield
+
     def _prepare(self) -> None:
         """Times the models, and writes the problem."""
         shutil.rmtree(self._journal, ignore_errors=True)
-        self._folder.mkdir(parents=True, exist_ok=True)
         for file in (*self._load.values(), self._state):
             file.unlink(missing_ok=True)
         self._show.say(f"timing {', '.join(problem.MODELS)} on this machine, {problem.CORES} cores busy")
