@@ -1,17 +1,23 @@
 """Calibrated settings, kept beside the baselines: one YAML file a scenario, with the settings of each policy.
 
-The comments at the top of a file say how they were found, so that anyone can find them again.
+The comments at the top of a file say how they were found, so that anyone can find them again, and for which scenario: by its
+digest, since settings that were found on another form of it are not calibrated for this one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
 
 from baselines.calibrate import Settings
+from envs.digest import digest
+from envs.scenario import Scenario
 
+DIGITS = 16  # of a digest, in a file
+OUTDATED = "outdated"  # of settings: calibrated for another form of the scenario
 FOLDER = Path(__file__).parent / "calibrated"
 
 
@@ -41,6 +47,18 @@ def read(path: Path) -> dict[str, Settings]:
     if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
         raise ValueError(f"{path}: not a table of settings by policy")
     return {str(policy): {str(name): value for name, value in row.items()} for policy, row in table.items()}
+
+
+def fitted_to(scenario: Scenario) -> str:
+    """What a file's comments say of the scenario that its settings are for."""
+    return f"sha256 of the scenario: {digest(scenario)[:DIGITS]}"
+
+
+def fits(path: Path, scenario: Scenario) -> bool:
+    """Whether the settings in a file were found on this form of the scenario; True where the file does not say."""
+    comments = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    said = re.search(r"sha256 of the scenario: [0-9a-f]+", "\n".join(comments))
+    return said is None or said.group() == fitted_to(scenario)
 
 
 def write(path: Path, header: Iterable[str], settings: Mapping[str, Settings], notes: Mapping[str, str]) -> None:

@@ -24,7 +24,7 @@ from envs.scenario_file import load as load_scenario
 from reports.calibration import Stage, calibrate_all
 from reports.play import Maker
 from reports.record import command, record, write
-from reports.results import describe, digest
+from reports.results import describe
 from reports.table import WIDTH
 from reports.training_windows import JUDGING_SEED, SELECTING_SEED, training_windows
 
@@ -167,7 +167,7 @@ def _header(argv: Sequence[str], scenario: Scenario, loads: Loads, window_s: flo
         f"{windows} windows of {window_s / 3600:g} h lie evenly over it; half of them choose, the other half judge the best",
         f"against the defaults. {budget} calls of the simulator, one window each, for every policy.",
         f"Seeds: of requests from {SELECTING_SEED} (choosing) and {JUDGING_SEED} (judging) on, of the settings drawn 0.",
-        f"Contract version {CONTRACT_VERSION}. sha256 of the scenario: {digest(scenario)[:16]}.",
+        f"Contract version {CONTRACT_VERSION}. {settings_file.fitted_to(scenario)}.",
     ]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from baselines.settings_file import OUTDATED
 from envs.episode import Episode
 from envs.scenario import Weights
 from reports.measures import COMPARED, MEASURES, REWARD, Measure
@@ -62,10 +63,10 @@ class Comparison:
         row = self._rows[figure, statistic, policy, peer]
         return Estimate(row["value"], row["low"], row["high"])
 
-    def calibrated(self, policy: str) -> bool | None:
-        """Whether a policy's settings are calibrated; None where it has none."""
+    def calibrated(self, policy: str) -> bool | str | None:
+        """Whether a policy's settings are calibrated; "outdated": for another form of the scenario; None where it has none."""
         known = self.runs.loc[self.runs["policy"] == policy, "calibrated"].iloc[0]
-        return None if pd.isna(known) else bool(known)
+        return None if pd.isna(known) else OUTDATED if known == OUTDATED else bool(known)
 
     def ranking(self, measure: Measure, figure: str = "") -> list[str]:
         """Policies from the best mean to the worst."""

@@ -7,7 +7,6 @@ Every command that takes ``--json FILE`` writes this shape: ``{"command", "machi
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import shlex
@@ -19,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from envs.digest import plain as plain
 
 PACKAGES = ("numpy", "pandas", "numba", "scipy", "gymnasium", "stable-baselines3", "torch")
 HOUSE = Path(__file__).resolve().parents[1]
@@ -55,21 +54,6 @@ def command(argv: Sequence[str]) -> str:
     return shlex.join(
         ["python", str(program.relative_to(HOUSE) if program.is_relative_to(HOUSE) else program.name), *argv[1:]]
     )
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON knows it: numpy numbers become plain ones, nan and infinity null; containers are followed."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain(v) for v in value]
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return value if value is None else str(value)
 
 
 @cache

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from envs.digest import digest as digest
+from envs.digest import plain
 from envs.scenario import Scenario
 from reports.comparison import Comparison
-from reports.record import plain, record
+from reports.record import record
 from reports.verdict import verdict
 
 
@@ -55,15 +55,3 @@ def describe(scenario: Scenario) -> dict[str, Any]:
         "budget": {name: d.budget for name, d in scenario.devices.items()},
         "accuracy": {name: v.accuracy for name, v in scenario.variants.items()},
     }
-
-
-def digest(scenario: Scenario) -> str:
-    """sha256 of everything that a scenario says, its profile's latencies included; equal scenarios have equal digests."""
-    said = scenario.model_dump(mode="python", exclude={"profile"})
-    latencies = [
-        [str(kind), v, [scenario.profile.latency_s(v, kind.shape, kind.batch), scenario.capacity_rps(kind, v)]]
-        for kind in scenario.kinds
-        for v in kind.variants
-    ]
-    text = json.dumps([plain(said), plain(latencies)], sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

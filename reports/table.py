@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from baselines.settings_file import OUTDATED
 from reports.comparison import Comparison
 from reports.measures import ACCURACY, COST, DECISION_P50, DECISION_P99, MEASURES, REWARD, VIOLATIONS, Measure
 from reports.verdict import tied_for_best
@@ -52,8 +53,8 @@ def terminal_table(comparison: Comparison, width: int = WIDTH) -> Table:
 
 
 def calibration(comparison: Comparison, policy: str) -> str:
-    """'calibrated', 'uncalibrated', or nothing for a policy that has no settings to calibrate."""
-    return {None: "", True: "calibrated", False: "uncalibrated"}[comparison.calibrated(policy)]
+    """'calibrated', 'uncalibrated', 'outdated', or nothing for a policy that has no settings to calibrate."""
+    return {None: "", True: "calibrated", False: "uncalibrated", OUTDATED: OUTDATED}[comparison.calibrated(policy)]
 
 
 def frame(comparison: Comparison) -> pd.DataFrame:

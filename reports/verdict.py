@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from baselines.settings_file import OUTDATED
 from reports.comparison import Comparison, slo_figure
 from reports.measures import ACCURACY, COST, REWARD, VIOLATIONS, Measure
 
@@ -156,6 +157,12 @@ def _caveats(comparison: Comparison) -> tuple[str, ...]:
         caveats.append(
             f"{_list(plain)} {'runs' if len(plain) == 1 else 'run'} with uncalibrated settings: "
             "not a comparison with the method at its best."
+        )
+    outdated = [p for p in comparison.policies if comparison.calibrated(p) == OUTDATED]
+    if outdated:
+        caveats.append(
+            f"{_list(outdated)} {'runs' if len(outdated) == 1 else 'run'} with settings that were calibrated for another form "
+            "of the scenario; calibrate again (evaluate.py --calibrate)."
         )
     if comparison.left_out:
         caveats.append(

@@ -35,6 +35,18 @@ def test_each_scenario_has_a_file_in_one_folder():
             settings_file.path_for(name)
 
 
+def test_a_file_says_which_form_of_the_scenario_it_is_for(tmp_path):
+    scenario = scenario_file.load("live-demo")
+    path = tmp_path / "one.yaml"
+    settings_file.write(path, [settings_file.fitted_to(scenario)], SETTINGS, dict.fromkeys(SETTINGS, ""))
+    (workload,) = scenario.workload.values()
+    moved = scenario.with_(workload={"classify": workload.model_copy(update={"trace": "/elsewhere/live-demo-load.csv"})})
+    slower = scenario.with_(interval_s=2 * scenario.interval_s)
+    assert [settings_file.fits(path, s) for s in (scenario, moved, slower)] == [True, True, False]
+    path.write_text("# by hand\nhpa: {}\n")
+    assert settings_file.fits(path, slower)
+
+
 @pytest.mark.parametrize("path", sorted(settings_file.FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_settings_that_come_with_tidal_make_policies(path):
     registry = pytest.importorskip("agents.registry")

@@ -101,6 +101,9 @@ def test_caveats_name_few_windows_uncalibrated_policies_and_interruptions():
     few = verdict(compared(made("a", 0.7, windows=3, calibrated=False), made("b", 0.6, windows=3, calibrated=True)))
     assert any("Only 3 windows" in c for c in few.caveats)
     assert any(c.startswith("a runs with uncalibrated settings") for c in few.caveats)
+    old = verdict(compared(made("a", 0.7, calibrated="outdated"), made("b", 0.6, calibrated=True)))
+    (told,) = (c for c in old.caveats if "calibrat" in c)
+    assert told.startswith("a runs with settings that were calibrated for another form of the scenario")
     two = verdict(compared(made("a", 0.7, windows=2), made("b", 0.6, windows=2)))
     assert any("too few for intervals" in c for c in two.caveats) and "no policy is told apart" in two.headline
     one = verdict(compared(made("a", 0.7, windows=1), made("b", 0.6, windows=1)))
