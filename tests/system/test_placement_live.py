@@ -20,13 +20,13 @@ LATE_S = 0.1  # as `test_simulator_mirrors`: event loops and a client, together
 
 
 def planned(folder):
-    """A scenario of three models on four devices, each of which holds one whole model, that starts as AlpaServe planned."""
+    """A scenario of three models on four devices, each of which holds one of them, that starts as AlpaServe planned."""
     rows = [f"{name},gpu,0,{stages},1,1,{stage},{seconds * share / stages}"
             for name, seconds in LATENCY_S.items() for stages, share in ((1, 1.0), (2, 1.04)) for stage in range(stages)]
     (folder / "placed.csv").write_text("\n".join(["variant,device,cores,inter_op,intra_op,batch,stage,latency_s", *rows]))
     said = {
-        "name": "placed", "source": "made here, for tests", "interval_s": 1, "binding": "early", "dispatch": "last-stage-clock",
-        "admission": {"deadline": True}, "devices": {"gpu": {"budget": 4, "memory_bytes": 1.5}}, "profile": "placed.csv",
+        "name": "placed", "source": "made here, for tests", "interval_s": 1, "binding": "early",
+        "dispatch": "last-stage-clock", "admission": {"deadline": True}, "devices": {"gpu": {"budget": 4, "memory_bytes": 1.5}}, "profile": "placed.csv",
         "variants": {name: {"accuracy": 1.0, "load_s": 0.1, "memory_bytes": 1.0} for name in LATENCY_S},
         "services": {name: {"variants": [name], "slo_s": 4 * s} for name, s in LATENCY_S.items()},
         "candidates": [{"variants": ["left"], "device": "gpu"}],
@@ -78,7 +78,7 @@ def test_two_pipelines_answer_as_the_simulator_predicts(system):
         wanted = predicted[predicted.application == name]
         answered = np.array([row["status"] == 200 for row in rows])
         assert len(rows) == len(wanted) > 0
-        # Where the event loop is late by a little, a request at the edge of its SLO may go the other way, and one after it back.
+        # Where an event loop is late by a little, a request at the edge of its SLO may go the other way, and then others.
         assert np.mean(answered == (wanted.fate == "good").to_numpy()) > 0.8, name
         live_s = [row["done_s"] - row["due_s"] for row in rows if row["status"] == 200]
         simulated_s = (wanted.t_s.to_numpy() - arrivals_s[name])[(wanted.fate == "good").to_numpy()]
