@@ -45,6 +45,7 @@ BASELINES = {
     "infadapter-quantile": "baselines.quantile_planner:QuantilePlanner",
     "infadapter-quantile-hold": "baselines.quantile_planner:HeldQuantilePlanner",
     "order-keep-band": "baselines.band:OrderKeepBand",
+    "mpc": "baselines.mpc:MPC",
     "ipa": "baselines.ipa:IPA",
     "ipa-fast": "baselines.ipa_fast:FastIPA",
     "fa2-low": "baselines.fa2:FA2Low",

@@ -1,4 +1,4 @@
-"""How long planners take for a decision: exact searches of InfAdapter and IPA beside HiGHS on the same program.
+"""How long planners take for a decision: exact searches of InfAdapter and IPA beside HiGHS on the same program; look-ahead.
 
     python benchmarks/planners.py [--json FILE] [--seeds N]
 
@@ -26,11 +26,18 @@ from baselines.infadapter_tables import choices_of, hosts_of, measured_capacity_
 from baselines.ipa_knapsack import Options
 from baselines.ipa_knapsack import solve as solve_pipeline
 from baselines.ipa_milp import solve_milp as solve_pipeline_milp
+from baselines.mpc import MPC
+from baselines.quantile_planner import HeldQuantilePlanner
 from benchmarks.rows import Row, command_line, report, row
+from envs.contract import Decision, Observation, Policy
+from envs.episode import run_episode
+from envs.loads import open_loads
+from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
 
 SMALL_TARGET_S, LARGE_TARGET_S = 2e-3, 0.1
 SUM_TARGET_S, PRODUCT_TARGET_S = 5e-3, 20e-3
+AHEAD_TARGET_S = 50e-3
 VARIANTS, CORES = 20, 512
 STAGES, STAGE_VARIANTS, BATCHES, PIPELINES = 5, 10, 4, 60
 LOAD_RATIOS = (0.02, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
@@ -136,6 +143,39 @@ def pipeline_rows() -> Iterator[Row]:
         yield row(f"{name}: longest", max(t for t, _ in ours), "s", how, target=target, peer=max(peer, default=None))
 
 
+def look_ahead_rows() -> Iterator[Row]:
+    """Policies that look ahead, each decision of an episode."""
+    scenario = load_scenario("resnet-variants")
+    slow = {name: v.model_copy(update={"load_s": 120.0}) for name, v in scenario.variants.items()}
+    scenario = scenario.with_(variants=slow)
+    loads = open_loads(scenario, None, "val", 3600.0)
+    for name, policy in (("model-predictive control", MPC()), ("quantile planner with hold", HeldQuantilePlanner())):
+        begun_s = timed(policy.reset, scenario)[0]
+        taken = Timed(policy)
+        run_episode(scenario, taken, loads.loads, seed=0)
+        how = f"{len(taken.took_s)} decisions, mean load {loads.told.split('mean ')[1].split(' req/s')[0]} req/s"
+        yield row(f"{name}: median", np.median(taken.took_s), "s", how, target=AHEAD_TARGET_S)
+        yield row(f"{name}: longest", max(taken.took_s), "s", how, target=AHEAD_TARGET_S)
+        yield row(f"{name}: start", begun_s, "s", "once for a scenario: library, returns of all rungs")
+
+
+class Timed(Policy):
+    """A policy whose decisions are timed."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy, self.took_s = policy, list[float]()
+
+    def reset(self, scenario: Scenario) -> None:
+        """Starts afresh."""
+        self.policy.reset(scenario)
+
+    def decide(self, observation: Observation) -> Decision:
+        """The policy's decision."""
+        took_s, decision = timed(self.policy.decide, observation)
+        self.took_s.append(took_s)
+        return decision
+
+
 def main() -> None:
     """Measures and reports."""
     parser = command_line("CPU time of planners' decisions.")
@@ -145,6 +185,7 @@ def main() -> None:
     def rows() -> Iterator[Row]:
         yield from small_rows()
         yield from pipeline_rows()
+        yield from look_ahead_rows()
         yield from large_rows(arguments.seeds)
 
     report(rows(), arguments.json)
