@@ -26,11 +26,13 @@ def planned(folder):
     (folder / "placed.csv").write_text("\n".join(["variant,device,cores,inter_op,intra_op,batch,stage,latency_s", *rows]))
     said = {
         "name": "placed", "source": "made here, for tests", "interval_s": 1, "binding": "early",
-        "dispatch": "last-stage-clock", "admission": {"deadline": True}, "devices": {"gpu": {"budget": 4, "memory_bytes": 1.5}}, "profile": "placed.csv",
+        "dispatch": "last-stage-clock", "admission": {"deadline": True},
+        "devices": {"gpu": {"budget": 4, "memory_bytes": 1.5}}, "profile": "placed.csv",
         "variants": {name: {"accuracy": 1.0, "load_s": 0.1, "memory_bytes": 1.0} for name in LATENCY_S},
         "services": {name: {"variants": [name], "slo_s": 4 * s} for name, s in LATENCY_S.items()},
         "candidates": [{"variants": ["left"], "device": "gpu"}],
-        "workload": {name: {"trace": "spike", "mean_rps": rate, "arrivals": "gamma", "cv": 3} for name, rate in RATE_RPS.items()},
+        "workload": {name: {"trace": "spike", "mean_rps": rate, "arrivals": "gamma", "cv": 3}
+                     for name, rate in RATE_RPS.items()},
     }
     file = folder / "placed.yaml"
     file.write_text(yaml.safe_dump(said))
