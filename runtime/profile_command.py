@@ -1,4 +1,4 @@
-"""`tidal profile fit`: a profile from measured capacities alone, where no latencies were published or measured."""
+"""`tidal profile`: profiles where no latencies were measured, fitted to capacities or estimated from a model's operators."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime import profile_estimate
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `profile` and its verbs to the command line."""
-    profile = commands.add_parser("profile", help="fit service times to measured capacities")
+    profile = commands.add_parser("profile", help="make a profile from capacities, or from a model's operators")
     verbs = profile.add_subparsers(title="verbs", metavar="VERB", required=True)
     fit = verbs.add_parser("fit", help="print a profile whose service times carry the capacities of a table")
     fit.add_argument("capacities", help="CSV: variant, device, cores, inter_op, intra_op, batch, capacity_rps; cpu, batch 1")
@@ -21,6 +23,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     fit.add_argument("--cores", type=_core_counts, metavar="N,N,...", help="fit these numbers of cores only (default: all)")
     fit.add_argument("--out", type=Path, metavar="FILE", help="write the profile there, not to standard output")
     fit.set_defaults(run=_fit)
+    profile_estimate.add(verbs)
 
 
 def _positive(text: str) -> float:
