@@ -68,18 +68,20 @@ class BandPlanner(InfAdapter):
 
     Args:
         order_margin, order_memory, keep_margin, keep_memory: of `Band`.
+        finish_rollout: wait for the last plan's replicas before the next plan: a change of plan gives up what still loads.
     """
 
     def __init__(self, order_margin: float = 1.4, order_memory: int = 2, keep_margin: float = 1.8,
-                 keep_memory: int = 4) -> None:
+                 keep_memory: int = 4, finish_rollout: bool = False) -> None:
         band = Band(order_margin, order_memory, keep_margin, keep_memory)
-        super().__init__(band, hold=0, finish_rollout=False, capacity_ratio=1.0)
+        super().__init__(band, hold=0, finish_rollout=finish_rollout, capacity_ratio=1.0)
 
     @classmethod
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
-        """Four of the five constants."""
+        """Four of the five constants, and whether to wait."""
         return {"order_margin": [1.1, 1.2, 1.3, 1.4, 1.5, 1.7, 2.0], "order_memory": [1, 2, 3, 5, 10],
-                "keep_margin": [1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0], "keep_memory": [1, 2, 4, 8, 16]}
+                "keep_margin": [1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0], "keep_memory": [1, 2, 4, 8, 16],
+                "finish_rollout": [True, False]}
 
 
 class OrderKeepBand(TwoTimeScales):

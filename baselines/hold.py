@@ -51,7 +51,7 @@ class ScaleDownHold(Forecaster):
 
 
 class HeldInfAdapter(InfAdapter):
-    """InfAdapter's program for the greatest of the last `release` forecasts; it has no other hold and waits for no rollout.
+    """InfAdapter's program for the greatest of the last `release` forecasts; it has no other hold.
 
     Args:
         forecast: a forecaster with its own margin (any, such as one of quantiles), or the name of one.
@@ -59,17 +59,18 @@ class HeldInfAdapter(InfAdapter):
         margin: its factor on the forecast.
         release: forecasts that must be lower before less is planned.
         capacity_ratio: safety factor on the capacities.
+        finish_rollout: wait for the last plan's replicas before the next plan: a change of plan gives up what still loads.
     """
 
     def __init__(self, forecast: str | Forecaster = "max", memory: int = 2, margin: float = 1.1, release: int = 6,
-                 capacity_ratio: float = CAPACITY_RATIO) -> None:
+                 capacity_ratio: float = CAPACITY_RATIO, finish_rollout: bool = False) -> None:
         inner = forecaster(forecast, memory, margin) if isinstance(forecast, str) else forecast
-        super().__init__(ScaleDownHold(inner, release), hold=0, finish_rollout=False, capacity_ratio=capacity_ratio)
+        super().__init__(ScaleDownHold(inner, release), hold=0, finish_rollout=finish_rollout, capacity_ratio=capacity_ratio)
 
     @classmethod
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
         """Settings to calibrate: InfAdapter's own that are left, and the release."""
-        taken = {name: InfAdapter.space(scenario)[name] for name in ("forecast", "memory", "margin", "capacity_ratio")}
+        taken = {name: values for name, values in InfAdapter.space(scenario).items() if name != "hold"}
         return {**taken, "release": [1, 2, 4, 6, 10, 20]}
 
 

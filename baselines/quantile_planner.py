@@ -28,18 +28,19 @@ class QuantileInfAdapter(HeldInfAdapter):
         margin: factor on it, for bursts within an interval.
         release: plans in a row that must be lower before less is held; 1 holds nothing.
         capacity_ratio: safety factor on the capacities.
+        finish_rollout: wait for the last plan's replicas before the next plan.
     """
 
     def __init__(self, quantiles: QuantileForecaster | None = None, level: float = 0.9, margin: float = 1.1,
-                 release: int = 1, capacity_ratio: float = CAPACITY_RATIO) -> None:
+                 release: int = 1, capacity_ratio: float = CAPACITY_RATIO, finish_rollout: bool = False) -> None:
         planned = PlannedQuantile(Analogs() if quantiles is None else quantiles, level, margin)
-        super().__init__(planned, release=release, capacity_ratio=capacity_ratio)
+        super().__init__(planned, release=release, capacity_ratio=capacity_ratio, finish_rollout=finish_rollout)
 
     @classmethod
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
-        """Level, margin and safety factor."""
+        """Level, margin, safety factor, and whether to wait."""
         return {"level": [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98], "margin": [0.9, 1.0, 1.1, 1.2, 1.3, 1.5],
-                "capacity_ratio": [0.7, 0.8, 0.9, 1.0]}
+                "capacity_ratio": [0.7, 0.8, 0.9, 1.0], "finish_rollout": [True, False]}
 
     def reset(self, scenario: Scenario) -> None:
         """Starts afresh; the forecaster looks as far as the slowest replica takes to load."""
@@ -61,12 +62,12 @@ class HeldQuantileInfAdapter(QuantileInfAdapter):
     """The same with a scale-down hold."""
 
     def __init__(self, quantiles: QuantileForecaster | None = None, level: float = 0.9, margin: float = 1.1,
-                 release: int = RELEASE, capacity_ratio: float = CAPACITY_RATIO) -> None:
-        super().__init__(quantiles, level, margin, release, capacity_ratio)
+                 release: int = RELEASE, capacity_ratio: float = CAPACITY_RATIO, finish_rollout: bool = False) -> None:
+        super().__init__(quantiles, level, margin, release, capacity_ratio, finish_rollout)
 
     @classmethod
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
-        """Level, margin, safety factor and release."""
+        """The same, and the release."""
         return {**super().space(scenario), "release": [1, 2, 4, 6, 10, 20]}
 
 

@@ -80,5 +80,17 @@ def test_the_policy_holds_within_the_band_and_gives_up_above_it(resnet):
     assert held[0] == held[1] == held[2] > held[3]  # planned 180, 180, 180, 40 req/s
 
 
-def test_the_policy_has_five_constants(resnet):
-    assert sorted(OrderKeepBand.space(resnet)) == ["fast_margin", "keep_margin", "keep_memory", "order_margin", "order_memory"]
+def test_the_policy_has_five_constants_and_may_wait_for_its_replicas(resnet):
+    assert sorted(OrderKeepBand.space(resnet)) == ["fast_margin", "finish_rollout", "keep_margin", "keep_memory",
+                                                   "order_margin", "order_memory"]
+
+
+def test_a_plan_that_loads_is_finished_where_it_is_told_to(resnet):
+    slow = resnet.with_(variants={n: v.model_copy(update={"load_s": 120.0}) for n, v in resnet.variants.items()})
+    for finish in (True, False):
+        policy = OrderKeepBand(order_memory=1, keep_memory=1, finish_rollout=finish)
+        policy.reset(slow)
+        first = policy.decide(observe(slow, slow.initial_deployment, 50)).deployment
+        loading = {kind: (30.0,) for kind in first.replicas}
+        seen = observe(slow, first, 200, ready=dict(slow.initial_deployment.replicas), pending=loading)
+        assert (policy.decide(seen).deployment.replicas == first.replicas) == finish
