@@ -7,6 +7,7 @@
     python evaluate.py --protocol --quick
     python evaluate.py --reproduce all
     python evaluate.py --live 60
+    python evaluate.py --replay prometheus:http://127.0.0.1:9090 --from 7d --slo 0.25
 
 Windows are spread evenly over the validation part of the load; every policy meets the same requests in each. The table and the
 verdict go to the terminal, every number to --json, one row per episode to --csv, and a page that needs no network to --report.
@@ -14,6 +15,7 @@ verdict go to the terminal, every number to --json, one row per episode to --csv
 With --calibrate N nothing is compared: the settings of each policy are tuned in N calls of the simulator on the training part,
 and kept for all later uses (baselines/calibrated/). With --reproduce NAME|all numbers that others published are made again.
 With --protocol learned agents are held against planners calibrated for each source of load and cold start (docs/protocol.md).
+With --replay SOURCE a recorded load is played: what other policies would have done and cost (docs/replay.md).
 With --live SECONDS real processes serve on this machine: gateway, workers, autoscaler, load, and a worker that is killed.
 
 Exit codes: 0 all was played, 1 interrupted (what is complete is written), or a request failed live, 2 called wrongly, or a
@@ -57,6 +59,7 @@ RESAMPLES, BOOTSTRAP_SEED = 2000, 0
 SHARED_TWITTER = "twitter_2021"
 REPORT = Path("out/evaluation.html")
 DEMO_POLICIES = "infadapter,hpa,static,ppo"
+SCENARIO = "resnet-variants"
 WINDOWS = 12
 LIVE_REPORT = Path("out/live/report.html")
 
@@ -68,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         "--demo", action="store_true", help="infadapter, hpa, static, pretrained ppo: a few hours of load in minutes"
     )
     what = top.add_argument_group("what is compared")
-    what.add_argument("--scenario", default="resnet-variants", help="a built-in scenario, or a YAML file (%(default)s)")
+    what.add_argument("--scenario", metavar="NAME_OR_FILE", help=f"a built-in scenario, or a YAML file ({SCENARIO})")
     what.add_argument(
         "--policies",
         metavar="NAME,...",
@@ -101,6 +104,13 @@ def parser() -> argparse.ArgumentParser:
     held.add_argument("--store", type=Path, metavar="FOLDER", help="what is played once stays here (out/protocol)")
     live = top.add_argument_group("live, in place of a comparison")
     live.add_argument("--live", type=_positive, metavar="SECONDS", help="real processes on this machine, under load")
+    own = top.add_argument_group("one's own record, in place of a comparison")
+    own.add_argument("--replay", metavar="SOURCE", help="prometheus:URL, journal:FILE_OR_FOLDER, or FILE.csv")
+    own.add_argument("--from", dest="begin", metavar="WHEN", help="a date with its zone, or 7d, 36h, 90m before the end")
+    own.add_argument("--to", dest="end", metavar="WHEN", help="the same (now, or the end of the file)")
+    own.add_argument("--slo", type=float, metavar="S", help="latency SLO in seconds, where no scenario is given")
+    own.add_argument("--select", metavar="LABEL=VALUE,...", help="of the series in Prometheus")
+    own.add_argument("--system", metavar="NAME", help="whose series they are, where several fit: vllm, triton, http, ...")
     out = top.add_argument_group("what is written")
     out.add_argument("--report", type=Path, metavar="FILE", help=f"the page ({REPORT}, {reproduce.REPORT}, {LIVE_REPORT})")
     out.add_argument("--no-report", action="store_true", help="no page")
@@ -124,6 +134,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(words)
+    if arguments.replay is not None:
+        return _replay(arguments, ["evaluate.py", *words])
+    arguments.scenario = arguments.scenario or SCENARIO
     if arguments.reproduce is not None:
         return _reproduce(arguments, ["evaluate.py", *words])
     if arguments.live is not None:
@@ -208,6 +221,20 @@ def _protocol(arguments: argparse.Namespace, argv: list[str]) -> int:
         return INTERRUPTED
 
 
+def _replay(arguments: argparse.Namespace, argv: list[str]) -> int:
+    try:
+        from reports.replay import command
+
+        command.run(arguments, argv)
+    except (ValueError, LookupError, OSError, ImportError) as error:
+        print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing is written", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
 def _live(arguments: argparse.Namespace, argv: list[str]) -> int:
     try:
         from reports import live_command  # imports torch: only here
@@ -224,6 +251,9 @@ def _live(arguments: argparse.Namespace, argv: list[str]) -> int:
 
 def _with_defaults(arguments: argparse.Namespace) -> argparse.Namespace:
     """Fills what a comparison was not told; a calibration would refuse some of it."""
+    for name in ("begin", "end", "slo", "select", "system"):
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{ {'begin': 'from', 'end': 'to'}.get(name, name)} belongs to --replay")
     for name in ("quick", "cold_starts", "store"):
         if getattr(arguments, name):
             raise ValueError(f"--{name.replace('_', '-')} belongs to --protocol")

@@ -88,6 +88,16 @@ class Profile:
         """Load that one replica was measured to carry within the SLO, or None."""
         return self._capacity.get((variant, shape, batch))
 
+    def scaled(self, factor: float) -> Profile:
+        """The same models, slower by a factor: latencies times it, measured capacities divided by it."""
+        other = Profile.__new__(Profile)
+        other.__setstate__({
+            "name": self.name,
+            "_table": {key: {batch: tuple(factor * s for s in stages) for batch, stages in batches.items()}
+                       for key, batches in self._table.items()},
+            "_capacity": {key: rps / factor for key, rps in self._capacity.items()}})  # fmt: skip
+        return other
+
     def __getstate__(self) -> dict[str, object]:
         return {k: v for k, v in self.__dict__.items() if k != "latency_s"}
 

@@ -1,0 +1,163 @@
+"""`evaluate.py --replay SOURCE`: a recorded load in the simulator, and what other policies would have done and cost."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.text import Text
+
+from baselines.oracle import Oracle
+from envs.scenario import Scenario
+from envs.scenario_file import load as load_scenario
+from reports.play import make_policy
+from reports.record import plain, record, write
+from reports.replay.draws import Doubt
+from reports.replay.from_csv import read_csv
+from reports.replay.play import AGAIN, Counterfactual, Played, play
+from reports.replay.recording import Recording, RecordError, duration
+from reports.replay.schedule import begun, recorded_schedule
+from reports.replay.spans import is_relative, moment
+from reports.replay.table import Row, record_rows, rows, terminal_table
+from reports.replay.verdict import Said, verdict
+from reports.results import describe
+from reports.table import WIDTH
+
+REPORT = Path("out/replay.html")
+POLICIES = ("hpa", "keda", "target-tracking", "infadapter", "order-keep-network", "oracle")
+DRAWS = 5
+GIVEN = Doubt(0.1, 0.25, "the scenario's service times are taken to be right within 10 %, its load times within 25 % (one "
+                         "standard deviation)")  # fmt: skip
+NOT_HERE = ("reference", "trace", "split", "windows", "hours", "intervals", "calibrate", "save", "cold_starts", "store")
+
+
+def run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    """Reads, plays, tells and writes.
+
+    Raises:
+        ValueError: what was asked does not go together, or the record cannot be used.
+        OSError: a file cannot be read or written.
+    """
+    for name in NOT_HERE:
+        if getattr(arguments, name, None) not in (None, False):
+            raise ValueError(f"--{name.replace('_', '-')} does not go with --replay")
+    began = time.monotonic()
+    recording = _read(arguments)
+    scenario, doubt = _problem(arguments, recording)
+    what, dropped = _plan(arguments, recording, scenario, doubt)
+    played = _progress(what, arguments.jobs, began)
+    hindsight = [label for label, name in zip(what.labels, what.policies)
+                 if name != AGAIN and isinstance(make_policy(name, what.scenario), Oracle)]  # fmt: skip
+    found = rows(recording, what.scenario, played, hindsight)
+    said = verdict(found, what.scenario, recording, doubt, dropped)
+    _tell(what, found, said)
+    _write(arguments, argv, what, found, said, played)
+
+
+def _read(arguments: argparse.Namespace) -> Recording:
+    """The recording that was asked for, cut to --from and --to."""
+    source: str = arguments.replay
+    recording = read_csv(Path(source))
+    dated = math.isfinite(recording.began_s)
+    if not dated and not (is_relative(arguments.begin) and is_relative(arguments.end)):
+        raise ValueError(f"{recording.source} has no dates (its times are below 1e9 s); give --from and --to as 36h, 90m")
+    zero_s = recording.began_s if dated else 0.0
+    end_s = zero_s + recording.span_s
+    begin_s = zero_s if arguments.begin is None else moment(arguments.begin, end_s)
+    return recording.cut(begin_s - zero_s, (moment(arguments.end, end_s) if arguments.end else end_s) - zero_s)
+
+
+def _problem(arguments: argparse.Namespace, recording: Recording) -> tuple[Scenario, Doubt]:
+    """The scenario that was given, at the recorded load."""
+    if arguments.scenario is None:
+        raise ValueError("--replay needs a scenario: --scenario NAME_OR_FILE")
+    scenario = load_scenario(arguments.scenario)
+    if len(scenario.applications) > 1:
+        raise ValueError(f"{scenario.name} has several applications; a recording is of one: give a scenario of its own")
+    if recording.span_s < 2 * scenario.interval_s:
+        raise RecordError(f"{recording.source} lasts {duration(recording.span_s)}, less than two intervals of "
+                          f"{scenario.interval_s:g} s")  # fmt: skip
+    name, workload = next(iter(scenario.workload.items()))
+    playing = workload.model_copy(update={"mean_rps": recording.mean_rps, "scale": None})
+    return scenario.with_(workload={name: playing}), GIVEN
+
+
+def _plan(arguments: argparse.Namespace, recording: Recording, scenario: Scenario,
+          doubt: Doubt) -> tuple[Counterfactual, list[str]]:
+    """What is played; of the policies that nobody asked for by name, those that can be."""
+    intervals = int(recording.span_s / scenario.interval_s + 1e-9)
+    schedule = recorded_schedule(recording, scenario, intervals)
+    scenario = begun(scenario, schedule)
+    asked = arguments.policies
+    names = tuple(dict.fromkeys(n.strip() for n in asked.split(",") if n.strip())) if asked else POLICIES
+    kept, dropped = [], []
+    for name in names:
+        try:
+            make_policy(name, scenario).reset(scenario)
+        except (ValueError, LookupError, ImportError) as error:
+            reason = "; ".join(str(error.args[0] if error.args else error).splitlines())
+            if asked:
+                raise ValueError(f"policy {name}: {reason}") from error
+            dropped.append(f"{name} is left out: {reason}.")
+            continue
+        kept.append(name)
+    labels = [Path(n).stem if "/" in n or n.endswith(".zip") else n.rpartition(":")[2] for n in kept]
+    if schedule:
+        kept, labels = [AGAIN, *kept], [AGAIN, *labels]
+    if not kept:
+        raise ValueError("--policies names none")
+    draws = arguments.seeds or DRAWS
+    return Counterfactual(recording, scenario, doubt, tuple(kept), tuple(labels), tuple(schedule) if schedule else None,
+                          draws), dropped  # fmt: skip
+
+
+def _progress(what: Counterfactual, jobs: int, began: float) -> list[Played]:
+    """Plays, with a line for each draw."""
+    played, total = [], what.draws * len(what.policies)
+    console = Console(stderr=True, highlight=False)
+    for one in play(what, jobs):
+        played.append(one)
+        if len(played) % len(what.policies) == 0:
+            console.print(f"{len(played)}/{total} episodes, {time.monotonic() - began:.0f} s", style="dim")
+    return played
+
+
+def _tell(what: Counterfactual, found: Sequence[Row], said: Said) -> None:
+    """The table and what it says."""
+    console = Console(highlight=False)
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    console.print(Text.assemble((what.scenario.name, "bold"), "  ", what.recording.told))
+    console.print(Text(f"{what.draws} draws of requests and times; a decision each {what.scenario.interval_s:g} s; "
+                       "[lowest, highest draw] below", "dim"), "")  # fmt: skip
+    console.print(terminal_table(found, what.scenario, console.width), "")
+    console.print(Text(said.headline, "bold"))
+    for sentence in said.findings:
+        console.print(Text(f"- {sentence}"))
+    for sentence in said.caveats:
+        console.print(Text(f"! {sentence}", style="yellow"))
+    console.print()
+
+
+def _write(arguments: argparse.Namespace, argv: Sequence[str], what: Counterfactual, found: Sequence[Row], said: Said,
+           played: Sequence[Played]) -> None:
+    recording = what.recording
+    told = {"source": recording.source, "told": recording.told, "began_s": recording.began_s, "span_s": recording.span_s,
+            "step_s": recording.step_s, "requests": recording.total, "gaps_s": recording.gaps_s, "doubt": what.doubt.told,
+            "draws": what.draws, "made": datetime.now(UTC).date().isoformat()}  # fmt: skip
+    table = record_rows(found, what.scenario)
+    document = record(table, argv, scenario=describe(what.scenario), recording=plain(told), headline=said.headline,
+                      findings=list(said.findings), caveats=list(said.caveats))  # fmt: skip
+    if arguments.json:
+        write(arguments.json, document)
+        print(f"every number: {arguments.json}")
+    if arguments.csv:
+        arguments.csv.parent.mkdir(parents=True, exist_ok=True)
+        each = [{"policy": one.policy, "draw": one.draw, "service_time_factor": one.factor, **one.figures} for one in played]
+        pd.DataFrame(each).to_csv(arguments.csv, index=False)
+        print(f"one row for each policy and draw: {arguments.csv}")

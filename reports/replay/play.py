@@ -1,0 +1,121 @@
+"""Plays policies on every draw of a recording, and keeps a row of figures for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+from multiprocessing import get_context
+
+import numpy as np
+import pandas as pd
+
+from envs.contract import Deployment, Policy
+from envs.episode import Episode
+from envs.scenario import Scenario
+from reports.play import Plan, Player, make_policy
+from reports.play import play as play_plan
+from reports.replay.draws import Doubt, draw
+from reports.replay.recording import Recording
+from reports.replay.schedule import Schedule
+
+AGAIN = "as recorded"
+"""The name of the row that plays what was held."""
+
+
+@dataclass(frozen=True, eq=False)
+class Counterfactual:
+    """What is to be played.
+
+    Attributes:
+        recording: the load.
+        scenario: the problem, with its middle times.
+        doubt: how well they are known.
+        policies: names; `AGAIN` among them where `schedule` is known.
+        labels: what they are called.
+        schedule: what was held, one deployment an interval.
+        draws: how many.
+    """
+
+    recording: Recording
+    scenario: Scenario
+    doubt: Doubt
+    policies: tuple[str, ...]
+    labels: tuple[str, ...]
+    schedule: tuple[Deployment, ...] | None
+    draws: int
+
+    @property
+    def intervals(self) -> int:
+        """How many whole intervals the recording lasts."""
+        return int(self.recording.span_s / self.scenario.interval_s + 1e-9)
+
+    def make(self, name: str, scenario: Scenario) -> Policy:
+        """A policy of its name."""
+        return Schedule(self.schedule or ()) if name == AGAIN else make_policy(name, scenario)
+
+
+@dataclass(frozen=True, eq=False)
+class Played:
+    """One policy in one draw: its figures, and for the first draw its course (one row an interval)."""
+
+    draw: int
+    policy: str
+    factor: float
+    figures: dict[str, float]
+    course: pd.DataFrame | None
+
+
+def play(what: Counterfactual, jobs: int = 1) -> Iterator[Played]:
+    """All policies on all draws; draw by draw with one job, as draws end with more."""
+    if jobs <= 1:
+        for number in range(what.draws):
+            yield from play_draw(what, number)
+        return
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"))
+    try:
+        for played in pool.map(_whole_draw, repeat(what), range(what.draws)):
+            yield from played
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def play_draw(what: Counterfactual, number: int) -> Iterator[Played]:
+    """All policies on one draw: the same requests and the same times for each."""
+    drawn = draw(what.recording, what.scenario, what.doubt, number, what.draws)
+    plan = Plan(what.scenario.name, what.policies, what.labels, drawn.loads, what.recording.source, (0.0,), (number,),
+                what.intervals)  # fmt: skip
+    seen = known_intervals(what.recording, what.scenario.interval_s, what.intervals)
+    for _, episode in play_plan(Player(plan, drawn.scenario, what.make)):
+        course = episode.intervals if number == 0 else None
+        yield Played(number, episode.policy, drawn.factor, figures(episode, seen), course)
+
+
+def known_intervals(recording: Recording, interval_s: float, intervals: int) -> np.ndarray:
+    """(intervals,) True where all of it was recorded: only there is anything counted."""
+    edges = np.arange(intervals + 1) * interval_s / recording.step_s
+    unknown = np.concatenate([[0], np.cumsum(~recording.known)])
+    first, last = np.floor(edges[:-1] + 1e-9).astype(int), np.ceil(edges[1:] - 1e-9).astype(int)
+    return np.asarray(unknown[np.minimum(last, recording.steps)] == unknown[np.minimum(first, recording.steps)])
+
+
+def figures(episode: Episode, seen: np.ndarray) -> dict[str, float]:
+    """What one episode came to, over the intervals that were recorded; latency over all of it."""
+    rows = episode.intervals[seen]
+    settled = rows["settled"].to_numpy(dtype=np.float64)
+    total = max(float(settled.sum()), 1.0)
+
+    def share(name: str) -> float:
+        return float((rows[name].fillna(0.0).to_numpy() * settled).sum()) / total
+
+    changed = episode.decisions["deployment"].ne(episode.decisions["deployment"].shift()).sum() - 1
+    return {
+        "violations": share("violation_ratio"), "accuracy": share("accuracy"), "held": float(rows["held_units"].mean()),
+        "cost": float(rows["cost"].mean()), "latency p99": episode.totals["p99_s"], "reward": float(rows["reward"].mean()),
+        "changes": float(changed),
+    }  # fmt: skip
+
+
+def _whole_draw(what: Counterfactual, number: int) -> Sequence[Played]:
+    return list(play_draw(what, number))
