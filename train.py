@@ -1,6 +1,7 @@
 """Trains an agent.
 
     python train.py --scenario resnet-variants --trace twitter_2021 --agent ppo --steps 1000000 --seed 0
+    python train.py --agent order-keep --trace twitter_2021,nasa_1995_jul,worldcup_1998 --seed 0
     python train.py --config runs/mine/config.yaml                 # the same run again
     python train.py --resume runs/mine                             # go on where it stopped
     tensorboard --logdir runs                                      # curves, while it trains
@@ -26,7 +27,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 if TYPE_CHECKING:
+    from agents.order_keep_training import OrderKeepRun
     from agents.training import Run
+    from envs.scenario import Scenario
 
 INTERRUPTED, WRONG = 1, 2
 
@@ -36,9 +39,13 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="train.py", description="Trains an agent.", argument_default=argparse.SUPPRESS)
     what = top.add_argument_group("what is trained, on what")
     what.add_argument("--scenario", help="a built-in scenario, or a YAML file (resnet-variants)")
-    what.add_argument("--trace", metavar="NAME_OR_PATH", help="in place of the scenario's trace, at the scenario's mean load")
-    what.add_argument("--agent", choices=("ppo",), help="how it learns (ppo)")
-    what.add_argument("--steps", type=_count, metavar="N", help="decisions to learn from, of all clusters together (1000000)")
+    what.add_argument(
+        "--trace",
+        metavar="NAME_OR_PATH",
+        help="in place of the scenario's trace, at the scenario's mean load; order-keep takes several, with commas",
+    )
+    what.add_argument("--agent", choices=("ppo", "order-keep"), help="how it learns (ppo)")
+    what.add_argument("--steps", type=_count, metavar="N", help="decisions to learn from (1e6, order-keep 8e6)")
     what.add_argument("--seed", type=int, metavar="S", help="of weights, actions and loads (0)")
     what.add_argument(
         "--set", action="append", metavar="SETTING=VALUE", help="a setting of the agent, such as gamma=0.9; repeat it"
@@ -93,6 +100,7 @@ DEFAULTS: dict[str, Any] = {
     "scenario": "resnet-variants", "trace": None, "agent": "ppo", "steps": 1_000_000, "seed": 0, "settings": {},
     "selection": 0.2, "windows": 16, "evaluate_every": 50_000, "days": 5.0, "threads": 1, "export": None,
 }  # fmt: skip
+OF_AGENT: dict[str, dict[str, Any]] = {"order-keep": {"steps": 8_000_000, "selection": 0.15, "evaluate_every": 640_000}}
 
 
 def _config(said: dict[str, Any]) -> tuple[dict[str, Any], Path, bool]:
@@ -108,7 +116,8 @@ def _config(said: dict[str, Any]) -> tuple[dict[str, Any], Path, bool]:
         raise ValueError(f"{file}: unknown {', '.join(unknown)}; known: {', '.join(DEFAULTS)}")
     if "export" in said:
         said["export"] = str(said["export"])
-    config = {**DEFAULTS, **stored, **said}
+    agent = said.get("agent", stored.get("agent", DEFAULTS["agent"]))
+    config = {**DEFAULTS, **OF_AGENT.get(agent, {}), **stored, **said}
     config["settings"] = _settings(
         config["agent"], {**config["settings"], **{k: yaml.safe_load(v) for k, v in wishes.items()}}
     )
@@ -120,20 +129,22 @@ def _config(said: dict[str, Any]) -> tuple[dict[str, Any], Path, bool]:
 
 def _settings(agent: str, wishes: dict[str, Any]) -> dict[str, Any]:
     """All settings of an agent, with what is wished for."""
-    from agents.ppo import PPOSettings
+    if agent == "order-keep":
+        from agents.order_keep_training import OrderKeepSettings as Settings
+    else:
+        from agents.ppo import PPOSettings as Settings  # type: ignore[assignment]
 
-    known = dataclasses.asdict(PPOSettings())
+    known = dataclasses.asdict(Settings())
     unknown = sorted(set(wishes) - set(known))
     if unknown:
         raise ValueError(f"unknown setting {', '.join(unknown)} of {agent}; known: {', '.join(known)}")
-    return dataclasses.asdict(PPOSettings(**{name: type(known[name])(value) for name, value in wishes.items()}))
+    return dataclasses.asdict(Settings(**{name: type(known[name])(value) for name, value in wishes.items()}))
 
 
-def _prepare(config: dict[str, Any], folder: Path, resume: bool) -> Run:
+def _prepare(config: dict[str, Any], folder: Path, resume: bool) -> Run | OrderKeepRun:
     """Everything that can be wrong is found here, before anything is learnt."""
     import torch
 
-    from agents.training import Run
     from envs.loads import DAY_S, open_loads
     from envs.scenario_file import load as load_scenario
 
@@ -141,6 +152,10 @@ def _prepare(config: dict[str, Any], folder: Path, resume: bool) -> Run:
         raise ValueError(f"{folder} holds a run: go on with --resume {folder}, or give another --name")
     torch.set_num_threads(config["threads"])
     scenario = load_scenario(config["scenario"])
+    if config["agent"] == "order-keep":
+        return _prepare_order_keep(config, folder, resume, scenario)
+    from agents.training import Run
+
     loads = open_loads(scenario, config["trace"], "train", config["days"] * DAY_S)
     run = Run(scenario, loads.loads, config, folder)
     if resume:
@@ -149,6 +164,20 @@ def _prepare(config: dict[str, Any], folder: Path, resume: bool) -> Run:
         f"{folder}: {config['agent']} on {scenario.name}, {loads.told}; {config['steps']} steps, seed {config['seed']}",
         flush=True,
     )
+    return run
+
+
+def _prepare_order_keep(config: dict[str, Any], folder: Path, resume: bool, scenario: Scenario) -> OrderKeepRun:
+    from agents.order_keep_training import OrderKeepRun, rates_of
+    from envs.loads import DAY_S, open_loads
+
+    if resume:
+        raise ValueError(f"{folder}: a run of order-keep takes minutes and is not resumed; give its --config and a --name")
+    traces = config["trace"].split(",") if config["trace"] else [None]
+    opened = [open_loads(scenario, trace, "train", config["days"] * DAY_S) for trace in traces]
+    run = OrderKeepRun(scenario, {loads.trace: rates_of(loads.loads, scenario) for loads in opened}, config, folder)
+    told = "; ".join(loads.told for loads in opened)
+    print(f"{folder}: order-keep on {scenario.name}, {told}; {config['steps']} steps, seed {config['seed']}", flush=True)
     return run
 
 

@@ -60,7 +60,8 @@ BASELINES = {
     "loki-fast": "baselines.loki:FastLoki",
 }
 HINDSIGHT = {"oracle": "baselines.oracle:Oracle"}  # needs the future: only evaluate.py can play it
-AGENTS = ("ppo",)
+ORDER_KEEP = "order-keep-network"
+AGENTS = ("ppo", ORDER_KEEP)
 
 
 def names() -> tuple[str, ...]:
@@ -93,9 +94,7 @@ def make(name: str, scenario: Scenario) -> Policy:
     if ":" in name:
         return _own(name)
     if Path(name).is_dir():
-        from agents.network_policy import NetworkPolicy
-
-        return NetworkPolicy(name)
+        return _exported(Path(name))
     other = "or give an exported agent's folder, package.module:Class, or a .zip of SB3"
     raise LookupError(f"no policy '{name}'; there are {', '.join(names())}; {other}")
 
@@ -113,15 +112,29 @@ def _baseline(name: str, scenario: Scenario) -> Policy:
 
 
 def _pretrained(name: str, scenario: Scenario) -> Policy:
-    from agents.network_policy import NetworkPolicy
-
     folder = PRETRAINED / f"{scenario.name}-{name}"
+    if not folder.is_dir() and name == ORDER_KEEP:
+        from agents.order_keep_policy import fits
+
+        folder = next((path for path in sorted(PRETRAINED.glob(f"*-{name}")) if fits(path, scenario)), folder)
     if not folder.is_dir():
         have = sorted(path.name.removesuffix(f"-{name}") for path in PRETRAINED.glob(f"*-{name}"))
         raise LookupError(
             f"no pretrained {name} for '{scenario.name}', only for {', '.join(have) or 'none'}; train one: "
-            f"python train.py --scenario {scenario.name} --agent {name}, then give its folder"
+            f"python train.py --scenario {scenario.name} --agent {name.removesuffix('-network')}, then give its folder"
         )
+    return _exported(folder)
+
+
+def _exported(folder: Path) -> Policy:
+    from agents.order_keep_export import is_order_keep
+
+    if is_order_keep(folder):
+        from agents.order_keep_policy import OrderKeepNetwork
+
+        return OrderKeepNetwork(folder)
+    from agents.network_policy import NetworkPolicy
+
     return NetworkPolicy(folder)
 
 

@@ -1,0 +1,107 @@
+"""An order/keep network as files: weights, menu and response as safetensors, and a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save
+
+from agents.manifest import MANIFEST, WEIGHTS, AgentError, digest, scenario_digest
+from agents.order_keep_features import FEATURES_VERSION
+from agents.order_keep_menu import Menu
+from agents.order_keep_response import Response
+from envs.contract import CONTRACT_VERSION
+from envs.scenario import Scenario
+
+KIND = "order-keep"
+FORMAT = 1
+Layers = list[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class OrderKeepManifest:
+    """What an exported order/keep network is.
+
+    Attributes:
+        kind: "order-keep", which tells it from agents that choose levels.
+        scenario, scenario_digest: what it was trained for, and a digest of what its decisions mean.
+        weights_sha256: of the file of weights, menu and response.
+        training: what made it: settings, traces, seed, scores; for people.
+        training_sha256: of `training`.
+        activation: between layers.
+        format, contract, features: versions of this file, of the contract, and of what the network sees.
+    """
+
+    kind: str
+    scenario: str
+    scenario_digest: str
+    weights_sha256: str
+    training: dict[str, Any]
+    training_sha256: str
+    activation: str = "tanh"
+    format: int = FORMAT
+    contract: int = CONTRACT_VERSION
+    features: int = FEATURES_VERSION
+
+
+def export(layers: Sequence[tuple[np.ndarray, np.ndarray]], folder: Path, scenario: Scenario, menu: Menu, response: Response,
+           training: Mapping[str, Any]) -> OrderKeepManifest:
+    """Writes a network's folder; the manifest goes last, so that a folder with one is whole."""
+    tensors = {f"{name}.{i}": np.ascontiguousarray(array, np.float32)
+               for i, layer in enumerate(layers) for name, array in zip(("weight", "bias"), layer)}
+    tensors |= {f"menu.{name}": np.ascontiguousarray(array) for name, array in vars(menu).items()}
+    tensors |= {f"response.{name}": np.ascontiguousarray(array, np.float32) for name, array in vars(response).items()}
+    weights = save(tensors)
+    told = json.loads(json.dumps(dict(training), default=str))
+    manifest = OrderKeepManifest(KIND, scenario.name, scenario_digest(scenario), hashlib.sha256(weights).hexdigest(), told,
+                                 digest(told))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / WEIGHTS).write_bytes(weights)
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+    return manifest
+
+
+def is_order_keep(folder: Path) -> bool:
+    """Whether a folder's manifest is that of an order/keep network."""
+    try:
+        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["kind"] == KIND)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def read(folder: Path) -> tuple[OrderKeepManifest, Layers, Menu, Response]:
+    """Reads a network's folder and checks its versions and digest.
+
+    Raises:
+        AgentError: it is not one, of other versions, or its weights are not those of the manifest.
+    """
+    try:
+        manifest = OrderKeepManifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        stored = (folder / WEIGHTS).read_bytes()
+    except (OSError, ValueError, TypeError) as error:
+        raise AgentError(f"{folder}: not the folder of an order/keep network ({error})") from error
+    found = (manifest.format, manifest.contract, manifest.features)
+    if found != (FORMAT, CONTRACT_VERSION, FEATURES_VERSION):
+        raise AgentError(f"{folder}: made for format, contract, features {found}, here "
+                         f"{(FORMAT, CONTRACT_VERSION, FEATURES_VERSION)}; train and export it again")
+    sha256 = hashlib.sha256(stored).hexdigest()
+    if sha256 != manifest.weights_sha256:
+        raise AgentError(f"{folder}: {WEIGHTS} has sha256 {sha256[:12]}..., its manifest says "
+                         f"{manifest.weights_sha256[:12]}...; export the network again")
+    try:
+        tensors = load_tensors(stored)
+        count = sum(name.startswith("weight.") for name in tensors)
+        layers = [(tensors[f"weight.{i}"], tensors[f"bias.{i}"]) for i in range(count)]
+        menu = Menu(**{name: tensors[f"menu.{name}"] for name in Menu.__dataclass_fields__})
+        response = Response(**{name: tensors[f"response.{name}"].astype(np.float64) for name in Response.__dataclass_fields__})
+    except (SafetensorError, KeyError) as error:
+        raise AgentError(f"{folder}: {WEIGHTS} lacks a part of an order/keep network ({error})") from error
+    return manifest, layers, menu, response

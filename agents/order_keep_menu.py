@@ -1,0 +1,154 @@
+"""The menu of the order/keep network: deployments of one service, ordered by the load that they are meant for.
+
+A *level* is the load that a deployment is meant for, on a geometric grid. At one level the best deployment hangs on how
+sure the load is: for a steady one all cores go to the most accurate variant that carries it; where bursts come, a smaller
+pod of it stands beside one of a fast variant, onto which routes move at once while new replicas take minutes. So the menu
+has a *family* for each of several spreads of the load around the level: the deployments of the greatest expected reward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from envs.contract import Deployment
+from envs.envelope import project
+from envs.routes import ROUTE_MARGIN, Hosting, hosting_of
+from envs.scenario import Candidate, Scenario
+
+SPREADS = (0.1, 0.35, 0.8)  # of each family: standard deviation of log load around the level
+LEVELS = 16  # geometric, from `LEAST` of what the budget carries on
+LEAST = 0.03
+NODES = 9  # of the Gauss-Hermite rule for the expectation
+
+
+@dataclass(frozen=True, eq=False)
+class Menu:
+    """M deployments; the first is the scenario's initial one, so that where an episode begins can be said.
+
+    Attributes:
+        levels: (M, C) level of each candidate.
+        log_rps: (M,) log of the load that each is meant for.
+        family: (M,) which spread.
+        units: (M,) price x units held.
+        union_units: (M, M) the same while the column loads beside the row.
+        capacity_rps: (M,) of all replicas together.
+    """
+
+    levels: np.ndarray
+    log_rps: np.ndarray
+    family: np.ndarray
+    units: np.ndarray
+    union_units: np.ndarray
+    capacity_rps: np.ndarray
+
+    def index(self, scenario: Scenario, deployment: Deployment) -> int:
+        """The entry of a deployment; where it is not on the menu, the one of the nearest capacity."""
+        levels = np.array(scenario.levels(deployment))
+        same = np.flatnonzero((self.levels == levels).all(1))
+        if len(same):
+            return int(same[0])
+        capacity = capacities(hosting_of(scenario), levels[None]).sum(1)[0]
+        return int(np.abs(self.capacity_rps - capacity).argmin())
+
+
+def menu_of(scenario: Scenario) -> Menu:
+    """The menu of a scenario of one service, whose candidates host one variant each; at most two of them are used at a time.
+
+    Raises:
+        ValueError: several services or device types, or a candidate that hosts several variants.
+    """
+    if len(scenario.services) != 1 or len(scenario.devices) != 1 or any(len(c.variants) > 1 for c in scenario.candidates):
+        raise ValueError(f"scenario '{scenario.name}': an order/keep network plans one service on one device type, whose "
+                         "candidates host one variant each")
+    hosting = hosting_of(scenario)
+    pool = _pool(scenario)
+    capacity, units = capacities(hosting, pool), _units(scenario, pool)
+    initial = np.array(scenario.levels(scenario.initial_deployment))
+    initial_rps = capacities(hosting, initial[None]).sum()
+    chosen: dict[tuple[int, ...], tuple[float, int]] = {tuple(initial): (np.log(max(initial_rps, 1.0) / ROUTE_MARGIN), 0)}
+    full_rps = capacity.sum(1).max()
+    for family, spread in enumerate(SPREADS):
+        for rps in np.geomspace(LEAST, 1.0, LEVELS) * full_rps:
+            worth = expected_reward(scenario, hosting, capacity, units, rps, spread)
+            for place in np.argsort(-worth)[:20]:
+                deployment = scenario.deployment(pool[place])
+                if project(deployment, scenario)[0] == deployment:  # the nodes have a place for it
+                    row = tuple(int(level) for level in pool[place])
+                    if row != tuple(initial):
+                        chosen.setdefault(row, (float(np.log(rps)), family))
+                    break
+    levels = np.array(list(chosen), np.int64)
+    log_rps, of_family = (np.array(column) for column in zip(*chosen.values()))
+    return Menu(levels, log_rps, of_family.astype(np.int64), _units(scenario, levels), _union(scenario, levels),
+                capacities(hosting, levels).sum(1))
+
+
+def capacities(hosting: Hosting, levels: np.ndarray) -> np.ndarray:
+    """(N, C) req/s that each candidate carries at its level."""
+    return np.take_along_axis(hosting.capacity_rps[0].T, np.asarray(levels), axis=0)
+
+
+def expected_reward(scenario: Scenario, hosting: Hosting, capacity: np.ndarray, units: np.ndarray, rps: float,
+                    spread: float) -> np.ndarray:
+    """(N,) reward of deployments when the log of the load is normal around log `rps`, routes as `envs.routes` makes them.
+
+    A model, to choose a menu by: what a deployment really earns is in `agents.order_keep_response`.
+    """
+    order = hosting.order[0]
+    accuracy = np.array([scenario.variants[c.variants[0]].accuracy for c in scenario.candidates])[order]
+    capacity = capacity[:, order]
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    total = np.maximum(capacity.sum(1), 1e-9)
+    earned = np.zeros(len(capacity))
+    for node, weight in zip(nodes, weights / weights.sum()):
+        load = rps * np.exp(spread * node)
+        wanted = np.minimum(ROUTE_MARGIN * load, total)[:, None]
+        before = np.cumsum(capacity, 1) - capacity
+        given = np.clip(wanted - before, 0.0, capacity)
+        good = np.minimum(1.0, total / load)
+        mean = (given * accuracy).sum(1) / wanted[:, 0]
+        earned += weight * (scenario.weights.accuracy * good * mean - scenario.weights.slo * (1 - good))
+    device = next(iter(scenario.devices.values()))
+    return np.where(capacity.sum(1) > 0, earned - scenario.weights.cost * units / (device.price * device.budget), -np.inf)
+
+
+def _pool(scenario: Scenario) -> np.ndarray:
+    """(N, C) all deployments of one or two candidates within the budget."""
+    budget = next(iter(scenario.devices.values())).budget
+    rows = []
+    for some in (*combinations(range(len(scenario.candidates)), 1), *combinations(range(len(scenario.candidates)), 2)):
+        shape = [range(1, scenario.candidates[c].levels) for c in some]
+        for level in np.stack(np.meshgrid(*shape, indexing="ij"), -1).reshape(-1, len(some)):
+            row = np.zeros(len(scenario.candidates), np.int64)
+            row[list(some)] = level
+            rows.append(row)
+    pool = np.array(rows)
+    price = next(iter(scenario.devices.values())).price
+    return pool[_units(scenario, pool) <= budget * price]
+
+
+def _units(scenario: Scenario, levels: np.ndarray) -> np.ndarray:
+    """(N,) price x units of deployments."""
+    price = next(iter(scenario.devices.values())).price
+    return np.asarray(price * sum(_held(candidate)[levels[:, c]] for c, candidate in enumerate(scenario.candidates)))
+
+
+def _union(scenario: Scenario, levels: np.ndarray) -> np.ndarray:
+    """(M, M) price x units held while the column loads beside the row: a new size is a new replica, a count is filled up."""
+    price = next(iter(scenario.devices.values())).price
+    total = np.zeros((len(levels), len(levels)))
+    for c, candidate in enumerate(scenario.candidates):
+        old, new = np.meshgrid(levels[:, c], levels[:, c], indexing="ij")
+        held = _held(candidate)
+        beside = np.where(old == new, 0, held[new]) if candidate.sized else np.maximum(held[new] - held[old], 0)
+        total += held[old] + beside
+    return price * total
+
+
+def _held(candidate: Candidate) -> np.ndarray:
+    """Units held at each level."""
+    units = [kind.shape.units for kind in candidate.kinds]
+    return np.array([0, *units] if candidate.sized else units[0] * np.arange(candidate.levels))

@@ -1,0 +1,92 @@
+"""The order/keep rule on a menu, and what clusters that follow it earn by the response.
+
+Order up to one level, keep up to another, in between leave all as it is; what is ordered is waited for before the next
+decision. Vectorised over N clusters; numpy alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from agents.order_keep_features import Question
+from agents.order_keep_menu import Menu
+from agents.order_keep_response import Response
+
+
+class Levels(NamedTuple):
+    """Levels for each family, (..., H) each: log of the load to order for, of the load to keep for, liking of the family."""
+
+    order: np.ndarray
+    keep: np.ndarray
+    family: np.ndarray
+
+
+def levels_of(outputs: np.ndarray, now_rps: np.ndarray) -> Levels:
+    """A network's outputs (..., 3 H) as levels; `now_rps` (...) is the last counted load."""
+    order, gap, family = np.split(outputs, 3, axis=-1)
+    order = order + np.log(np.maximum(now_rps, 1e-3))[..., None]
+    return Levels(order, order + np.logaddexp(0.0, gap), family)
+
+
+def wanted(menu: Menu, here: np.ndarray, levels: Levels) -> np.ndarray:
+    """(N,) entry of the menu that is wanted, where `here` (N,) is in force."""
+    x, family = menu.log_rps[here], menu.family[here]
+    rows = np.arange(len(here))
+    liked = levels.family.argmax(-1)
+    rise, fall = levels.order[rows, family] > x, levels.keep[rows, family] < x
+    target = np.where(rise, levels.order[rows, liked], levels.keep[rows, liked])
+    far = np.abs(menu.log_rps - target[:, None]) + np.where(menu.family == liked[:, None], 0.0, np.inf)
+    return np.where(rise | fall, far.argmin(1), here)
+
+
+def wait_intervals(load_s: float, interval_s: float) -> int:
+    """Intervals from an order to the next decision."""
+    return max(1, math.ceil(load_s / interval_s - 1e-6))
+
+
+class Course:
+    """N imagined clusters that follow levels, interval by interval.
+
+    Args:
+        menu: deployments.
+        question: cold start and prices.
+        change: weight of a change.
+        budget: price x units.
+        interval_s: of the scenario.
+        start: (N,) entries in force at first.
+    """
+
+    def __init__(self, menu: Menu, question: Question, change: float, budget: float, interval_s: float,
+                 start: np.ndarray) -> None:
+        self.menu, self.question, self._change, self._budget = menu, question, change, budget
+        self._late, self._wait = question.load_s / interval_s, wait_intervals(question.load_s, interval_s)
+        self.old, self.new = start.copy(), start.copy()
+        self._since = np.full(len(start), self._wait)
+
+    def step(self, levels: Levels, value: np.ndarray) -> np.ndarray:
+        """(N,) reward of one interval, by (N, M) rewards for accuracy and violations of each deployment in it."""
+        menu, rows = self.menu, np.arange(len(self.new))
+        free = self._since >= self._wait
+        self.old = np.where(free, self.new, self.old)
+        want = np.where(free, wanted(menu, self.new, levels), self.new)
+        ordered = want != self.new
+        self._since = np.where(ordered, 0, self._since)
+        self.new = want
+        share = np.where(self.old == want, 0.0, np.clip(self._late - self._since, 0.0, 1.0))
+        self._since = self._since + 1
+        held = share * menu.union_units[self.old, want] + (1 - share) * menu.units[want]
+        earned = share * value[rows, self.old] + (1 - share) * value[rows, want]
+        return np.asarray(earned - self.question.w_cost * held / self._budget - self._change * ordered)
+
+
+def play(course: Course, response: Response, levels: Levels, rps: np.ndarray) -> np.ndarray:
+    """(N, T) rewards of levels (N, T, H) on counted loads (N, T + 1), one more at the start.
+
+    Levels of an interval may know the loads of the intervals before it only.
+    """
+    value = response.earned(rps[:, :-1], rps[:, 1:], 1.0, course.question.w_slo)
+    steps = range(value.shape[1])
+    return np.stack([course.step(Levels(*(part[:, t] for part in levels)), value[:, t]) for t in steps], 1)

@@ -1,0 +1,171 @@
+"""The exported order/keep network: torch's numbers by numpy, decisions that wait for what is ordered, the kernel's rewards."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from agents import registry
+from agents.manifest import AgentError
+from agents.network_policy import forward
+from agents.order_keep_export import export, read
+from agents.order_keep_features import MEMORY, Question, history_features, windows
+from agents.order_keep_menu import Menu, menu_of
+from agents.order_keep_policy import OrderKeepNetwork
+from agents.order_keep_response import measure
+from agents.order_keep_rules import Course, Levels, levels_of, play
+from agents.order_keep_training import band_of, layers_of, make_network
+from baselines.static import Static
+from baselines.two_time_scales import TwoTimeScales
+from envs.episode import run_episode
+from envs.scenario_file import load
+from traces.samplers import GAMMA, make_load
+
+INTERVALS = 40
+RATES = np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.25, 60)).clip(-1.2, 1.0)) * 90
+
+
+@pytest.fixture(scope="module")
+def scenario():
+    return load("resnet-variants")
+
+
+@pytest.fixture(scope="module")
+def loads():
+    return {"classify": make_load(GAMMA, RATES, 60.0, cv=1.0)}
+
+
+@pytest.fixture(scope="module")
+def whole_menu(scenario):
+    return menu_of(scenario)
+
+
+@pytest.fixture(scope="module")
+def menu(whole_menu):
+    some = np.array([0, 8, 12, 14, 24, 30, 33])  # fewer to play
+    parts = vars(whole_menu).items()
+    return Menu(**{name: part[some][:, some] if name == "union_units" else part[some] for name, part in parts})
+
+
+@pytest.fixture(scope="module")
+def response(scenario, menu):
+    return measure(scenario, menu.levels, menu.capacity_rps, repeats=1)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    made = make_network(8)
+    with torch.no_grad():
+        made[-1].weight *= 3
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(network, scenario, menu, response, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("network")
+    export(layers_of(network), folder, scenario, menu, response, {"seed": 0})
+    return folder
+
+
+def slow(scenario, load_s):
+    return scenario.with_(variants={name: v.model_copy(update={"load_s": load_s}) for name, v in scenario.variants.items()})
+
+
+def entries_of(episode):
+    return episode.decisions["detail_menu"].ffill().fillna(0).to_numpy(int)
+
+
+def test_numpy_computes_what_torch_does(network, folder):
+    _, layers, _, _ = read(folder)
+    rng = np.random.default_rng(0)
+    seen, now = rng.normal(size=(500, layers[0][0].shape[1])).astype(np.float32), rng.uniform(0, 300, 500)
+    with torch.no_grad():
+        theirs = band_of(network(torch.from_numpy(seen)), torch.from_numpy(now).float())
+    mine = levels_of(forward(layers, seen), now)
+    np.testing.assert_allclose(mine.order, theirs.order, atol=1e-5)
+    np.testing.assert_allclose(mine.keep, theirs.keep, atol=1e-5)
+    np.testing.assert_array_equal(mine.family.argmax(-1), theirs.family.argmax(-1))
+
+
+def test_the_menu_is_feasible_and_begins_with_what_is_deployed_at_first(scenario, whole_menu):
+    menu = whole_menu
+    assert scenario.deployment(menu.levels[0]) == scenario.initial_deployment
+    assert len({tuple(row) for row in menu.levels}) == len(menu.levels)
+    budget = scenario.devices["cpu"].budget
+    for row, units in zip(menu.levels, menu.units):
+        assert scenario.deployment(row).units("cpu") == units <= budget
+    for i, j in [(0, 1), (1, 0), (5, 20), (20, 5), (7, 7)]:
+        old, new = (scenario.deployment(menu.levels[k]).replicas for k in (i, j))
+        assert menu.union_units[i, j] == sum(k.shape.units for k in {*old, *new})
+    assert menu.index(scenario, scenario.deployment(menu.levels[9])) == 9
+
+
+def test_the_response_is_what_constant_deployments_earn_in_the_kernel(scenario, loads, menu, response):
+    for entry, tolerance in ((2, 0.01), (4, 0.01), (5, 0.01), (6, 0.01), (0, 0.15)):  # the last is overloaded
+        policy = TwoTimeScales(Static(levels=list(menu.levels[entry])))
+        episode = run_episode(scenario, policy, loads, seed=3, intervals=INTERVALS)
+        rows = episode.intervals
+        kernel = (rows["accuracy"] - rows["violation_ratio"]).to_numpy()[2:]
+        rps = rows["offered_rps"].to_numpy()
+        assert response.earned(rps[1:-1], rps[2:], 1.0, 1.0)[:, entry].mean() == pytest.approx(kernel.mean(), abs=tolerance)
+
+
+@pytest.mark.parametrize("load_s", [7.0, 75.0])
+def test_a_course_by_the_response_earns_what_the_kernel_says(scenario, loads, menu, response, folder, load_s):
+    changed = slow(scenario, load_s)
+    episode = run_episode(changed, OrderKeepNetwork(folder), loads, seed=5, intervals=INTERVALS)
+    entries, rps = entries_of(episode), episode.intervals["offered_rps"].to_numpy()
+    assert len(np.unique(entries)) > 2
+    force = Levels(*(menu.log_rps[entries[1:]][None, :, None].repeat(3, 2) for _ in range(2)),
+                   np.eye(3)[menu.family[entries[1:]]][None])
+    course = Course(menu, Question(load_s, 0.05, 1.0), 0.001, 20.0, 30.0, np.zeros(1, np.int64))
+    found = play(course, response, force, rps[None])
+    assert found.mean() == pytest.approx(episode.intervals["reward"][1:].mean(), abs=0.03)
+
+
+def test_nothing_is_decided_while_an_order_loads(scenario, loads, folder):
+    episode = run_episode(slow(scenario, 75.0), OrderKeepNetwork(folder), loads, seed=5, intervals=INTERVALS)
+    changes = np.flatnonzero(np.diff(entries_of(episode)))
+    assert len(changes) > 2 and np.diff(changes).min() >= 3
+
+
+def test_missing_and_stale_observations_are_bridged(scenario, loads, folder):
+    lossy = scenario.with_(scrape=scenario.scrape.model_copy(update={"missing_ratio": 0.3, "stale_ratio": 0.2}))
+    episode = run_episode(lossy, OrderKeepNetwork(folder), loads, seed=2, intervals=INTERVALS)
+    assert episode.decisions["reason"].iloc[0] == "no load observed yet: unchanged"
+    assert np.isfinite(episode.totals["reward"])
+
+
+def test_what_was_never_seen_looks_like_a_constant_load():
+    series = np.full(MEMORY + 5, 40.0)
+    rows = history_features(windows(series), 400.0)
+    known = history_features(np.full(MEMORY, 40.0), 400.0)
+    others = [i for i in range(rows.shape[1]) if i != rows.shape[1] - 2]  # all but how much is known
+    np.testing.assert_allclose(rows[0, others], known[others], atol=1e-6)
+    np.testing.assert_allclose(rows[-1], known, atol=1e-6)
+    assert np.isfinite(history_features(np.array([*[np.nan] * (MEMORY - 1), 0.0]), 400.0)).all()
+
+
+def test_it_is_found_by_folder_and_imports_are_light(folder, scenario):
+    assert isinstance(registry.make(str(folder), scenario), OrderKeepNetwork)
+    code = (f"import sys; from agents import registry; from envs.scenario_file import load; "
+            f"registry.make({str(folder)!r}, load('resnet-variants')).reset(load('resnet-variants')); "
+            "print([m for m in ('torch', 'stable_baselines3') if m in sys.modules])")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_it_refuses_other_weights_and_other_scenarios(folder, tmp_path):
+    with pytest.raises(AgentError, match="trained for 'resnet-variants'"):
+        OrderKeepNetwork(folder).reset(load("live-demo"))
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    stored = bytearray((tmp_path / "weights.safetensors").read_bytes())
+    stored[-1] ^= 1
+    (tmp_path / "weights.safetensors").write_bytes(bytes(stored))
+    with pytest.raises(AgentError, match="sha256"):
+        OrderKeepNetwork(tmp_path)
+    with pytest.raises(AgentError, match="not the folder"):
+        OrderKeepNetwork(tmp_path / "nothing")
