@@ -1,11 +1,11 @@
 """A dispatcher over emulated replicas on a clock that stands still until all wait for it, and the simulator beside it."""
 
 import asyncio
-import heapq
 from itertools import count
 
 import numpy as np
 import pandas as pd
+from virtual_clock import VirtualClock
 
 from envs import state as st
 from envs.cluster import SimulatedCluster
@@ -22,35 +22,6 @@ from runtime.serving.replica import ReplicaLost
 from traces.samplers import RECORDED, make_load
 
 SEED = 7
-SETTLE = 12  # turns of the event loop after which all that can go on has done so
-
-
-class FakeClock:
-    """Goes to the next deadline when all tasks wait."""
-
-    def __init__(self):
-        self.t_s, self.waiting, self.order = 0.0, [], count()
-
-    def now_s(self):
-        return self.t_s
-
-    async def sleep_until(self, t_s):
-        if t_s > self.t_s:
-            future = asyncio.get_running_loop().create_future()
-            heapq.heappush(self.waiting, (t_s, next(self.order), future))
-            await future
-
-    async def drive(self, coroutine):
-        task = asyncio.ensure_future(coroutine)
-        while not task.done():
-            for _ in range(SETTLE):
-                await asyncio.sleep(0)
-            if self.waiting:
-                t_s, _, future = heapq.heappop(self.waiting)
-                if not future.cancelled():
-                    self.t_s = t_s
-                    future.set_result(None)
-        return task.result()
 
 
 class Emulated:
@@ -95,7 +66,7 @@ class Live:
     """A dispatcher with the initial deployment's replicas ready."""
 
     def __init__(self, scenario, clock=None, seed=SEED):
-        self.scenario, self.clock, self.seed = scenario, clock or FakeClock(), seed
+        self.scenario, self.clock, self.seed = scenario, clock or VirtualClock(), seed
         self.dispatcher = Dispatcher(scenario, self.clock, ByDraw(scenario, seed))
         self.replicas, self.numbers, self.requests = [], count(), []
 

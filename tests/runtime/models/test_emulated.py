@@ -1,13 +1,12 @@
 """Emulated replicas against the simulator: the same arrivals are answered at the same times, to the last bit."""
 
 import asyncio
-import heapq
 from collections import deque
-from itertools import count
 
 import numpy as np
 import pandas as pd
 import pytest
+from virtual_clock import VirtualClock
 
 from envs.cluster import SimulatedCluster
 from envs.contract import Deployment, ReplicaKind, Shape
@@ -22,33 +21,6 @@ from runtime.models.server_clocks import Head
 from traces.samplers import RECORDED, make_load
 
 SEED = 7
-SETTLE = 20  # turns of the event loop after which all that can go on has done so
-
-
-class FakeClock:
-    """A clock that stands still until all tasks wait for it, and then goes to the next deadline."""
-
-    def __init__(self):
-        self.t_s, self.waiting, self.order = 0.0, [], count()
-
-    def now_s(self):
-        return self.t_s
-
-    async def sleep_until(self, t_s):
-        if t_s > self.t_s:
-            future = asyncio.get_running_loop().create_future()
-            heapq.heappush(self.waiting, (t_s, next(self.order), future))
-            await future
-
-    async def drive(self, coroutine):
-        task = asyncio.ensure_future(coroutine)
-        while not task.done():
-            for _ in range(SETTLE):
-                await asyncio.sleep(0)
-            if self.waiting:
-                self.t_s, _, future = heapq.heappop(self.waiting)
-                future.set_result(None)
-        return task.result()
 
 
 def scenario(candidate, rows, **more):
@@ -102,7 +74,7 @@ def simulated(scenario, arrivals_s, kind=None):
 
 def emulated(scenario, arrivals_s, kind):
     """When an emulated replica answers them, under a gateway that forms batches by the rules of the simulator."""
-    clock = FakeClock()
+    clock = VirtualClock()
     replica = EmulatedReplica(scenario, kind, number=0, seed=SEED, clock=clock)
     answered_s = np.full(len(arrivals_s), np.nan)
     queue, tasks = deque(), []
@@ -154,7 +126,7 @@ def test_servers_with_stages_of_their_own():
 
 def test_the_replica_queues_first_come_first_served():
     """Batches handed over before a server is idle are answered as if a gateway had kept them."""
-    arrivals_s, clock = arrivals(40.0), FakeClock()
+    arrivals_s, clock = arrivals(40.0), VirtualClock()
     replica = EmulatedReplica(CORES, CORES.kinds[0], number=0, seed=SEED, clock=clock)
     answered_s = np.zeros(len(arrivals_s))
 
@@ -185,7 +157,7 @@ def test_each_request_takes_its_own_draw():
     while cluster.t_s <= 30:
         cluster.advance()
     cluster.finish()
-    clock = FakeClock()
+    clock = VirtualClock()
     replica = EmulatedReplica(shared, shared.kinds[0], number=0, seed=SEED, clock=clock)
     answered_s = {name: np.zeros(len(times)) for name, times in arrivals_s.items()}
 
@@ -210,7 +182,7 @@ def test_load_time_is_the_simulators():
     cluster = Simulated(slow.with_(initial=()), {})
     cluster.apply(slow.initial_deployment)
     observation = cluster.advance()  # its replica has number 0, and was started at t = 0
-    clock = FakeClock()
+    clock = VirtualClock()
     replica = EmulatedReplica(slow, slow.kinds[0], number=0, seed=SEED, clock=clock)
     asyncio.run(clock.drive(replica.load()))
     assert clock.now_s() == replica.load_s == observation.load_s["v"] != 3.0
@@ -219,7 +191,7 @@ def test_load_time_is_the_simulators():
 
 
 def test_what_a_replica_says_of_itself():
-    clock = FakeClock()
+    clock = VirtualClock()
     replica = EmulatedReplica(STAGES, STAGES.kinds[0], number=0, seed=SEED, clock=clock)
     assert replica.inputs == replica.outputs == (PAYLOAD,)
     assert replica.memory_bytes == 0

@@ -1,50 +1,16 @@
 """A live cluster put together for tests: a clock that jumps, a small dispatcher, replicas that fail when told to."""
 
 import asyncio
-import heapq
 from contextlib import asynccontextmanager
-from itertools import count
 
 import numpy as np
+from virtual_clock import VirtualClock
 
 from envs.randomness import FAILURE, draw, factor, gamma_table, key
 from runtime.models.server_clocks import Head
 from runtime.serving.emulated_replica import EmulatedLiveReplica
 from runtime.serving.live_cluster import LiveCluster
 from runtime.serving.replica import ReplicaLost
-
-SETTLE = 25  # turns of the event loop after which all that can go on has done so
-
-
-class VirtualClock:
-    """Time that passes only when it is told to, from one deadline to the next."""
-
-    def __init__(self):
-        self.t_s, self._waiting, self._order = 0.0, [], count()
-
-    def now_s(self):
-        return self.t_s
-
-    async def sleep_until(self, t_s):
-        if t_s > self.t_s:
-            future = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._waiting, (t_s, next(self._order), future))
-            await future
-
-    async def settle(self):
-        for _ in range(SETTLE):
-            await asyncio.sleep(0)
-
-    async def run_until(self, t_s, *, inclusive=True):
-        """Plays all that is due before a time (and at it), and stands there."""
-        await self.settle()
-        while self._waiting and (self._waiting[0][0] < t_s or (inclusive and self._waiting[0][0] == t_s)):
-            at_s, _, future = heapq.heappop(self._waiting)
-            if not future.done():
-                self.t_s = at_s
-                future.set_result(None)
-                await self.settle()
-        self.t_s = t_s
 
 
 class ShortestQueue:

@@ -6,7 +6,8 @@ import json
 import stat
 
 import pytest
-from live_cases import Launcher, ShortestQueue, Told, VirtualClock, live, states
+from live_cases import Launcher, ShortestQueue, Told, live, states
+from virtual_clock import VirtualClock
 
 from envs.contract import Deployment, ReplicaKind, Shape
 from envs.scenario import Device
