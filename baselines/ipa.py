@@ -46,6 +46,7 @@ class IPA(Policy):
     Args:
         accuracy: what the accuracies of the stages make together: their ``product``, ``sum`` or ``average``.
         normalise: the k-th of V variants by accuracy counts as k / (V - 1), the only one as 1 (artefact: yes, but for video).
+        least_rank: what the least accurate counts as then (named, 0.05, by the artefact's configurations for products).
         alpha: weight of accuracy; None: the scenario's.
         beta: weight of one core or device at a price of 1; None: the scenario's.
         forecast: a forecaster with its own margin, or the name of one; ``lstm`` is of IPA's shape, for intervals of 10 s.
@@ -60,12 +61,13 @@ class IPA(Policy):
     """
 
     def __init__(self, accuracy: Literal["product", "sum", "average"] = "product", normalise: bool = False,
-                 alpha: float | None = None, beta: float | None = None, forecast: str | Forecaster = "max", memory: int = 2,
-                 margin: float = 1.2, capacity_ratio: float = 0.8, latency_ratio: float = 1.0,
-                 threshold_rps: float | None = None) -> None:
+                 least_rank: float = 0.0, alpha: float | None = None, beta: float | None = None,
+                 forecast: str | Forecaster = "max", memory: int = 2, margin: float = 1.2, capacity_ratio: float = 0.8,
+                 latency_ratio: float = 1.0, threshold_rps: float | None = None) -> None:
         if accuracy not in MEASURES:
             raise ValueError(f"accuracy '{accuracy}': give one of {', '.join(MEASURES)}")
         self.accuracy, self.normalise, self.alpha, self.beta = accuracy, normalise, alpha, beta
+        self.least_rank = least_rank
         if isinstance(forecast, str):
             self.forecaster = LSTM(margin, PRETRAINED) if forecast == "lstm" else forecaster(forecast, memory, margin)
         else:
@@ -129,7 +131,7 @@ class IPA(Policy):
         beta = scenario.weights.cost / whole if self.beta is None else self.beta
         self._unit_penalty = beta * price * self._units.sum(1)
         self._accuracy = np.array([scenario.variants[v].accuracy for _, v in self._kinds])
-        scores = [ranks(scenario, name) if self.normalise else {v: scenario.variants[v].accuracy
+        scores = [ranks(scenario, name, self.least_rank) if self.normalise else {v: scenario.variants[v].accuracy
                   for v in scenario.services[name].variants} for name in self._services]
         self._score = np.array([scores[s][v] for s, (_, v) in zip(self._stage, self._kinds)])
         alpha = scenario.weights.accuracy if self.alpha is None else self.alpha
@@ -204,7 +206,10 @@ class IPA(Policy):
         return Decision(deployment, reason, {k: v for k, v in details.items() if not math.isnan(v)})
 
 
-def ranks(scenario: Scenario, service: str) -> dict[str, float]:
-    """IPA's normalised accuracies: the k-th of a service's V variants by accuracy, from 0, has k / (V - 1), a lone one 1."""
+def ranks(scenario: Scenario, service: str, least: float = 0.0) -> dict[str, float]:
+    """IPA's normalised accuracies: the k-th of a service's V variants by accuracy, from 0, has k / (V - 1), at least `least`.
+
+    A lone one has 1.
+    """
     variants = sorted(scenario.services[service].variants, key=lambda v: scenario.variants[v].accuracy)
-    return {v: k / (len(variants) - 1) if len(variants) > 1 else 1.0 for k, v in enumerate(variants)}
+    return {v: max(least, k / (len(variants) - 1)) if len(variants) > 1 else 1.0 for k, v in enumerate(variants)}

@@ -5,6 +5,9 @@ Theirs are read from the vector figures of the published repository: twenty minu
 Poisson around the counts of each second. PAS is the product of the accuracies planned, in per cent; cores are those planned,
 as the authors count them. Weights, margins and factors on profiles are the artefact's. Profiles are the scenarios': where they
 were fitted to a row, the row says so and is not judged.
+
+The artefact plans with throughputs halved, since its replicas were slower than profiled; the cluster here is as slow as that.
+Its table multiplies accuracies, or ranks of at least 0.05; its two studies, and RIM on sum-qa, add ranks, by their files.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from baselines.fa2 import FA2High, FA2Low
 from baselines.forecasters import Forecaster
@@ -22,6 +26,8 @@ from baselines.ipa import IPA
 from baselines.rim import RIM
 from envs.contract import Policy
 from envs.episode import run_episode
+from envs.profiles import LATENCY_COLUMNS, Profile
+from envs.scenario import InitialReplica, Scenario
 from envs.scenario_file import load as load_scenario
 from reports.reproductions.reproduction import Reproduction, Row
 from traces.load import POISSON, Load, make_load
@@ -35,6 +41,9 @@ STEADY_RPS, STEADY_RANGE_RPS, STEADY_DEVIATION_RPS, STEADY_SEED = 28.8, (23, 34)
 PUBLISHED_LOADS = {"bursty": (12.0, 3, 34), "steady low": (5.1, 3, 8), "fluctuating": (16.5, 3, 34)}  # mean, range
 WITHIN, DIFFER = 0.10, 0.05  # of theirs: what is near, and what they say is a difference
 SEED = 0
+LEAST_RANK = 0.05  # of the artefact's configurations of the table
+FIRST_VERSION: dict[str, Any] = {"accuracy": "sum", "normalise": True, "least_rank": 0.0}  # of its two studies
+STUDIES_CAPACITY_RATIO = {"nlp": 0.5}  # where it is another than in the table
 SYSTEMS = ("IPA", "FA2-low", "FA2-high", "RIM")
 
 
@@ -164,22 +173,41 @@ def rows() -> Iterator[Row]:
 def _policy(name: str, pipeline: Pipeline, load: str, system: str, **changes: Any) -> Policy:
     """One of the systems with the artefact's settings."""
     settings: dict[str, Any] = {
-        "alpha": pipeline.alpha[load], "beta": pipeline.beta, "normalise": pipeline.normalise, "margin": pipeline.margin,
-        "capacity_ratio": pipeline.capacity_ratio, "latency_ratio": pipeline.latency_ratio, "forecast": "lstm", **changes}
+        "alpha": pipeline.alpha[load], "beta": pipeline.beta, "normalise": pipeline.normalise, "least_rank": LEAST_RANK,
+        "margin": pipeline.margin, "capacity_ratio": 1.0, "latency_ratio": pipeline.latency_ratio * pipeline.capacity_ratio,
+        "forecast": "lstm", **changes}
     if system == "RIM":
+        settings |= FIRST_VERSION if name == "sum-qa" else {}
         return RIM(pipeline.replicas_steady_low if load == "steady low" else pipeline.replicas, **settings)
     if system.startswith("FA2"):
         return FA2High(pipeline.high, **settings) if system == "FA2-high" else FA2Low(pipeline.low, **settings)
     return IPA(**settings)
 
 
-def _play(name: str, load: str, policy: Policy) -> Outcome:
+def _play(name: str, load: str, policy: Policy, small: bool = False, capacity_ratio: float | None = None) -> Outcome:
+    """One run, on a cluster as slow as planned; `small`: on the base allocations of a low threshold."""
     scenario = load_scenario(name)
+    scenario = _with_small_shapes(scenario) if small and name == "sum-qa" else scenario
+    scenario = scenario.with_(profile=scenario.profile.scaled(1 / (capacity_ratio or PIPELINES[name].capacity_ratio)))
     planned = _Planned(policy)
     count = round(LENGTH_S / scenario.interval_s)
     episode = run_episode(scenario, planned, {name: load_of(load)}, seed=SEED, intervals=count)
     cores, pas = np.mean(planned.rows, axis=0)
     return Outcome(float(cores), float(pas), 100 * episode.totals["violation_ratio"])
+
+
+def _with_small_shapes(scenario: Scenario) -> Scenario:
+    """sum-qa on the base allocations of a threshold of 4 req/s or less, those of nlp, instead of 5: fewer cores a summary."""
+    nlp, summaries = load_scenario("nlp"), scenario.services["summary"].variants
+    kept = [c for c in scenario.candidates if c.variants[0] not in summaries]
+    small = [c for c in nlp.candidates if c.variants[0] in summaries]
+    rows = []
+    for kind in (kind for c in (*kept, *small) for kind in c.kinds):
+        source = scenario if kind in scenario.kinds else nlp
+        latency_s = source.profile.latency_s(kind.variants[0], kind.shape, kind.batch)[0]
+        rows.append((kind.variants[0], kind.shape.device, 0, 1, kind.shape.intra_op, kind.batch, 0, latency_s))
+    return scenario.with_(candidates=(*kept, *small), profile=Profile(pd.DataFrame(rows, columns=LATENCY_COLUMNS)),
+                          initial=(InitialReplica(candidate=0, level=8), InitialReplica(candidate=len(kept), level=12)))
 
 
 class _Planned(Policy):
@@ -206,7 +234,7 @@ class _Planned(Policy):
 def _systems(name: str, pipeline: Pipeline, load: str) -> Iterator[Row]:
     """Cores and PAS of the four systems, then their order wherever theirs differ."""
     table = f"{name}, {load}" + (" (made)" if not SLICES_S[load] else "")
-    ours = {system: _play(name, load, _policy(name, pipeline, load, system)) for system in SYSTEMS}
+    ours = {system: _play(name, load, _policy(name, pipeline, load, system), small=system == "RIM") for system in SYSTEMS}
     published = pipeline.theirs[load]
     theirs = {s: Outcome(published[2 * i], published[2 * i + 1], np.nan) for i, s in enumerate(SYSTEMS)}
     for system in SYSTEMS:
@@ -230,12 +258,18 @@ def _order(a: float, b: float) -> str:
     return "less" if a < b else "more" if a > b else "same"
 
 
+def _study(name: str, policy: Policy) -> Outcome:
+    """A run of one of the two studies."""
+    return _play(name, "bursty", policy, small=True, capacity_ratio=STUDIES_CAPACITY_RATIO.get(name))
+
+
 def _predictors(name: str, pipeline: Pipeline) -> Iterator[Row]:
     """Violations on the bursty load with the LSTM, the last interval, an autoregression and the true future."""
     table, load = f"Predictors, {name}, bursty", "bursty"
     future = Future(load_of(load).rate_rps, pipeline.margin)
     given: dict[str, Any] = {"LSTM": "lstm", "reactive": "last", "true future": future, "AR": "ar"}
-    found = {p: _play(name, load, _policy(name, pipeline, load, "IPA", forecast=f, memory=12)) for p, f in given.items()}
+    found = {p: _study(name, _policy(name, pipeline, load, "IPA", **FIRST_VERSION, forecast=f, memory=12))
+             for p, f in given.items()}
     theirs = dict(zip(("LSTM", "reactive", "true future"), pipeline.predictors))
     for predictor, outcome in found.items():
         yield Row(table, predictor, "violations", outcome.violations, theirs.get(predictor), unit="%", decimals=2,
@@ -250,7 +284,7 @@ def _preferences(name: str, pipeline: Pipeline) -> Iterator[Row]:
     """Cores and PAS on the bursty load at three pairs of weights, each in their order."""
     table, found = f"Preferences, {name}, bursty", []
     for case, (alpha, beta, cores, pas) in zip(("accuracy first", "balance", "resources first"), pipeline.preferences):
-        found.append(_play(name, "bursty", _policy(name, pipeline, "bursty", "IPA", alpha=alpha, beta=beta)))
+        found.append(_study(name, _policy(name, pipeline, "bursty", "IPA", **FIRST_VERSION, alpha=alpha, beta=beta)))
         yield Row(table, case, "cores", found[-1].cores, cores, WITHIN * cores, decimals=2)
         yield Row(table, case, "PAS", found[-1].pas, pas, WITHIN * pas, "%", 2)
     for figure in ("cores", "pas"):
@@ -278,18 +312,24 @@ def account(found: Sequence[Row]) -> list[str]:
         "Reached: " + ", ".join(told) + ".",
         "Profiles and forecaster were revised once after a first run (298 of 357 rows): the LSTM sees the level of the load, "
         "and the capacities of two models of video and the latencies of two of nlp were set anew, with all published rows in "
-        "view. "
-        "So the rows of IPA and RIM in video and nlp are no clean test of the planner.",
-        "FA2 has no freedom but the number of replicas, so its rows say how good profiles and forecasts are. Where IPA falls "
-        "short, cores are a choice between plans of nearly the same objective: speech and translation jump between two "
-        "variants at a load that small errors of a profile move (audio-qa steady low, nlp).",
-        "RIM keeps more accurate variants in audio-qa and sum-qa than its objective pays for with the artefact's weights; "
-        "in audio-qa their FA2-high on steady high is 2.8 times FA2-low, else 2.0 to 2.2.",
-        "Violations: with throughputs halved in the plan, replicas here run at twice the speed that is planned, and hardly "
-        "anything is late, whatever the predictor; theirs must have been slower under load than profiled. Without such "
-        "a margin (video) predictors rank as theirs do, but a step of the load costs more: replicas load for 6 s and more.",
-        "Preferences: PAS with resources first is theirs; accuracy first in video and balance in nlp need weights that the "
-        "product of raw accuracies, or of ranks, does not turn into their plans.",
+        "view. So the rows of IPA and RIM in video and nlp are no clean test of the planner. Read from the artefact's "
+        "files after a second (311 of 355): that the two studies and RIM on sum-qa add ranks, and on which allocations; the least "
+        "rank of 0.05; and that replicas are as slow as is planned for.",
+        "FA2 has no freedom but the number of replicas, so its rows say how good profiles and forecasts are. Theirs in speech, "
+        "the accurate variants under steady high load, has 2.8 to 3.1 times the cores of the fast ones, else 2.0 to 2.4: "
+        "no throughput of a core gives both.",
+        "IPA in nlp: on steady low load theirs runs the accurate translation and summary on 96 cores, and its FA2-high the "
+        "same two on 115, to which our latencies were fitted; at 115 the product of ranks does not pay for them, at 96 it "
+        "does. On steady high load IPA and FA2-low run the same variants on 122 and 101 cores; ours, planned alike, on as "
+        "many. In audio-qa on steady low load s2t-medium gains 4.5 and costs 3.5 to 5, by the second.",
+        "RIM in audio-qa: 27 replicas of s2t-medium cost 13.5 more than of s2t-small and gain 9 at most; theirs runs them. "
+        "In sum-qa on steady high load the most accurate summary is, by our fits, the fastest too, and the only one beyond "
+        "33.6 req/s.",
+        "Violations by predictor are of the size of theirs but in nlp, whose SLO of 17.6 s forgives any forecast, and in "
+        "video, where a step of the load costs more: replicas load for 6 s and more.",
+        "Preferences: with resources first theirs in speech are FA2-low's cores without the margin of 20 % that its files "
+        "have. With accuracy first s2t-large's cores are remembered, not read. In nlp the file's margin of 50 % is planned "
+        "with; balance there, and in video, lies at loads where a rank and its cores weigh nearly the same.",
     ]
 
 

@@ -117,6 +117,16 @@ def test_missing_load_is_not_zero(video):
 def test_ranks_are_those_of_the_artefact(video):
     assert ranks(video, "crop") == {"yolov5n": 0, "yolov5s": 0.25, "yolov5m": 0.5, "yolov5l": 0.75, "yolov5x": 1}
     assert ranks(scenario_file.load("nlp"), "language") == {"lang-id": 1}
+    assert ranks(video, "crop", 0.05) == {"yolov5n": 0.05, "yolov5s": 0.25, "yolov5m": 0.5, "yolov5l": 0.75, "yolov5x": 1}
+
+
+def test_a_least_rank_makes_the_other_stages_count(video):
+    """With the least accurate in one stage a product of ranks from 0 is 0 whatever the other runs; from 0.05 on it is not."""
+    poor = exactly(normalise=True, alpha=100, beta=1)
+    few = tuple(c for c in video.candidates if c.variants[0] in ("yolov5n", "resnet18", "resnet152"))
+    allowed = video.with_(candidates=few, initial=())
+    found = [decided(IPA(**poor, least_rank=least), allowed, 5) for least in (0.0, 0.05)]
+    assert ["resnet152" in str(d.deployment) for d in found] == [False, True]
 
 
 def test_measures_of_accuracy_weigh_differently(video):
