@@ -312,12 +312,12 @@ def account(found: Sequence[Row]) -> list[str]:
         "Reached: " + ", ".join(told) + ".",
         "Profiles and forecaster were revised once after a first run (298 of 357 rows): the LSTM sees the level of the load, "
         "and the capacities of two models of video and the latencies of two of nlp were set anew, with all published rows in "
-        "view. So the rows of IPA and RIM in video and nlp are no clean test of the planner. Read from the artefact's "
-        "files after a second (311 of 355): that the two studies and RIM on sum-qa add ranks, and on which allocations; the least "
-        "rank of 0.05; and that replicas are as slow as is planned for.",
-        "FA2 has no freedom but the number of replicas, so its rows say how good profiles and forecasts are. Theirs in speech, "
-        "the accurate variants under steady high load, has 2.8 to 3.1 times the cores of the fast ones, else 2.0 to 2.4: "
-        "no throughput of a core gives both.",
+        "view. So the rows of IPA and RIM in video and nlp are no clean test of the planner. Read from the artefact's files "
+        "after a second run (311 of 355): that the two studies and RIM on sum-qa add ranks, and on which allocations; the "
+        "least rank of 0.05; and that replicas are as slow as is planned for.",
+        "FA2 has no freedom but the number of replicas, so its rows say how good profiles and forecasts are. In speech the "
+        "cores of theirs with the accurate variants, under steady high load, are 2.8 to 3.1 times those with the fast ones, "
+        "else 2.0 to 2.4: no throughput of a core gives both.",
         "IPA in nlp: on steady low load theirs runs the accurate translation and summary on 96 cores, and its FA2-high the "
         "same two on 115, to which our latencies were fitted; at 115 the product of ranks does not pay for them, at 96 it "
         "does. On steady high load IPA and FA2-low run the same variants on 122 and 101 cores; ours, planned alike, on as "
