@@ -1,7 +1,7 @@
 """EdgeShard as a policy: of the partitions that a scenario lists, the one of least latency or most throughput, and kept.
 
-Source: Zhang et al., 2025 (arXiv 2405.14371). The partitions themselves are made in `baselines.edgeshard_partition`, from layers;
-a scenario knows their steps: each candidate is a pipeline whose stages are devices and the links between them.
+Source: Zhang et al., 2025 (arXiv 2405.14371). The partitions themselves are made of layers, in
+`baselines.edgeshard_partition`; a scenario knows their steps: each candidate is a pipeline of devices and links between them.
 """
 
 from __future__ import annotations
