@@ -93,6 +93,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"tune each policy's settings in N calls of the simulator, on training load ({calibrate_command.POLICIES})",
     )
+    tune.add_argument(
+        "--tables", type=_positive, metavar="N", help="first try N settings in reward tables, of each policy that can be"
+    )
     tune.add_argument("--save", type=Path, metavar="FILE", help="the settings (baselines/calibrated/<scenario>.yaml)")
     again = top.add_argument_group("reproduction, in place of a comparison")
     known = ", ".join(reproduce.names())
@@ -259,6 +262,8 @@ def _with_defaults(arguments: argparse.Namespace) -> argparse.Namespace:
             raise ValueError(f"--{name.replace('_', '-')} belongs to --protocol")
     if arguments.save:
         raise ValueError("--save FILE: nothing is calibrated; add --calibrate N")
+    if arguments.tables:
+        raise ValueError("--tables N: nothing is calibrated; add --calibrate N")
     defaults = {"policies": DEMO_POLICIES, "split": "val", "windows": WINDOWS, "seeds": 1, "report": REPORT}
     for name, default in defaults.items():
         if getattr(arguments, name) is None:

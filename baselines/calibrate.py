@@ -72,6 +72,7 @@ def calibrate(
     judging: Sequence[Window],
     play: Callable[[Sequence[tuple[Settings, Window]]], Iterable[float]],
     seed: int = 0,
+    shortlist: Sequence[Settings] = (),
 ) -> Calibration:
     """Tries the defaults, some with one setting changed, and others drawn at random, on ever more windows for ever fewer.
 
@@ -85,6 +86,7 @@ def calibrate(
         judging: other windows, which hold the best settings against the defaults; likewise.
         play: plays settings (those not given are default) on windows; mean rewards in the same order.
         seed: of the draw.
+        shortlist: settings to try in place of drawn ones, beside the defaults.
 
     Raises:
         ValueError: nothing to choose from, a budget that is too small, or a reward that is not a number.
@@ -94,7 +96,8 @@ def calibrate(
     if budget < LEAST_BUDGET:
         raise ValueError(f"a budget of {budget} calls is too small: give {LEAST_BUDGET} or more")
     rest = budget - 2 * max(1, int(budget * JUDGED_SHARE / 2))
-    trials = [_Trial(settings) for settings in _draw(space, max(2, rest // ROUNDS // FIRST_WINDOWS), seed)]
+    most = max(2, rest // ROUNDS // FIRST_WINDOWS)
+    trials = [_Trial(settings) for settings in ([{}, *shortlist][:most] if shortlist else draw(space, most, seed))]
     standing = list(trials)
     for left in range(ROUNDS, 0, -1):
         played = len(standing[0].rewards)
@@ -141,7 +144,7 @@ def _play(
         trial.rewards += rewards[i * len(windows) : (i + 1) * len(windows)]
 
 
-def _draw(space: Mapping[str, Sequence[Any]], count: int, seed: int) -> list[Settings]:
+def draw(space: Mapping[str, Sequence[Any]], count: int, seed: int) -> list[Settings]:
     """Up to `count` different settings: the defaults, these with one setting changed (at most half of the rest), and any."""
     rng = np.random.default_rng(seed)
     near: list[Settings] = [{name: value} for name, values in space.items() for value in values]

@@ -27,6 +27,10 @@ class Ladder:
     levels: np.ndarray
     loads_rps: np.ndarray
 
+    def rung(self, load_rps: float) -> int:
+        """The rung planned for a load; the last one where none is."""
+        return min(int(np.searchsorted(self.loads_rps, load_rps)), len(self.loads_rps) - 1)
+
 
 def ladder_of(scenario: Scenario, loads: int = LOADS) -> Ladder:
     """The ladder of a scenario's only service, on capacities as measured.

@@ -78,28 +78,48 @@ class BandMPC(Policy):
         self._delay = int(longest_s / scenario.interval_s + 1e-9)  # whole intervals that an order placed now does not serve
         self.quantiles.reset(scenario, self._service, self._delay + self.horizon)
         self.memory_intervals = self.quantiles.memory_intervals
+        self.forget()
+
+    def forget(self) -> None:
+        """Forgets all loads."""
         self._history: deque[float] = deque(maxlen=self.memory_intervals)
 
     def decide(self, observation: Observation) -> Decision:
         """The band's decision."""
-        rps = observation.services[self._service].offered_rps
-        if not math.isnan(rps):
-            self._history.append(rps)
+        self.observe(observation.services[self._service].offered_rps)
         if not self._history:
             return Decision(observation.deployment, "no load observed yet: unchanged")
-        earned, courses = self._earned()
-        now, left = self._rung(observation.deployment.replicas), self._loading_left(observation)
-        order, keep = self._band(earned, now)
-        wanted = int(np.clip(now, order, keep))
+        now, left = self.rung_of(observation.deployment.replicas), self._loading_left(observation)
+        wanted, (order, keep), courses = self.choose(now, self._ready_rung(observation) if left else now, left)
         reason = f"rung {now} is within the band {order} to {keep}"
         if wanted != now:
             reason = f"rung {now} to {wanted}, the edge of the band {order} to {keep}"
-            if left and self._better_finished(earned, self._ready_rung(observation), now, wanted, left):
-                wanted, reason = now, f"rung {now} finishes loading first; the band is {order} to {keep}"
+        elif not order <= now <= keep:
+            reason = f"rung {now} finishes loading first; the band is {order} to {keep}"
         details = {"order_rps": self._capacity[order], "keep_rps": self._capacity[keep], "courses": float(courses)}
         kept = wanted == now and bool(observation.deployment.replicas)
         deployment = observation.deployment if kept else replace(self._rungs[wanted], routes={})
         return Decision(deployment, reason, {name: float(value) for name, value in details.items()})
+
+    def observe(self, rps: float) -> None:
+        """Takes the mean offered load of one interval, req/s; nan is no load observed."""
+        if not math.isnan(rps):
+            self._history.append(rps)
+
+    def choose(self, now: int, ready: int, left: int) -> tuple[int, tuple[int, int], int]:
+        """The rung to have in force, the band, and the courses looked at.
+
+        Args:
+            now: rung in force.
+            ready: rung that is ready.
+            left: whole intervals until `now` is.
+        """
+        earned, courses = self._earned()
+        order, keep = self._band(earned, now)
+        wanted = int(np.clip(now, order, keep))
+        if left and wanted != now and self._better_finished(earned, ready, now, wanted, left):
+            wanted = now
+        return wanted, (order, keep), courses
 
     def _earned(self) -> tuple[np.ndarray, int]:
         """(intervals, rungs) value on the mean of the courses, and of how many: as many as the time allows."""
@@ -139,9 +159,9 @@ class BandMPC(Policy):
 
     def _ready_rung(self, observation: Observation) -> int:
         """The rung of what is ready."""
-        return self._rung({k: int(row.ready) for k, row in observation.kinds.items() if row.ready > 0})
+        return self.rung_of({k: int(row.ready) for k, row in observation.kinds.items() if row.ready > 0})
 
-    def _rung(self, replicas: Mapping[ReplicaKind, int]) -> int:
+    def rung_of(self, replicas: Mapping[ReplicaKind, int]) -> int:
         """The rung that replicas are, or the greatest that carries no more than they do (the least where all carry more)."""
         exact = next((i for i, rung in enumerate(self._rungs) if rung.replicas == replicas), None)
         if exact is not None:

@@ -45,8 +45,12 @@ class QuantileInfAdapter(HeldInfAdapter):
     def reset(self, scenario: Scenario) -> None:
         """Starts afresh; the forecaster looks as far as the slowest replica takes to load."""
         super().reset(scenario)
-        planned = cast(PlannedQuantile, cast(ScaleDownHold, self.forecaster).inner)
-        planned.quantiles.reset(scenario, self._service, loading_intervals(scenario) + 1)
+        self.planned.quantiles.reset(scenario, self._service, loading_intervals(scenario) + 1)
+
+    @property
+    def planned(self) -> PlannedQuantile:
+        """What it plans for; the forecaster is this object's `quantiles`."""
+        return cast(PlannedQuantile, cast(ScaleDownHold, self.forecaster).inner)
 
 
 class QuantilePlanner(TwoTimeScales):

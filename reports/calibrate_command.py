@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from baselines import settings_file
 from baselines.calibrate import LEAST_BUDGET, Calibration, Settings
+from baselines.shortlist import fits, shortlist, tables_of
 from envs.contract import CONTRACT_VERSION, Policy
 from envs.loads import Loads, open_loads
 from envs.scenario import Scenario
@@ -26,8 +27,10 @@ from reports.play import Maker
 from reports.record import command, record, write
 from reports.results import describe
 from reports.table import WIDTH
-from reports.training_windows import JUDGING_SEED, SELECTING_SEED, training_windows
+from reports.training_windows import JUDGING_SEED, SELECTING_SEED, Window, training_windows
 
+TABLE_WINDOWS = 12  # of those that choose
+SHORTLISTED = 5  # settings that go from the tables to the simulator
 POLICIES = "infadapter,infadapter-fast,hpa,static"
 NOT_HERE = ("windows", "seeds", "split", "reference")  # options of an evaluation only
 
@@ -54,16 +57,42 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], make: Maker, interva
     window_s = n * scenario.interval_s
     loads = open_loads(scenario, arguments.trace, "train", window_s * budget)
     windows = training_windows(loads.loads.values(), loads.span_s, window_s, budget, scenario.interval_s)
+    shortlists, told = _shortlists(policies, scenario, loads, windows[0], n, arguments.tables)
     with _Progress(budget * len(policies)) as progress:
         stage = Stage(arguments.scenario, loads.loads, n)
-        found = calibrate_all(policies, scenario, stage, budget, windows, arguments.jobs, progress.tell)
+        found = calibrate_all(policies, scenario, stage, budget, windows, arguments.jobs, progress.tell, shortlists)
     Console(width=WIDTH, highlight=False).print(_table(found, scenario))
-    header = _header(argv, scenario, loads, window_s, len({w.start_s for part in windows for w in part}), budget)
+    header = [*_header(argv, scenario, loads, window_s, len({w.start_s for part in windows for w in part}), budget), *told]
+    for line in told:
+        print(line)
     settings_file.write(
         path, header, {name: c.settings for name, c in found.items()}, {name: _note(c, scenario) for name, c in found.items()}
     )
     print(f"settings: {path}")
     _write(arguments, argv, scenario, loads, found)
+
+
+def _shortlists(
+    policies: Mapping[str, type[Policy]],
+    scenario: Scenario,
+    loads: Loads,
+    windows: Sequence[Window],
+    intervals: int,
+    tried: int | None,
+) -> tuple[dict[str, list[Settings]], list[str]]:
+    """Settings chosen in reward tables, for the policies that fit, and what that took in words."""
+    if not tried:
+        return {}, []
+    fitting = {name: policy for name, policy in policies.items() if fits(policy)}
+    if not fitting:
+        raise ValueError(f"--tables {tried}: none of {', '.join(policies)} can be tried in reward tables")
+    tables = tables_of(scenario, loads.loads, windows[:TABLE_WINDOWS], intervals)
+    kept = {name: shortlist(policy, tables, tried, SHORTLISTED) for name, policy in fitting.items()}
+    played = len(tables.table.value)
+    return kept, [
+        f"Beside the defaults, {', '.join(kept)} tried the best {SHORTLISTED} of {tried} settings in reward tables.",
+        f"The tables took {tables.plays} calls of the simulator on {played} choosing windows, for all together and on top.",
+    ]
 
 
 def _refuse(arguments: argparse.Namespace) -> None:

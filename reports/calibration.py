@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
+from types import MappingProxyType
 
 from baselines.calibrate import Calibration, Settings, calibrate
 from envs import episode as episodes
@@ -52,6 +53,7 @@ def calibrate_all(
     windows: tuple[Sequence[Window], Sequence[Window]],
     jobs: int = 1,
     tell: Callable[[str], None] = lambda policy: None,
+    shortlists: Mapping[str, Sequence[Settings]] = MappingProxyType({}),
 ) -> dict[str, Calibration]:
     """What calibration finds for each policy, by name. Results do not hang on the number of processes.
 
@@ -63,15 +65,16 @@ def calibrate_all(
         windows: those that choose and those that judge, as many of each as the budget.
         jobs: processes.
         tell: hears the name of the policy after each call.
+        shortlists: settings to try in place of drawn ones, by name.
 
     Raises:
         ValueError: a policy has nothing to calibrate, the budget is too small, or a reward is not a number.
     """
     if jobs <= 1:
-        return _all(policies, scenario, budget, windows, partial(map, partial(play, stage, scenario)), tell)
+        return _all(policies, scenario, budget, windows, partial(map, partial(play, stage, scenario)), tell, shortlists)
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (stage,))
     try:
-        return _all(policies, scenario, budget, windows, partial(pool.map, _play), tell)
+        return _all(policies, scenario, budget, windows, partial(pool.map, _play), tell, shortlists)
     finally:
         pool.shutdown(cancel_futures=True)  # after an interruption: only what is being played now is waited for
 
@@ -96,6 +99,7 @@ def _all(
     windows: tuple[Sequence[Window], Sequence[Window]],
     play_all: Callable[[Sequence[Call]], Iterator[float]],
     tell: Callable[[str], None],
+    shortlists: Mapping[str, Sequence[Settings]],
 ) -> dict[str, Calibration]:
     found = {}
     for name, policy in policies.items():
@@ -107,7 +111,7 @@ def _all(
                 tell(name)
                 yield reward
 
-        found[name] = calibrate(policy.space(scenario), budget, *windows, rewards)
+        found[name] = calibrate(policy.space(scenario), budget, *windows, rewards, shortlist=shortlists.get(name, ()))
     return found
 
 

@@ -134,6 +134,8 @@ def test_a_shared_trace_is_played_in_its_training_part_only(played, monkeypatch)
         (["--calibrate", "20", "--trace", "nowhere"], "no folder is named"),
         (["--calibrate", "20", "--hours", "0.0001", "--policies", "hpa"], "less than one interval"),
         (["--save", "mine.yaml"], "add --calibrate N"),
+        (["--tables", "9"], "--tables N: nothing is calibrated"),
+        (["--calibrate", "20", "--tables", "9", "--policies", "hpa"], "none of hpa can be tried in reward tables"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_code_2(played, capsys, words, told):

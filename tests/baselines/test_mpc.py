@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from observed import NAN, observe
 
-from baselines import mpc
+from baselines import mpc, mpc_returns
 from baselines.ladder import Ladder
 from baselines.mpc import BLOCK, MPC, BandMPC
 from baselines.mpc_returns import Returns, returns_of
@@ -40,6 +40,13 @@ class Courses(QuantileForecaster):
 
 def slow(scenario, load_s):
     return scenario.with_(variants={n: v.model_copy(update={"load_s": load_s}) for n, v in scenario.variants.items()})
+
+
+@pytest.fixture(autouse=True)
+def fewer_loads(monkeypatch):
+    """A coarse grid, for speed."""
+    monkeypatch.setattr(mpc_returns, "GRID", 14)
+    monkeypatch.setattr(mpc_returns, "STRETCHES", 2)
 
 
 def planner(patch, resnet, courses, load_s=100.0, switch=0.0, **settings):
@@ -150,15 +157,16 @@ def test_wrong_settings_are_named():
 
 
 def test_returns_are_what_the_kernel_earns_at_that_load(resnet):
-    """A constant load at a rung, against what a stretch of training load of that mean earned: within its bursts."""
+    """Training load of some mean earns what a steady load earns, less what its bursts cost."""
     returns = returns_of(resnet)
     assert returns_of(resnet) is returns
-    for rung, ratio in ((10, 0.5), (20, 0.6), (40, 0.6)):
-        rps = ratio * returns.ladder.loads_rps[rung]
+    for rung in (10, 20, 30, 40):
+        rps = returns.loads_rps[np.searchsorted(returns.loads_rps, 0.5 * returns.ladder.loads_rps[rung]) - 1]
         load = {"classify": make_load(POISSON, np.array([rps]), 600.0)}
         policy = TwoTimeScales(Static(levels=list(returns.ladder.levels[rung])))
         rows = run_episode(resnet, policy, load, seed=1, intervals=12).intervals[4:]
-        assert returns.at(np.array(rps))[rung] == pytest.approx((rows["accuracy"] - rows["violation_ratio"]).mean(), abs=0.02)
+        steady = (rows["accuracy"] - rows["violation_ratio"]).mean()
+        assert steady - 0.08 < returns.at(np.array(rps))[rung] < steady + 0.01
     assert (np.diff(returns.at(np.geomspace(5, 600, 50)), axis=0) <= 1e-12).all()  # more load never earns more
 
 

@@ -1,0 +1,146 @@
+"""A short list of settings, chosen in reward tables: hundreds of them in seconds, before the best few play in the simulator.
+
+Fits policies whose replicas hang on the load alone: InfAdapter on two time scales with any forecaster, hold and rollout rule,
+the scale-down hold, the band, the quantile planners and model-predictive control; the fast loop keeps its default margin. On a
+table (`envs.reward_table`) of the ladder's rungs a window is a row of loads; the planner's own forecasters and rules turn it
+into a schedule of rungs, which the table scores. Rungs stand in for the plans that the program would make with the last one in
+view.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from baselines.calibrate import Settings, draw
+from baselines.infadapter import LEAST_LOAD_RPS, InfAdapter
+from baselines.ladder import Ladder, ladder_of
+from baselines.mpc import BandMPC
+from baselines.quantile_planner import QuantileInfAdapter
+from baselines.quantiles import QuantileForecaster
+from baselines.two_time_scales import TwoTimeScales
+from envs.contract import Policy
+from envs.reward_table import RewardTable, reward_table
+from envs.scenario import Scenario
+from traces.load import Load
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """What schedules of a scenario's rungs earn on some windows.
+
+    Attributes:
+        scenario: the problem.
+        ladder: its rungs; the table's first row is the initial deployment, then they follow.
+        table: of the windows.
+    """
+
+    scenario: Scenario
+    ladder: Ladder
+    table: RewardTable
+
+    @property
+    def plays(self) -> int:
+        """Windows that the simulator played for them."""
+        return self.table.value.shape[0] * self.table.value.shape[2]
+
+
+def tables_of(scenario: Scenario, loads: Mapping[str, Load], windows: Sequence[tuple[float, int]], intervals: int) -> Tables:
+    """Plays every rung on every window (start in the loads in seconds, seed).
+
+    Raises:
+        ValueError: the scenario has no ladder.
+    """
+    ladder = ladder_of(scenario)
+    return Tables(scenario, ladder, reward_table(scenario, loads, ladder.levels, windows, intervals))
+
+
+def fits(policy: type[Policy]) -> bool:
+    """Whether a policy's settings can be chosen in tables: two time scales, and the program that made the ladder."""
+    slow = getattr(policy, "slow", Policy)
+    own_program = issubclass(slow, InfAdapter) and getattr(slow, "plan", None) is InfAdapter.plan
+    return issubclass(policy, TwoTimeScales) and (own_program or issubclass(slow, BandMPC))
+
+
+def shortlist(policy: type[Policy], tables: Tables, tried: int, kept: int, seed: int = 0) -> list[Settings]:
+    """The `kept` settings, of `tried` drawn from the policy's space, that earn most in the tables; the best first.
+
+    Raises:
+        ValueError: the policy does not fit, or has no settings.
+    """
+    if not fits(policy):
+        raise ValueError(f"{policy.__name__}: what it deploys does not hang on the load alone: no table tells its reward")
+    slow: type[Policy] = policy.slow  # type: ignore[attr-defined]
+    shared: dict[bytes, np.ndarray] = {}
+    drawn = draw(slow.space(tables.scenario), tried, seed)
+    scored = [(_score(slow, settings, tables, shared), -i) for i, settings in enumerate(drawn)]
+    best = sorted(range(len(drawn)), key=lambda i: scored[i], reverse=True)
+    return [drawn[i] for i in best if drawn[i]][:kept]
+
+
+def _score(slow: type[Policy], settings: Settings, tables: Tables, shared: dict[bytes, np.ndarray]) -> float:
+    """Mean over the windows of what settings earn."""
+    planner = slow(**settings)
+    planner.reset(tables.scenario)
+    if isinstance(planner, QuantileInfAdapter):
+        planner.planned.quantiles = Remembered(planner.planned.quantiles, shared)
+    schedule: Callable[..., np.ndarray] = _mpc_schedule if isinstance(planner, BandMPC) else _plan_schedule
+    table = tables.table
+    return float(np.mean([table.score(w, schedule(planner, tables, row)) for w, row in enumerate(table.offered_rps)]))
+
+
+def _plan_schedule(planner: Any, tables: Tables, offered_rps: np.ndarray) -> np.ndarray:
+    """InfAdapter's rules (`InfAdapter.decide`), with rungs in place of plans."""
+    planner.forecaster.reset(tables.scenario.interval_s)
+    schedule, planned_rps, holds, ready_at = np.zeros(len(offered_rps), np.int64), math.nan, 0, 0
+    for t in range(1, len(schedule)):
+        planner.forecaster.observe(offered_rps[t - 1])
+        load_rps, schedule[t] = planner.forecaster.forecast(), schedule[t - 1]
+        if planner.finish_rollout and t < ready_at:
+            continue
+        if load_rps <= planned_rps and holds < planner.hold:
+            holds += 1
+            continue
+        planned_rps, holds = load_rps, 0
+        schedule[t] = 1 + tables.ladder.rung(max(load_rps, LEAST_LOAD_RPS) / planner.capacity_ratio)
+        ready_at = t + math.ceil(tables.table.loading[schedule[t - 1], schedule[t]])
+    return schedule
+
+
+def _mpc_schedule(planner: BandMPC, tables: Tables, offered_rps: np.ndarray) -> np.ndarray:
+    """Model-predictive control, with what is ready and in force followed from rung to rung."""
+    planner.forget()
+    initial = planner.rung_of(tables.scenario.initial_deployment.replicas)
+    schedule, ready, changed = np.zeros(len(offered_rps), np.int64), 0, 0
+    for t in range(1, len(schedule)):
+        planner.observe(offered_rps[t - 1])
+        now = int(schedule[t - 1])
+        left = max(0, math.ceil(tables.table.loading[ready, now] - (t - changed)))
+        ready = ready if left else now
+        wanted = planner.choose(now - 1 if now else initial, ready - 1 if ready else initial, left)[0]
+        schedule[t] = now if now == 0 and wanted == initial else 1 + wanted
+        changed = t if schedule[t] != now else changed
+    return schedule
+
+
+class Remembered(QuantileForecaster):
+    """A forecaster that is asked once about each history."""
+
+    def __init__(self, inner: QuantileForecaster, known: dict[bytes, np.ndarray]) -> None:
+        self.levels, self.memory_intervals = inner.levels, inner.memory_intervals
+        self._inner, self._known = inner, known
+
+    def reset(self, scenario: Scenario, service: str, horizon: int) -> None:
+        """Gets the forecaster ready."""
+        self._inner.reset(scenario, service, horizon)
+
+    def quantiles(self, history: np.ndarray) -> np.ndarray:
+        """The quantiles, found or remembered."""
+        asked = history.tobytes()
+        if asked not in self._known:
+            self._known[asked] = self._inner.quantiles(history)
+        return self._known[asked]
