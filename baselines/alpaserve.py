@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from baselines.alpaserve_search import search, search_sep
 from baselines.placement import Placement, check
+from baselines.placement_improve import BUDGET, plan, requests_played
 from baselines.placement_replay import Replay
 from baselines.placement_scenario import deployment_of, problem_of, requests_of
 from baselines.selective_replication import replicate, replicate_by_search
@@ -65,12 +66,13 @@ class AlpaServe(_Placed):
     """Models in pipelines and shards: group shapes enumerated, models selected greedily, judged by replay.
 
     Args:
-        method: "search-sep" also gives models of unlike latency devices of their own; "search" does not.
+        method: "better" goes on from where AlpaServe's "search-sep" ends, which also gives models of unlike latency devices
+            of their own; "search" does not.
         planning_s: length of the training load that is planned on.
         seed: of its requests.
     """
 
-    def __init__(self, method: Literal["search", "search-sep"] = "search-sep", planning_s: float = PLANNING_S,
+    def __init__(self, method: Literal["search", "search-sep", "better"] = "better", planning_s: float = PLANNING_S,
                  seed: int = 0) -> None:
         super().__init__(planning_s, seed)
         self.method = method
@@ -78,9 +80,11 @@ class AlpaServe(_Placed):
     @classmethod
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
         """The method, and how much load is planned on."""
-        return {"method": ["search", "search-sep"], "planning_s": [300.0, 750.0, 1500.0]}
+        return {"method": ["search", "search-sep", "better"], "planning_s": [300.0, 750.0, 1500.0]}
 
     def _place(self, replay: Replay) -> Placement:
+        if self.method == "better":
+            return plan(replay, requests_played(BUDGET), self.seed).placement
         return (search_sep if self.method == "search-sep" else search)(replay).placement
 
 

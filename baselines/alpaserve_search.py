@@ -39,9 +39,11 @@ def search(replay: Replay, devices: int | None = None, models: Sequence[int] | N
         select: puts models on groups (`greedy`, or `beam_search`).
 
     Raises:
-        ValueError: no model runs on any group of so many devices.
+        ValueError: no model runs on any group of so many devices, or there are several types of them.
     """
     problem = replay.problem
+    if len(problem.stocks) > 1:
+        raise ValueError(f"this search cuts devices of one type, not of {', '.join(problem.stocks)}: use the better search")
     chosen = list(range(len(problem.models))) if models is None else models
     shapes = sorted({shape for m in chosen for shape in problem.models[m].latency_s})
     best: PlacementPlan | None = None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from baselines.alpaserve_search import search, search_sep
 from baselines.placement import Group, Placement, normal, room, with_model
 from baselines.placement_incremental import IncrementalReplay, Scored
 from baselines.placement_moves import emptied, exchange, put, remove
@@ -24,11 +25,36 @@ Enough = Callable[[IncrementalReplay], bool]
 KINDS = ("put", "remove", "exchange", "rebuild")
 SHARES = (0.6, 0.05, 0.25, 0.1)
 LATE = 20  # moves
+BUDGET = 3e7  # requests replayed: two or three seconds
 
 
 def requests_played(most: float) -> Enough:
     """A budget that is the same on every machine."""
     return lambda scorer: scorer.played >= most
+
+
+def plan(replay: Replay, enough: Enough, seed: int = 0) -> Scored:
+    """From nothing: AlpaServe's search on the devices of each type, then better ones.
+
+    Args:
+        replay: of the requests to plan on.
+        enough: as for `improve`.
+        seed: of the moves.
+
+    Raises:
+        ValueError: no model runs on any group of the devices of a type.
+    """
+    types = tuple(replay.problem.stocks)
+    start = search_sep(replay).placement if len(types) == 1 else tuple(
+        group for device in types for group in _on(replay, device))
+    return improve(replay, start, enough, seed)
+
+
+def _on(replay: Replay, device: str) -> Placement:
+    """AlpaServe's search on one type of several: as if there were no other."""
+    problem = replay.problem.of_type(device)
+    running = [m for m, model in enumerate(problem.models) if model.latency_s]
+    return search(Replay(problem, replay.requests.only(running)), models=running).placement
 
 
 def _score(scored: Scored) -> float:
@@ -51,12 +77,9 @@ def improve(replay: Replay, start: Placement, enough: Enough, seed: int = 0, wor
     late = [worth_here] * LATE
     step = 0
     while not enough(scorer):
-        there = _move(scorer, here, rng)
         step += 1
-        if there is None:
-            continue
-        worth_there = worth(there)
-        if worth_there >= min(worth_here, late[step % LATE]):
+        there = _move(scorer, here, rng)
+        if there is not None and (worth_there := worth(there)) >= min(worth_here, late[step % LATE]):
             here, worth_here = there, worth_there
         late[step % LATE] = worth_here
         if worth_here > best_worth:

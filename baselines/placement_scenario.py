@@ -7,11 +7,12 @@ replica of a kind that hosts its models.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
 from baselines.alpaserve_partitions import MOST_SHARDS, MOST_STAGES
-from baselines.placement import PlacedModel, Placement, PlacementProblem
+from baselines.placement import Group, PlacedModel, Placement, PlacementProblem, Stock
 from baselines.placement_replay import Requests
 from envs.contract import CPU, Deployment, ReplicaKind, Shape
 from envs.loads import open_loads
@@ -26,15 +27,15 @@ def problem_of(scenario: Scenario) -> PlacementProblem:
     """The models, the devices and the shapes that the scenario's profile knows, for batches of one.
 
     Raises:
-        ValueError: a service has several variants or is part of a chain, the scenario has not exactly one type of device
-            that models can be sliced over, or a model runs on no shape.
+        ValueError: a service has several variants or is part of a chain, the scenario has no type of device that models can
+            be sliced over, or a model runs on no shape.
     """
-    types = [name for name in scenario.devices if name != CPU]
-    if len(types) != 1:
-        raise ValueError(f"{scenario.name} has {len(types)} types of device that models can be sliced over; one is needed")
-    device = scenario.devices[types[0]]
-    return PlacementProblem(tuple(_model(scenario, name, types[0]) for name in scenario.services), device.budget,
-                            device.memory_bytes, scenario.stage_overhead_ratio, scenario.overhead_s)
+    stocks = {name: Stock(device.budget, device.memory_bytes) for name, device in scenario.devices.items() if name != CPU}
+    if not stocks:
+        raise ValueError(f"{scenario.name} has no types of device that models can be sliced over, only {CPU}")
+    first, *others = stocks
+    return PlacementProblem(tuple(_model(scenario, name, tuple(stocks)) for name in scenario.services), *stocks[first],
+                            scenario.stage_overhead_ratio, scenario.overhead_s, {name: stocks[name] for name in others})
 
 
 def requests_of(scenario: Scenario, length_s: float, seed: int = 0) -> Requests:
@@ -58,20 +59,27 @@ def deployment_of(scenario: Scenario, placement: Placement) -> Deployment:
                               for group in placement if group.models))
 
 
-def _model(scenario: Scenario, name: str, device: str) -> PlacedModel:
+def placement_of(scenario: Scenario, deployment: Deployment) -> Placement:
+    """The groups of a deployment."""
+    models = {service.variants[0]: m for m, service in enumerate(scenario.services.values())}
+    return tuple(Group(kind.shape, tuple(sorted(models[variant] for variant in kind.variants)))
+                 for kind, count in deployment.replicas.items() for _ in range(count))
+
+
+def _model(scenario: Scenario, name: str, types: Sequence[str]) -> PlacedModel:
     service = scenario.services[name]
     if len(service.variants) != 1 or name not in scenario.applications:
         raise ValueError(f"service {name} of {scenario.name} is part of a chain, or has several variants: placement is for "
                          "services of one model each")
     variant = scenario.variants[service.variants[0]]
     latency_s: dict[Shape, tuple[float, ...]] = {}
-    for shape in [Shape(0, stages, shards, device) for stages in POWERS for shards in POWERS]:
+    for shape in [Shape(0, stages, shards, device) for device in types for stages in POWERS for shards in POWERS]:
         if shape.inter_op <= MOST_STAGES and shape.intra_op <= MOST_SHARDS:
             try:
                 latency_s[shape] = scenario.profile.latency_s(service.variants[0], shape, 1)
             except ProfileError:
                 continue  # not measured: the model is not placed on this shape
     if not latency_s:
-        raise ValueError(f"{scenario.profile.name} has no latency of {service.variants[0]} on {device}")
+        raise ValueError(f"{scenario.profile.name} has no latency of {service.variants[0]} on {', '.join(types)}")
     weight_bytes = {shape: variant.memory_bytes / shape.units for shape in latency_s}
     return PlacedModel(name, service.slo_s, latency_s, weight_bytes, variant.activation_bytes, variant.load_s)
