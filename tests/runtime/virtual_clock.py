@@ -45,6 +45,6 @@ class VirtualClock:
             self.t_s = t_s
             future.set_result(None)
 
-    async def _settle(self):
+    async def settle(self):
         for _ in range(SETTLE):
             await asyncio.sleep(0)
