@@ -16,12 +16,14 @@ from rich.text import Text
 from baselines.oracle import Oracle
 from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
-from reports.play import make_policy
 from reports.record import plain, record, write
 from reports.replay.draws import Doubt
 from reports.replay.from_csv import read_csv
-from reports.replay.play import AGAIN, Counterfactual, Played, play
-from reports.replay.recording import Recording, RecordError, duration
+from reports.replay.from_prometheus import read_prometheus
+from reports.replay.guess import guess, stand_in
+from reports.replay.guess import write as write_guess
+from reports.replay.play import AGAIN, Counterfactual, Played, make, play
+from reports.replay.recording import RecordError, Recording, duration
 from reports.replay.schedule import begun, recorded_schedule
 from reports.replay.spans import is_relative, moment
 from reports.replay.table import Row, record_rows, rows, terminal_table
@@ -30,6 +32,9 @@ from reports.results import describe
 from reports.table import WIDTH
 
 REPORT = Path("out/replay.html")
+GUESS = Path("out/replay-guess")
+PROMETHEUS, JOURNAL = "prometheus:", "journal:"
+LAST_S = 86_400.0  # of a Prometheus, where --from is not given
 POLICIES = ("hpa", "keda", "target-tracking", "infadapter", "order-keep-network", "oracle")
 DRAWS = 5
 GIVEN = Doubt(0.1, 0.25, "the scenario's service times are taken to be right within 10 %, its load times within 25 % (one "
@@ -49,20 +54,29 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
             raise ValueError(f"--{name.replace('_', '-')} does not go with --replay")
     began = time.monotonic()
     recording = _read(arguments)
-    scenario, doubt = _problem(arguments, recording)
+    scenario, doubt, guessed = _problem(arguments, recording)
     what, dropped = _plan(arguments, recording, scenario, doubt)
     played = _progress(what, arguments.jobs, began)
     hindsight = [label for label, name in zip(what.labels, what.policies)
-                 if name != AGAIN and isinstance(make_policy(name, what.scenario), Oracle)]  # fmt: skip
+                 if name != AGAIN and isinstance(what.make(name, what.scenario), Oracle)]  # fmt: skip
     found = rows(recording, what.scenario, played, hindsight)
-    said = verdict(found, what.scenario, recording, doubt, dropped)
+    said = verdict(found, what.scenario, recording, doubt, [*guessed, *dropped])
     _tell(what, found, said)
     _write(arguments, argv, what, found, said, played)
 
 
 def _read(arguments: argparse.Namespace) -> Recording:
-    """The recording that was asked for, cut to --from and --to."""
+    """The recording that was asked for, from --from to --to."""
     source: str = arguments.replay
+    if source.startswith(PROMETHEUS):
+        now_s = time.time()
+        end_s = moment(arguments.end or "now", now_s)
+        begin_s = end_s - LAST_S if arguments.begin is None else moment(arguments.begin, now_s)
+        if not begin_s < end_s:
+            raise ValueError("--from is not before --to")
+        return read_prometheus(source.removeprefix(PROMETHEUS), begin_s, end_s, _select(arguments.select), arguments.system)
+    if arguments.select or arguments.system:
+        raise ValueError("--select and --system go with --replay prometheus:URL")
     recording = read_csv(Path(source))
     dated = math.isfinite(recording.began_s)
     if not dated and not (is_relative(arguments.begin) and is_relative(arguments.end)):
@@ -73,11 +87,30 @@ def _read(arguments: argparse.Namespace) -> Recording:
     return recording.cut(begin_s - zero_s, (moment(arguments.end, end_s) if arguments.end else end_s) - zero_s)
 
 
-def _problem(arguments: argparse.Namespace, recording: Recording) -> tuple[Scenario, Doubt]:
-    """The scenario that was given, at the recorded load."""
-    if arguments.scenario is None:
-        raise ValueError("--replay needs a scenario: --scenario NAME_OR_FILE")
-    scenario = load_scenario(arguments.scenario)
+def _select(text: str | None) -> dict[str, str]:
+    """--select as a table."""
+    pairs = [part.partition("=") for part in (text or "").split(",") if part.strip()]
+    if any(not (equals and label.strip()) for label, equals, _ in pairs):
+        raise ValueError(f"--select {text}: give LABEL=VALUE,...")
+    return {label.strip(): value.strip() for label, _, value in pairs}
+
+
+def _problem(arguments: argparse.Namespace, recording: Recording) -> tuple[Scenario, Doubt, tuple[str, ...]]:
+    """The scenario that was given, or one guessed from the record; how sure it is, and how it was found."""
+    told: tuple[str, ...] = ()
+    if arguments.scenario is not None:
+        if recording.tokens:
+            raise ValueError(f"{recording.source}: an engine with continuous batching has no profile, so no scenario "
+                             "describes it; leave --scenario out, and rules on load alone are played")  # fmt: skip
+        if arguments.slo is not None:
+            raise ValueError("--slo: the scenario has one of its own")
+        scenario, doubt = load_scenario(arguments.scenario), GIVEN
+    else:
+        if arguments.slo is None or not 0 < arguments.slo < math.inf:
+            raise ValueError("give --slo SECONDS, or --scenario NAME_OR_FILE")
+        found = stand_in(recording) if recording.tokens else guess(recording)
+        scenario, doubt = load_scenario(write_guess(found, recording, arguments.slo, GUESS)), found.doubt
+        told = (*found.told, f"The guess: {GUESS}/scenario.yaml; correct it and give it by --scenario.")
     if len(scenario.applications) > 1:
         raise ValueError(f"{scenario.name} has several applications; a recording is of one: give a scenario of its own")
     if recording.span_s < 2 * scenario.interval_s:
@@ -85,7 +118,7 @@ def _problem(arguments: argparse.Namespace, recording: Recording) -> tuple[Scena
                           f"{scenario.interval_s:g} s")  # fmt: skip
     name, workload = next(iter(scenario.workload.items()))
     playing = workload.model_copy(update={"mean_rps": recording.mean_rps, "scale": None})
-    return scenario.with_(workload={name: playing}), GIVEN
+    return scenario.with_(workload={name: playing}), doubt, told
 
 
 def _plan(arguments: argparse.Namespace, recording: Recording, scenario: Scenario,
@@ -99,7 +132,7 @@ def _plan(arguments: argparse.Namespace, recording: Recording, scenario: Scenari
     kept, dropped = [], []
     for name in names:
         try:
-            make_policy(name, scenario).reset(scenario)
+            make(name, scenario, recording.tokens).reset(scenario)
         except (ValueError, LookupError, ImportError) as error:
             reason = "; ".join(str(error.args[0] if error.args else error).splitlines())
             if asked:

@@ -1,8 +1,8 @@
 """What the record leaves open, drawn: when requests came within a step, how long they take, how long a replica loads.
 
-Each step's count is kept; only the places of its requests are drawn. Gaps between them are of a gamma law, with a coefficient of
-variation between 1 (Poisson) and what the counts of neighbouring steps show. Service and load times are the scenario's times
-factors, lognormal, one for each draw; factors and CVs are evenly spread over the draws, so that few of them cover the range.
+Each step's count is kept; only the places of its requests are drawn. Gaps between them are of a gamma law, with a coefficient
+of variation between 1 (Poisson) and what the counts of neighbouring steps show. Service and load times are the scenario's
+times factors, lognormal, one for each draw; factors and CVs are evenly spread over the draws, so that few cover the range.
 """
 
 from __future__ import annotations

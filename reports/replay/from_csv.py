@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reports.replay.recording import PER_STEP, Recording, RecordError, recording
+from reports.replay.recording import PER_STEP, RecordError, Recording, recording
 from traces.errors import TraceError
 from traces.readers import form, read, sum_clients
 from traces.table import Kind, check_order, read_table, read_text

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
 
+from baselines.hpa import HPA
+from baselines.keda import KEDA
+from baselines.kpa import KPA
+from baselines.static import Static
+from baselines.target_tracking import TargetTracking
 from envs.contract import Deployment, Policy
 from envs.episode import Episode
 from envs.scenario import Scenario
@@ -19,6 +26,11 @@ from reports.play import play as play_plan
 from reports.replay.draws import Doubt, draw
 from reports.replay.recording import Recording
 from reports.replay.schedule import Schedule
+
+ON_LOAD: Mapping[str, Callable[[], Policy]] = {
+    "hpa": partial(HPA, metric="rps"), "keda": partial(KEDA, waiting=math.inf), "kpa": partial(KPA, metric="rps"),
+    "target-tracking": partial(TargetTracking, metric="rps"), "static": Static}  # fmt: skip
+"""Rules that look at the load and at nothing else, at their own defaults."""
 
 AGAIN = "as recorded"
 """The name of the row that plays what was held."""
@@ -53,7 +65,21 @@ class Counterfactual:
 
     def make(self, name: str, scenario: Scenario) -> Policy:
         """A policy of its name."""
-        return Schedule(self.schedule or ()) if name == AGAIN else make_policy(name, scenario)
+        return Schedule(self.schedule or ()) if name == AGAIN else make(name, scenario, self.recording.tokens)
+
+
+def make(name: str, scenario: Scenario, tokens: bool) -> Policy:
+    """A policy of its name; for an engine with continuous batching only the rules that look at nothing but the load.
+
+    Raises:
+        ValueError: it plans on times that such an engine does not have.
+    """
+    if not tokens:
+        return make_policy(name, scenario)
+    if name not in ON_LOAD:
+        raise ValueError("it plans on service times or utilisation, and those of an engine with continuous batching hang on "
+                         f"what else is in the batch; valid are {', '.join(ON_LOAD)}")  # fmt: skip
+    return ON_LOAD[name]()
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +115,10 @@ def play_draw(what: Counterfactual, number: int) -> Iterator[Played]:
     seen = known_intervals(what.recording, what.scenario.interval_s, what.intervals)
     for _, episode in play_plan(Player(plan, drawn.scenario, what.make)):
         course = episode.intervals if number == 0 else None
-        yield Played(number, episode.policy, drawn.factor, figures(episode, seen), course)
+        found = figures(episode, seen)
+        if what.recording.tokens:  # the stand-in's latencies are nobody's
+            found |= dict.fromkeys(("violations", "latency p99", "reward"), math.nan)
+        yield Played(number, episode.policy, drawn.factor, found, course)
 
 
 def known_intervals(recording: Recording, interval_s: float, intervals: int) -> np.ndarray:

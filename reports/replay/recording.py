@@ -58,6 +58,7 @@ class Recording:
         compute_sum_s: (T,) the same for the time that servers worked on them, without waiting; nan: not told.
         violations: (T,) requests settled badly, by whoever recorded them; nan: not told.
         failed: (T,) of the requests, those that were answered with an error or not at all; nan: not told.
+        held: (T,) units (cores, devices) held; nan: not told.
         cost: (T,) price x units held over budget; nan: not told.
         accuracy: (T,) sum of accuracies of answers in time; nan: not told.
         latencies: the histogram, where there is one.
@@ -78,6 +79,7 @@ class Recording:
     compute_sum_s: np.ndarray
     violations: np.ndarray
     failed: np.ndarray
+    held: np.ndarray
     cost: np.ndarray
     accuracy: np.ndarray
     latencies: Latencies | None = None
@@ -111,7 +113,7 @@ class Recording:
     def filled(self) -> np.ndarray:
         """(T,) requests, gaps filled by a straight line between their two sides (`traces.gaps`)."""
         frame = pd.DataFrame({"t_s": np.arange(self.steps) * self.step_s, "requests": np.nan_to_num(self.requests)})
-        filled: np.ndarray = fill_gaps(frame, [(float(a), float(b - a)) for a, b in self.gaps_s])["requests"].to_numpy()
+        filled: np.ndarray = fill_gaps(frame, tuple((a, b - a) for a, b in self.gaps_s))["requests"].to_numpy()
         return filled
 
     @property
@@ -162,7 +164,8 @@ class Recording:
             deployments=tuple([(0, d) for d in before] + later))  # fmt: skip
 
 
-PER_STEP = ("requests", "replicas", "answers", "latency_sum_s", "compute_sum_s", "violations", "failed", "cost", "accuracy")
+PER_STEP = ("requests", "replicas", "answers", "latency_sum_s", "compute_sum_s", "violations", "failed", "held", "cost",
+            "accuracy")
 
 
 def recording(source: str, began_s: float, step_s: float, requests: Sequence[float] | np.ndarray,
@@ -176,7 +179,7 @@ def recording(source: str, began_s: float, step_s: float, requests: Sequence[flo
     if not np.isfinite(counts).any() or not np.nansum(counts) > 0:
         raise RecordError(f"{source}: no requests were recorded there")
     unknown = {name: np.full(len(counts), np.nan) for name in PER_STEP if name != "requests"}
-    given = {name: np.asarray(value, np.float64) if name in PER_STEP else value for name, value in more.items()}
+    given: dict[str, Any] = {n: np.asarray(value, np.float64) if n in PER_STEP else value for n, value in more.items()}
     return Recording(source, began_s, step_s, counts, **{**unknown, **given})
 
 

@@ -52,11 +52,12 @@ class Row:
 def rows(recording: Recording, scenario: Scenario, played: Sequence[Played], hindsight: Sequence[str]) -> list[Row]:
     """The recorded row, then one for each policy in the order in which they were played."""
     names = list(dict.fromkeys(one.policy for one in played))
+    of_one = per_replica(scenario)
     again = {one.draw: one.figures for one in played if one.policy == AGAIN}
     found = [recorded_row(recording, scenario)]
     for name in names:
         draws = sorted((one for one in played if one.policy == name), key=lambda one: one.draw)
-        values = {f: tuple(one.figures[f] for one in draws) for f in draws[0].figures}
+        values = {f: tuple(one.figures[f] / (of_one if f == HELD.name else 1) for one in draws) for f in draws[0].figures}
         against = [one.figures["held"] / again[one.draw]["held"] - 1 for one in draws
                    if one.draw in again and again[one.draw]["held"] > 0]
         found.append(Row(name, {f: _range(v) for f, v in values.items()}, _range(against) if name != AGAIN else UNKNOWN,
@@ -68,18 +69,17 @@ def recorded_row(recording: Recording, scenario: Scenario) -> Row:
     """What the record itself says; a dash where it says nothing."""
     known = recording.known
     found: dict[str, Range] = {VIOLATIONS.name: recorded_violations(recording, scenario)}
-    units = {kind.shape.units for kind in scenario.kinds}
     held = recording.replicas[known]
-    if recording.deployments:
+    of_one = per_replica(scenario)
+    if np.isfinite(recording.held[known]).any():
+        found[HELD.name] = _same(float(np.nanmean(recording.held[known])) / of_one)
+    elif recording.deployments:
         counts = [sum(d.units(name) for name in scenario.devices) for _, d in recording.deployments]
         first = [i for i, _ in recording.deployments]
         per_step = np.repeat(counts, np.diff([*first, recording.steps]))
-        found[HELD.name] = _same(float(per_step[known[first[0]:]].mean()))
-    elif np.isfinite(held).any() and len(units) == 1:
-        found[HELD.name] = _same(float(np.nanmean(held)) * units.pop())
-        if len(scenario.devices) == 1:
-            budget = next(iter(scenario.devices.values())).budget
-            found[COST.name] = _same(found[HELD.name].value / budget)
+        found[HELD.name] = _same(float(per_step[known[first[0] :]].mean()) / of_one)
+    elif np.isfinite(held).any() and len(scenario.kinds) == 1:
+        found[HELD.name] = _same(float(np.nanmean(held)))
     if np.isfinite(recording.cost).any():
         found[COST.name] = _same(float(np.nanmean(recording.cost)))
     if np.isfinite(recording.accuracy).any():
@@ -136,9 +136,14 @@ def heading(measure: Measure, scenario: Scenario) -> str:
 
 def unit(scenario: Scenario) -> str:
     """What is held."""
-    if all(kind.shape.units == 1 for kind in scenario.kinds):
+    if len(scenario.kinds) == 1 or all(kind.shape.units == 1 for kind in scenario.kinds):
         return "replicas"
     return "cores" if set(scenario.devices) == {CPU} else "devices"
+
+
+def per_replica(scenario: Scenario) -> int:
+    """Units of one replica, where there is one kind only, and replicas are what is told."""
+    return scenario.kinds[0].shape.units if len(scenario.kinds) == 1 else 1
 
 
 def show(measure: Measure, found: Range, sign: bool = False) -> tuple[str, str]:
@@ -154,9 +159,10 @@ def show(measure: Measure, found: Range, sign: bool = False) -> tuple[str, str]:
 def record_rows(found: Sequence[Row], scenario: Scenario) -> list[dict[str, Any]]:
     """The table as rows of the JSON record and the CSV."""
     how = "mean, lowest and highest of the draws; the recorded row as the record says it"
+    figures = (*FIGURES, CHANGES)
     return [{"figure": m.name, "policy": row.policy, "value": r.value, "low": r.low, "high": r.high,
              "unit": unit(scenario) if m is HELD else m.unit, "hindsight": row.hindsight, "draws": row.draws, "how": how}
-            for row in found for m in (*FIGURES, CHANGES) if (r := row.figures.get(m.name, UNKNOWN)) is not UNKNOWN]  # fmt: skip
+            for row in found for m in figures if (r := row.figures.get(m.name, UNKNOWN)) is not UNKNOWN]  # fmt: skip
 
 
 def _cell(measure: Measure, found: Range, sign: bool = False) -> Text:

@@ -1,4 +1,4 @@
-"""What the table says in words: does the simulator explain the record, who would have held less, and what limits the answer."""
+"""What the table says in words: is the record explained, who would have held less, and what limits the answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def verdict(found: Sequence[Row], scenario: Scenario, recording: Recording, doub
     by_name = {row.policy: row for row in found}
     again = by_name.get(AGAIN)
     rivals = [row for row in found if row.policy not in (RECORDED, AGAIN) and not row.hindsight]
-    findings, caveats = [], []
+    findings: list[str] = []
+    caveats: list[str] = []
     explained = _explained(by_name[RECORDED], again)
     if explained:
         (findings if explained[0] else caveats).append(explained[1])
@@ -59,11 +60,11 @@ def _headline(again: Row | None, rivals: Sequence[Row], held: str) -> str:
     if not rivals:
         return "Nothing was played that could be held against the record."
     if not _tells_violations(rivals):
-        return (f"How many {held} each rule would have held; what that did to latency cannot be told for this engine.")
+        return f"How many {held} each rule would have held; what that did to latency cannot be told for this engine."
     if again is None:
-        best = min(rivals, key=lambda row: (round(row.figures[VIOLATIONS.name].value / SAME_POINTS), row.figures["held"].value))
+        best = min(rivals, key=lambda row: (round(_violations(row).value / SAME_POINTS), row.figures["held"].value))
         return (f"What was held is not in the record; among the policies {best.policy} does best, with violations of "
-                f"{_percent(best.figures[VIOLATIONS.name])} and {show_held(best.figures['held'])} {held} on average.")  # fmt: skip
+                f"{_percent(_violations(best))} and {show_held(best.figures['held'])} {held} on average.")  # fmt: skip
     allowed = again.figures[VIOLATIONS.name].value + SAME_POINTS
     as_good = [row for row in rivals if row.figures[VIOLATIONS.name].value <= allowed]
     cheaper = [row for row in as_good if row.against.high < -CLEAR]
@@ -71,7 +72,7 @@ def _headline(again: Row | None, rivals: Sequence[Row], held: str) -> str:
         best = min(cheaper, key=lambda row: row.against.value)
         return (f"{best.policy} would have held {_share(best.against)} fewer {held} at no more violations: "
                 f"{_percent(best.figures[VIOLATIONS.name])} against {_percent(again.figures[VIOLATIONS.name])}.")  # fmt: skip
-    better = [row for row in rivals if row.figures[VIOLATIONS.name].high < again.figures[VIOLATIONS.name].low - SAME_POINTS]
+    better = [row for row in rivals if _violations(row).high < _violations(again).low - SAME_POINTS]
     if better:
         best = min(better, key=lambda row: row.figures["held"].value)
         more = "" if not math.isfinite(best.against.value) else f" with {_change(best.against)} {held}"
@@ -91,16 +92,20 @@ def _limits(recording: Recording, doubt: Doubt) -> list[str]:
     """What the ranges hold, and what is left out."""
     if recording.scrape_s:
         burst = greatest_cv(recording.requests)
-        spacing = (f"counts are known each {recording.step_s:g} s; within, requests are drawn with gaps of CV 1 to {burst:.2g}, "
-                   "the most that the counts of neighbouring steps allow")  # fmt: skip
+        spacing = (f"counts are known each {recording.step_s:g} s; within, requests are drawn with gaps of CV 1 to "
+                   f"{burst:.2g}, the most that the counts of neighbouring steps allow")  # fmt: skip
     else:
         spacing = "every request's time was recorded"
     found = [f"Ranges are the lowest and highest draw: {spacing}; {doubt.told}. A policy's planner knows its draw's times."]
     if gaps := recording.gaps_s:
         lost = sum(b - a for a, b in gaps)
-        found.append(f"{len(gaps)} gap{'s' if len(gaps) > 1 else ''} of {duration(lost)} together: filled by a straight line to "
-                     "be played through, and left out of all figures but latency.")  # fmt: skip
+        found.append(f"{len(gaps)} gap{'s' if len(gaps) > 1 else ''} of {duration(lost)} together: filled by a straight line "
+                     "to be played through, and left out of all figures but latency.")  # fmt: skip
     return found
+
+
+def _violations(row: Row) -> Range:
+    return row.figures[VIOLATIONS.name]
 
 
 def _tells_violations(rivals: Sequence[Row]) -> bool:

@@ -38,7 +38,7 @@ class PrometheusReader:
     def __init__(self, url: str, job: str = "tidal", timeout_s: float = TIMEOUT_S) -> None:
         self._url, self._timeout_s = url.rstrip("/"), timeout_s
         self._session = requests.Session()
-        self._session.hooks["response"].append(_refuse_partial_results)
+        self._session.hooks["response"].append(refuse_partial_results)
         self._client = PrometheusConnect(self._url, session=self._session, retry=Retry(total=0), timeout=timeout_s)
         self._thread = DeadlineThread(f"query {url}")
         self._query = f'{{__name__=~"tidal_.+|up",job="{escaped(job)}"}}'
@@ -100,7 +100,7 @@ def _samples(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str,
         yield labels["__name__"], labels | ours, float(row["value"][1])
 
 
-def _refuse_partial_results(response: requests.Response, *_: Any, **__: Any) -> None:
+def refuse_partial_results(response: requests.Response, *_: Any, **__: Any) -> None:
     """The client looks at data only; Prometheus and what speaks its language say in `warnings` that some is missing."""
     if response.status_code == 200 and (warnings := response.json().get("warnings")):
         raise requests.RequestException(f"partial result: {'; '.join(map(str, warnings))}")
