@@ -49,9 +49,9 @@ class Traffic(NamedTuple):
     cv: float
     length_s: float = 200.0
 
-    def test(self) -> Requests:
-        """The requests that results are of."""
-        return Requests.of(workload(split_rate(self.rate_rps, self.models), self.cv, self.length_s))
+    def test(self, seed: int = 0) -> Requests:
+        """The requests that results are of; seed 0: the published ones."""
+        return Requests.of(workload(split_rate(self.rate_rps, self.models), self.cv, self.length_s, seed))
 
     def training(self) -> Requests:
         """Others of the same kind, about 30,000, to plan on."""

@@ -61,15 +61,20 @@ def rows() -> Iterator[Row]:
 
 def read_recorded() -> dict[tuple[str, float], Placement]:
     """Their placements by (policy, SLO scale); none where the file is not there."""
+    return {(cells[11], float(cells[9])): placement_of(cells[16]) for cells in recorded_lines("align_sim.tsv")}
+
+
+def recorded_lines(name: str) -> list[list[str]]:
+    """The cells of a file of the artefact, line by line; none where it is not there."""
     traces = os.environ.get("TIDAL_TRACES")
-    path = Path(traces).parent / "reference" / "alpaserve" / "align_sim.tsv" if traces else None
+    path = Path(traces).parent / "reference" / "alpaserve" / name if traces else None
     if path is None or not path.is_file():
-        return {}
-    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-    return {(cells[11], float(cells[9])): _placement(cells[16]) for cells in lines}
+        return []
+    return [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _placement(text: str) -> Placement:
+def placement_of(text: str) -> Placement:
+    """A placement as the artefact writes it."""
     shapes = [Shape(0, int(pp), int(op), DEVICE) for op, pp in re.findall(r"op=(\d+), pp=(\d+)", text)]
     hosted = re.search(r"group_models=(.*)\)$", text)
     models = ast.literal_eval(hosted.group(1)) if hosted else ()
