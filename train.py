@@ -26,7 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from agents.learners import LEARNERS
+
 if TYPE_CHECKING:
+    from agents.cem import CEMRun
     from agents.order_keep_training import OrderKeepRun
     from agents.training import Run
     from envs.scenario import Scenario
@@ -44,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME_OR_PATH",
         help="in place of the scenario's trace, at the scenario's mean load; order-keep takes several, with commas",
     )
-    what.add_argument("--agent", choices=("ppo", "order-keep"), help="how it learns (ppo)")
+    what.add_argument("--agent", choices=(*LEARNERS, "cem", "order-keep"), help="how it learns (ppo)")
     what.add_argument("--steps", type=_count, metavar="N", help="decisions to learn from (1e6, order-keep 8e6)")
     what.add_argument("--seed", type=int, metavar="S", help="of weights, actions and loads (0)")
     what.add_argument(
@@ -131,8 +134,10 @@ def _settings(agent: str, wishes: dict[str, Any]) -> dict[str, Any]:
     """All settings of an agent, with what is wished for."""
     if agent == "order-keep":
         from agents.order_keep_training import OrderKeepSettings as Settings
+    elif agent == "cem":
+        from agents.cem import CEMSettings as Settings  # type: ignore[assignment]
     else:
-        from agents.ppo import PPOSettings as Settings  # type: ignore[assignment]
+        Settings = LEARNERS[agent].settings_class()  # type: ignore[assignment, misc]
 
     known = dataclasses.asdict(Settings())
     unknown = sorted(set(wishes) - set(known))
@@ -141,23 +146,21 @@ def _settings(agent: str, wishes: dict[str, Any]) -> dict[str, Any]:
     return dataclasses.asdict(Settings(**{name: type(known[name])(value) for name, value in wishes.items()}))
 
 
-def _prepare(config: dict[str, Any], folder: Path, resume: bool) -> Run | OrderKeepRun:
+def _prepare(config: dict[str, Any], folder: Path, resume: bool) -> Run | CEMRun | OrderKeepRun:
     """Everything that can be wrong is found here, before anything is learnt."""
     import torch
 
     from envs.loads import DAY_S, open_loads
     from envs.scenario_file import load as load_scenario
 
-    if not resume and (folder / "checkpoint.pt").exists():
+    if not resume and any((folder / name).exists() for name in ("checkpoint.pt", "state.json")):
         raise ValueError(f"{folder} holds a run: go on with --resume {folder}, or give another --name")
     torch.set_num_threads(config["threads"])
     scenario = load_scenario(config["scenario"])
     if config["agent"] == "order-keep":
         return _prepare_order_keep(config, folder, resume, scenario)
-    from agents.training import Run
-
     loads = open_loads(scenario, config["trace"], "train", config["days"] * DAY_S)
-    run = Run(scenario, loads.loads, config, folder)
+    run = _run(config["agent"])(scenario, loads.loads, config, folder)
     if resume:
         run.resume()
     print(
@@ -165,6 +168,16 @@ def _prepare(config: dict[str, Any], folder: Path, resume: bool) -> Run | OrderK
         flush=True,
     )
     return run
+
+
+def _run(agent: str) -> type[Run] | type[CEMRun]:
+    if agent == "cem":
+        from agents.cem import CEMRun
+
+        return CEMRun
+    from agents.training import Run
+
+    return Run
 
 
 def _prepare_order_keep(config: dict[str, Any], folder: Path, resume: bool, scenario: Scenario) -> OrderKeepRun:

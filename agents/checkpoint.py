@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.vec_env import ServingVecEnv
 
 
-def save(path: Path, model: PPO, environment: ServingVecEnv) -> None:
+def save(path: Path, model: BaseAlgorithm, environment: ServingVecEnv) -> None:
     """Writes weights, optimiser, counters, random states and the number of the next episode; never half a file.
 
     The schedule of the learning rate follows from the steps. Written between two episodes, a run that goes on from it is to
@@ -33,7 +33,7 @@ def save(path: Path, model: PPO, environment: ServingVecEnv) -> None:
     scratch.replace(path)
 
 
-def restore(path: Path, model: PPO, environment: ServingVecEnv) -> None:
+def restore(path: Path, model: BaseAlgorithm, environment: ServingVecEnv) -> None:
     """Puts a model and its environment where they were; `model.learn(..., reset_num_timesteps=False)` goes on.
 
     Raises:

@@ -36,6 +36,8 @@ class Manifest:
         base, base_settings: of a residual agent: the policy that it corrects, ``package.module:Class``, and its settings.
         normaliser: "analytic": observations are scaled by constants of the scenario; no statistics belong to the weights.
         activation: between layers.
+        masked: whether values that make no sense by themselves were masked, in training as in decisions.
+        menu: of an agent that chooses among deployments: the levels of each; nvec is then their number.
         weights_sha256: of the file of weights.
         training: what made it: command, settings, trace, steps, seed, scores; for people.
         training_sha256: of `training`, so that two agents of one run can be told from two of different runs.
@@ -51,6 +53,8 @@ class Manifest:
     training_sha256: str
     base: str = ""
     base_settings: dict[str, Any] = field(default_factory=dict)
+    masked: bool = False
+    menu: list[list[int]] = field(default_factory=list)
     normaliser: str = "analytic"
     activation: str = "tanh"
     history: int = HISTORY

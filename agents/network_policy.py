@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 
+from agents.brain import ACTIVATIONS, Brain, choose, forward
 from agents.manifest import WEIGHTS, AgentError, read, scenario_digest
 from envs.actions import Actions
 from envs.contract import Decision, Observation, Policy
@@ -19,7 +19,8 @@ from envs.routes import deployment_of, shares_of
 from envs.scenario import Scenario
 from envs.view import view_of
 
-Layers = list[tuple[np.ndarray, np.ndarray]]
+__all__ = ("NetworkPolicy", "choose", "forward")
+RECURRENT_MEMORY = 120  # intervals after which an LSTM has as good as forgotten
 
 
 class NetworkPolicy(Policy):
@@ -38,10 +39,11 @@ class NetworkPolicy(Policy):
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.manifest = read(self.folder)
-        self.layers = _layers(self.folder, self.manifest.weights_sha256)
-        self._base = _made(self.manifest.base, self.manifest.base_settings) if self.manifest.base else None
+        self.brain = _brain(self.folder, self.manifest.weights_sha256, self.manifest.activation)
+        self.memory_intervals = RECURRENT_MEMORY if self.brain.recurrent else HISTORY
+        self._base = made(self.manifest.base, self.manifest.base_settings) if self.manifest.base else None
         if self._base is not None:
-            self.memory_intervals = max(HISTORY, self._base.memory_intervals)
+            self.memory_intervals = max(self.memory_intervals, self._base.memory_intervals)
 
     def reset(self, scenario: Scenario) -> None:
         """Starts afresh on a scenario."""
@@ -53,6 +55,7 @@ class NetworkPolicy(Policy):
         self._scenario, self._layout = scenario, Layout(scenario)
         self._actions = Actions(scenario, self.manifest.action_mode)  # type: ignore[arg-type]  # checked there
         self._history = self._layout.no_history()
+        self.brain.reset()
         if self._base is not None:
             self._base.reset(scenario)
 
@@ -60,9 +63,13 @@ class NetworkPolicy(Policy):
         """The network's levels, and the routes of `envs.routes`."""
         view = view_of(observation, self._scenario)
         self._history = self._layout.remember(self._history, view)
-        action = choose(forward(self.layers, self._layout.encode(view, self._history)), self.manifest.nvec)
+        logits = self.brain.logits(self._layout.encode(view, self._history))
         base = self._base.decide(observation).deployment if self._base is not None else None
         start = np.array(view.levels if base is None else self._scenario.levels(base), np.int64)
+        masks = self._actions.masks(start[None])[0] if self.manifest.masked else None
+        action = choose(logits, self.manifest.nvec, masks)
+        if self.manifest.menu:
+            action = np.array(self.manifest.menu[int(action[0])])
         levels, lowered = self._actions.levels(action[None], start[None])
         shares = self._actions.shares(levels, view.service_rps[None])[0]
         if base is not None and (levels[0] == start).all():
@@ -74,23 +81,8 @@ class NetworkPolicy(Policy):
         return Decision(deployment_of(self._scenario, levels[0], shares), reason, details)
 
 
-def forward(layers: Layers, observations: np.ndarray) -> np.ndarray:
-    """Logits (..., sum of nvec) of observations (..., D), float32."""
-    x = observations
-    for weight, bias in layers[:-1]:
-        x = np.tanh(x @ weight.T + bias)
-    weight, bias = layers[-1]
-    return x @ weight.T + bias
-
-
-def choose(logits: np.ndarray, nvec: Sequence[int]) -> np.ndarray:
-    """The most likely action (..., candidates); the first of equal logits."""
-    parts = np.split(logits, np.cumsum(nvec)[:-1], axis=-1)
-    return np.stack([part.argmax(-1) for part in parts], axis=-1)
-
-
-def _layers(folder: Path, sha256: str) -> Layers:
-    """The weights, checked against the manifest's digest."""
+def _brain(folder: Path, sha256: str, activation: str) -> Brain:
+    """The network, its weights checked against the manifest's digest."""
     try:
         stored = (folder / WEIGHTS).read_bytes()
     except OSError as error:
@@ -104,10 +96,12 @@ def _layers(folder: Path, sha256: str) -> Layers:
         tensors = load_tensors(stored)
     except SafetensorError as error:
         raise AgentError(f"{folder}: {WEIGHTS} is not in the form of safetensors ({error})") from error
-    return [(tensors[f"weight.{i}"], tensors[f"bias.{i}"]) for i in range(len(tensors) // 2)]
+    if activation not in ACTIVATIONS:
+        raise AgentError(f"{folder}: its network has an activation '{activation}', not one of {', '.join(ACTIVATIONS)}")
+    return Brain(tensors, activation)
 
 
-def _made(path: str, settings: dict) -> Policy:
+def made(path: str, settings: dict) -> Policy:
     """A base policy by ``package.module:Class``; only baselines, for a manifest is data and must not run any code."""
     module, _, name = path.partition(":")
     if not module.startswith("baselines."):

@@ -10,16 +10,19 @@ A rollout is `clusters * rollout_intervals` decisions. The network is small, sin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.spaces import MultiDiscrete
 from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.brain import Layers, tensors_of
 from agents.choices import Choices
 from envs.actions import Mode
 
@@ -87,21 +90,25 @@ def make_ppo(settings: PPOSettings, environment: VecEnv, seed: int, tensorboard:
         vf_coef=settings.value_weight,
         policy_kwargs={"net_arch": [settings.hidden, settings.hidden], "activation_fn": torch.nn.Tanh},
     )
-    if tensorboard is None:
-        model.set_logger(Logger(None, []))  # SB3's own leaves a folder in the temporary directory
-    model.policy.action_dist = Choices(_nvec(environment))
-    with torch.no_grad():
-        _output(model).bias.copy_(_first_bias(settings.action_mode, _nvec(environment)))
+    quiet(model, tensorboard)
+    model.policy.action_dist = Choices(nvec_of(environment))
+    begin_with(model, first_bias(settings.action_mode, nvec_of(environment)))
     return model
 
 
-def _nvec(environment: VecEnv) -> list[int]:
+def quiet(model: BaseAlgorithm, tensorboard: str | None) -> None:
+    """Without TensorBoard nothing is logged: SB3's own logger leaves a folder in the temporary directory."""
+    if tensorboard is None:
+        model.set_logger(Logger(None, []))
+
+
+def nvec_of(environment: VecEnv) -> list[int]:
     """Values of each entry of an action."""
     assert isinstance(environment.action_space, MultiDiscrete)
     return [int(n) for n in environment.action_space.nvec]
 
 
-def _first_bias(mode: Mode, nvec: Sequence[int]) -> torch.Tensor:
+def first_bias(mode: Mode, nvec: Sequence[int]) -> torch.Tensor:
     """Logits at the start: steps mostly keep what is; levels are mostly 0, for a good deployment has few candidates on."""
     if mode != "absolute":
         return torch.tensor([0.0, KEEP_LOGIT, 0.0]).repeat(len(nvec))
@@ -118,14 +125,27 @@ def falling(start: float) -> Callable[[float], float]:
     return lambda remaining: start * remaining
 
 
-def layers_of(model: PPO) -> list[tuple[np.ndarray, np.ndarray]]:
+def layers_of(model: BaseAlgorithm) -> Layers:
     """Weights and biases of the policy's layers, float32 arrays; tanh after each but the last."""
-    hidden = [layer for layer in model.policy.mlp_extractor.policy_net if isinstance(layer, torch.nn.Linear)]
-    return [(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()) for layer in (*hidden, _output(model))]
+    policy: Any = model.policy
+    return linear_layers([*policy.mlp_extractor.policy_net, policy.action_net])
 
 
-def _output(model: PPO) -> torch.nn.Linear:
-    """The layer that gives the logits."""
-    layer = model.policy.action_net
-    assert isinstance(layer, torch.nn.Linear)
-    return layer
+def ppo_tensors(model: BaseAlgorithm) -> dict[str, np.ndarray]:
+    """The policy's layers by name, as `agents.brain.Brain` takes them."""
+    return tensors_of(layers_of(model))
+
+
+def linear_layers(modules: Iterable[torch.nn.Module]) -> Layers:
+    """Weights and biases of those that are linear, float32 copies."""
+    return [(module.weight.detach().numpy().copy(), module.bias.detach().numpy().copy())
+            for module in modules if isinstance(module, torch.nn.Linear)]
+
+
+def begin_with(model: BaseAlgorithm, bias: torch.Tensor, weight: float | None = None) -> None:
+    """Sets the bias of the layer that gives the logits, and its weights too where a value is given."""
+    output: Any = model.policy.action_net
+    with torch.no_grad():
+        output.bias.copy_(bias)
+        if weight is not None:
+            output.weight.fill_(weight)

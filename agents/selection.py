@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from agents.network_policy import choose, forward
+from agents.brain import Brain, choose
 from envs.actions import Mode
 from envs.contract import Policy
 from envs.scenario import Scenario
@@ -24,26 +24,42 @@ class Selection:
         loads: by application, of time that is not trained on.
         windows: how many episodes.
         action_mode, base_policy: of the agents.
+        masked: whether actions that make no sense are masked.
+        menu: (R, C) of agents that choose among deployments; None: of agents that choose levels.
     """
 
     def __init__(
-        self, scenario: Scenario, loads: Mapping[str, Load], windows: int, action_mode: Mode, base_policy: Policy | None = None
+        self,
+        scenario: Scenario,
+        loads: Mapping[str, Load],
+        windows: int,
+        action_mode: Mode,
+        base_policy: Policy | None = None,
+        masked: bool = False,
+        menu: np.ndarray | None = None,
     ) -> None:
         self._envs = ServingVectorEnv(
             windows, scenario=scenario, loads=loads, action_mode=action_mode, base_policy=base_policy
         )
-        self._nvec = [int(n) for n in self._envs.process.actions.space.nvec]
+        self._nvec = [int(n) for n in self._envs.process.actions.space.nvec] if menu is None else [len(menu)]
+        self._masked, self._menu = masked, menu
         self._intervals = scenario.episode_intervals
 
-    def score(self, layers: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+    def score(self, brain: Brain) -> dict[str, float]:
         """Means over all windows and intervals: ``reward``, ``accuracy``, ``violation_ratio``, ``cost``."""
         observations, _ = self._envs.reset(seed=SEED)
+        brain.reset()
         rows = []
         for _ in range(self._intervals):
-            observations, rewards, _, _, infos = self._envs.step(choose(forward(list(layers), observations), self._nvec))
+            observations, rewards, _, _, infos = self._envs.step(self._actions(brain.logits(observations)))
             shown = infos.get("final_info", infos)
             rows.append([rewards.mean(), *(shown[name].mean() for name in ("accuracy", "violation_ratio", "cost"))])
         return dict(zip(("reward", "accuracy", "violation_ratio", "cost"), np.mean(rows, axis=0).tolist()))
+
+    def _actions(self, logits: np.ndarray) -> np.ndarray:
+        """The most likely actions, (windows, candidates)."""
+        chosen = choose(logits, self._nvec, self._envs.action_masks() if self._masked else None)
+        return chosen if self._menu is None else self._menu[chosen[:, 0]]
 
 
 def parted(loads: Mapping[str, Load], selection_ratio: float) -> tuple[dict[str, Load], dict[str, Load]]:

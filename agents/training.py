@@ -8,15 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
 from agents import checkpoint, registry
+from agents.brain import Brain
 from agents.export import export
+from agents.groups import GroupedVecEnv
 from agents.imitation import imitate, watch
+from agents.learners import LEARNERS
 from agents.manifest import AgentError
-from agents.ppo import PPOSettings, layers_of, make_ppo
+from agents.menu import MenuVecEnv, menu_of
 from agents.selection import Selection, parted
 from agents.vec_env import ServingVecEnv
 from envs.scenario import Scenario
@@ -27,7 +33,7 @@ COLUMNS = ("steps", "reward", "accuracy", "violation_ratio", "cost")
 
 
 class Run:
-    """One run of PPO. The folder gets what the module `train` names.
+    """One run of a learner. The folder gets what the module `train` names.
 
     Args:
         scenario: the problem.
@@ -44,11 +50,14 @@ class Run:
 
     def __init__(self, scenario: Scenario, loads: Mapping[str, Load], config: Mapping[str, Any], folder: Path) -> None:
         self.scenario, self.config, self.folder = scenario, dict(config), folder
-        self.settings = PPOSettings(**config["settings"])
+        self.learner = LEARNERS[config["agent"]]
+        self.settings = self.learner.settings_class()(**config["settings"])
         mode = self.settings.action_mode
-        base = registry.make(self.settings.base, scenario) if self.settings.base else None
-        if self.settings.teacher and mode != "absolute":
-            raise ValueError(f"teacher '{self.settings.teacher}': only agents of action_mode absolute imitate one")
+        self.base, self.teacher = getattr(self.settings, "base", ""), getattr(self.settings, "teacher", "")
+        base = registry.make(self.base, scenario) if self.base else None
+        if self.teacher and (mode != "absolute" or config["agent"] != "ppo"):
+            raise ValueError(f"teacher '{self.teacher}': only ppo of action_mode absolute imitates one")
+        self.menu = menu_of(scenario) if self.learner.menu else None
         training, selection = parted(loads, config["selection"])
         scale = (self.settings.load_scale_low, self.settings.load_scale_high)
         self.environment = ServingVecEnv(
@@ -56,9 +65,14 @@ class Run:
                 self.settings.clusters, scenario=scenario, loads=training, action_mode=mode, base_policy=base, load_scale=scale
             )
         )
-        self.selection = Selection(scenario, selection, config["windows"], mode, base)
-        self.environment.seed(config["seed"])
-        self.model = make_ppo(self.settings, self.environment, config["seed"], str(folder / "tensorboard"))
+        self.selection = Selection(scenario, selection, config["windows"], mode, base, self.learner.masked, self.menu)
+        outer: VecEnv = self.environment
+        if self.menu is not None:
+            outer = MenuVecEnv(outer, self.menu)
+        if getattr(self.settings, "group", 1) > 1:
+            outer = GroupedVecEnv(outer, self.settings.group)
+        outer.seed(config["seed"])
+        self.model = self.learner.model(self.settings, outer, config["seed"], str(folder / "tensorboard"))
         self._training = training
         self.best: dict[str, float] = {}
         self.next_evaluation = 0
@@ -84,10 +98,10 @@ class Run:
         """Learns until all steps are done; False where it was interrupted. Saves in either case."""
         left = self.config["steps"] - self.steps
         try:
-            if self.settings.teacher and not self.steps:
+            if self.teacher and not self.steps:
                 self._imitate()
             if left > 0:
-                self.model.learn(left, callback=_Watch(self), reset_num_timesteps=False, tb_log_name="ppo")
+                self.model.learn(left, callback=_Watch(self), reset_num_timesteps=False, tb_log_name=self.config["agent"])
                 self.evaluate()
         except KeyboardInterrupt:
             checkpoint.save(self.folder / "checkpoint.pt", self.model, self.environment)
@@ -99,7 +113,7 @@ class Run:
         """Begins as the teacher, as far as the network can."""
         settings = self.settings
         lessons = watch(
-            registry.make(settings.teacher, self.scenario),
+            registry.make(self.teacher, self.scenario),
             self.scenario,
             self._training,
             clusters=settings.clusters,
@@ -108,18 +122,19 @@ class Run:
             load_scale=(settings.load_scale_low, settings.load_scale_high),
             gamma=settings.gamma,
         )
+        assert isinstance(self.model, PPO)
         likelihood = imitate(self.model, lessons, settings.teacher_epochs)
-        told = f"imitated {settings.teacher}: {len(lessons.returns)} decisions, log-likelihood {likelihood:.2f}"
+        told = f"imitated {self.teacher}: {len(lessons.returns)} decisions, log-likelihood {likelihood:.2f}"
         print(told, file=sys.stderr, flush=True)
 
     def evaluate(self) -> dict[str, float]:
         """Scores the agent as it is now, and exports it where it is the best so far."""
-        layers = layers_of(self.model)
-        found = {"steps": float(self.steps), **self.selection.score(layers)}
+        tensors = self.learner.exported(self.model)
+        found = {"steps": float(self.steps), **self.selection.score(Brain(tensors, self.learner.activation))}
         self.next_evaluation = self.steps + self.config["evaluate_every"]
         if not self.best or found["reward"] > self.best["reward"]:
             self.best = found
-            self.export_layers(layers, self.folder / "best")
+            self.export_tensors(tensors, self.folder / "best")
         path = self.folder / "evaluations.csv"
         self._write([found], path.exists())
         return found
@@ -130,9 +145,9 @@ class Run:
         for path in sorted((self.folder / "best").iterdir(), reverse=True):  # the manifest last
             (folder / path.name).write_bytes(path.read_bytes())
 
-    def export_layers(self, layers: Any, folder: Path) -> None:
+    def export_tensors(self, tensors: Mapping[str, np.ndarray], folder: Path) -> None:
         """Writes an agent with what made it."""
-        base = self.settings.base
+        base = self.base
         path = registry.BASELINES.get(base, "")
         if base and not path:
             raise AgentError(f"base '{base}': an exported agent can correct one of {', '.join(registry.BASELINES)} only")
@@ -141,13 +156,16 @@ class Run:
             **{f"best_{k}": v for k, v in self.best.items()},
         }
         export(
-            layers,
+            tensors,
             folder,
             self.scenario,
             self.settings.action_mode,
             training,
             path,
             registry.settings(base, self.scenario) if base else None,
+            self.learner.masked,
+            [] if self.menu is None else self.menu.tolist(),
+            self.learner.activation,
         )
 
     def _write(self, rows: list[dict[str, float]], append: bool = False) -> None:

@@ -31,7 +31,7 @@ def test_numpy_computes_what_torch_does(trained, exported):
     with torch.no_grad():
         latent = trained.policy.mlp_extractor.forward_actor(torch.from_numpy(seen))
         logits = trained.policy.action_net(latent).numpy()
-    mine = forward(policy.layers, seen)
+    mine = forward(policy.brain.layers, seen)
     np.testing.assert_allclose(mine, logits, atol=1e-5)
     theirs, _ = trained.predict(seen, deterministic=True)
     np.testing.assert_array_equal(choose(mine, policy.manifest.nvec), theirs)
@@ -51,7 +51,7 @@ def test_it_decides_on_a_cluster_as_it_does_in_the_environment(trained, scenario
     seen, info = env.reset(seed=8)
     rewards = []
     for _ in range(scenario.episode_intervals):
-        seen, got, *_ = env.step(choose(forward(policy.layers, seen), policy.manifest.nvec))
+        seen, got, *_ = env.step(choose(forward(policy.brain.layers, seen), policy.manifest.nvec))
         rewards.append(float(got[0]))
     cluster = SimulatedCluster(scenario, loads, seed=int(info["cluster_seed"][0]), offset_s=float(info["offset_s"][0]))
     policy.reset(scenario)
