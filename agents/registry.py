@@ -127,6 +127,10 @@ def _pretrained(name: str, scenario: Scenario) -> Policy:
 
 
 def _exported(folder: Path) -> Policy:
+    if (folder / "planner.json").is_file():
+        from agents.tuned_planner import TunedPlanner
+
+        return TunedPlanner(folder)
     from agents.order_keep_export import is_order_keep
 
     if is_order_keep(folder):
