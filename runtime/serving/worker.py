@@ -232,12 +232,10 @@ class Worker:
         self._have(self._servers.count)
 
     def _have(self, servers: int) -> None:
-        """So many compute. One thread more takes what comes next meanwhile: who takes a batch computes it, without waking
-        another thread.
-        """
+        """So many compute. Who takes a batch computes it, without waking another thread; the next waits in the stream."""
         self._servers.resize(servers)
         with self._manning:
-            missing = max(0, servers + 1 - self._takers)
+            missing = max(0, servers - self._takers)
             self._takers += missing
         for _ in range(missing):
             self._run(self._take, *self._taken)

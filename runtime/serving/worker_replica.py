@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from envs.contract import ReplicaKind
 from runtime.models.model import Placement, TensorSpec
@@ -131,7 +130,7 @@ class WorkerReplica:
         if crew.gpus:
             crew.gpus.hold(self._gpus)
         self._worlds: list[World] = []
-        self._under_way: dict[int, tuple[asyncio.Future[tuple[Said, list[torch.Tensor]]], Callable[[], None]]] = {}
+        self._under_way: dict[int, tuple[asyncio.Future[tuple[Said, list[np.ndarray]]], Callable[[], None]]] = {}
         self._ids = itertools.count(secrets.randbits(60))  # an answer to an earlier cluster process is none of ours
         self._call: Callable[[str], None] = lambda reason: None
         self._lost: str | None = None
@@ -180,7 +179,6 @@ class WorkerReplica:
         self.inputs, self.outputs = _specs(leads[0][1]["inputs"]), _specs(leads[-1][1]["outputs"])
         self.memory_bytes = float(max(said["ready"]["memory_bytes"] for said in ready))
         self._first = leads[0][0]
-        self._first.unsent = self._unsent
         for home in (leads[0][0], leads[-1][0]):
             home.heard = self._heard
         await self._have(self.kind.shape.servers)  # those that were asked back may have had other ones
@@ -212,7 +210,7 @@ class WorkerReplica:
         for world in self._worlds:
             await asyncio.to_thread(world.wait, State.UP)
             world.raise_if_over()
-        return [Line(world) for world in self._worlds]
+        return [await Line.open(world) for world in self._worlds]
 
     def _watch(self, world: World) -> None:
         self._worlds.append(world)
@@ -282,36 +280,30 @@ class WorkerReplica:
     ) -> None:
         """Those of one shape, as one batch."""
         number, future = next(self._ids), self._loop.create_future()
-        tensors = [torch.from_numpy(np.concatenate(parts)) for parts in zip(*(requests[place] for place in places))]
+        arrays = [np.concatenate(parts) for parts in zip(*(requests[place] for place in places))]
         sizes = [len(requests[place][0]) for place in places]
         self._raise_if_lost()
         self._under_way[number] = future, freed
         try:
             said = {"id": number, "variant": variant, "sizes": sizes, "places": list(places), "errors": {}}
-            self._first.send(said, tensors)
+            self._first.send(said, arrays)
             told, outputs = await future
         finally:
             self._under_way.pop(number, None)
         for place, text in told["errors"].items():
             answers[int(place)] = RequestRefused(text)
-        arrays, at = [output.numpy() for output in outputs], 0
+        at = 0
         for place, size in zip(told["places"], told["sizes"]):
-            answers[place] = [array[at : at + size] for array in arrays]
+            answers[place] = [output[at : at + size] for output in outputs]
             at += size
 
-    def _heard(self, told: Said, outputs: list[torch.Tensor]) -> None:
+    def _heard(self, told: Said, outputs: list[np.ndarray]) -> None:
         """From the last stage, an answer; and from the first, what has left it."""
         future, freed = self._under_way.get(told["id"], (None, None))
         if freed is not None and "freed" in told:
             freed()
         elif future is not None and not future.done():
             future.set_result((told, outputs))
-
-    def _unsent(self, said: Said, error: Exception) -> None:
-        """Where the world is over, all that is under way will be told so; else this batch alone cannot be sent."""
-        future, _ = self._under_way.get(said.get("id", -1), (None, None))
-        if future is not None and not future.done() and not self._first.world.over:
-            future.set_exception(error)
 
     def resize(self, kind: ReplicaKind) -> Awaitable[None]:
         """See `Replica`: its workers compute in as many threads as it has cores."""

@@ -26,9 +26,12 @@ def stopped(pid: int) -> bool:
 
 
 def main(descriptor: int) -> None:
-    """Beat until the parent is gone. FD: a UNIX socket; it brings connections, and a byte for every sign of progress."""
+    """Beat until the parent is gone, and say once that we do. FD: a UNIX socket; it brings connections, and a byte for every
+    sign of progress.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent, parent_pid = socket.socket(fileno=descriptor), os.getppid()
+    parent.send(b"b")
     connections: list[int] = []
     progress_s = next_s = time.monotonic()
     while os.getppid() == parent_pid:

@@ -1,7 +1,7 @@
 """Messages: several tensors whose dtypes and shapes the receiver does not know.
 
-A message has a description (dtype and shape of each tensor) and a body (the tensors one after the other, aligned). A head
-carries the description, and the body too where both fit in `HEAD_BYTES`.
+A message has a description (dtype and shape of each tensor) and a body (the tensors one after the other, aligned). On a
+connection a head goes before both; it leaves the description out where that is the last message's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import torch
 
 from .fate import TensorMismatch
 
-HEAD_BYTES = 1 << 16
 ALIGN = 64
 MAX_TENSORS, MAX_DIMENSIONS = 256, 16
 MAX_MESSAGE_BYTES = 1 << 31
@@ -28,8 +27,10 @@ DTYPES = (
     *(torch.float8_e4m3fn, torch.float8_e5m2),
 )
 _CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
-_HEAD = struct.Struct("<IIQ")  # magic, bytes of the description, sequence number
-_MAGIC = 0x71DA1
+HEAD = struct.Struct("<IIQ")  # magic, bytes of the description, which message it is
+_MAGIC, _AS_BEFORE = 0x71DA1, 0xFFFFFFFF
+_PADDING = bytes(ALIGN)
+_DESCRIPTION_BYTES = MAX_TENSORS * (2 + 8 * MAX_DIMENSIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +52,11 @@ class Layout:
         description: for the receiver.
         places: of the tensors in the body.
         body_bytes: length of the body.
-        body_offset: where it starts in a head that holds it.
     """
 
     description: bytes
     places: tuple[Place, ...]
     body_bytes: int
-    body_offset: int
-
-    @property
-    def fits_head(self) -> bool:
-        """Whether head and body go out as one."""
-        return self.body_offset + self.body_bytes <= HEAD_BYTES
 
 
 @lru_cache(1024)
@@ -84,7 +78,7 @@ def lay_out(forms: tuple[tuple[torch.dtype, tuple[int, ...]], ...]) -> Layout:
         end = places[-1].offset + places[-1].nbytes
     if end > MAX_MESSAGE_BYTES:
         raise TensorMismatch(f"a message of {end} bytes; at most {MAX_MESSAGE_BYTES} fit: split it")
-    return Layout(description, tuple(places), end, _aligned(_HEAD.size + len(description)))
+    return Layout(description, tuple(places), end)
 
 
 def _aligned(size: int) -> int:
@@ -102,35 +96,50 @@ def read_layout(description: bytes) -> Layout:
     return lay_out(tuple(forms))
 
 
-def write_head(head: np.ndarray, layout: Layout, sequence: int) -> None:
-    """Write the start of a message's head: who it is, and what is in it."""
-    _HEAD.pack_into(head.data, 0, _MAGIC, len(layout.description), sequence)
-    head[_HEAD.size : _HEAD.size + len(layout.description)] = np.frombuffer(layout.description, np.uint8)
+def head_of(layout: Layout, last: Layout | None, number: int) -> bytes:
+    """What goes before the body of the `number`-th message on a connection: head and, where it is not the last one's, the
+    description.
+    """
+    if layout is last:
+        return HEAD.pack(_MAGIC, _AS_BEFORE, number)
+    return HEAD.pack(_MAGIC, len(layout.description), number) + layout.description
 
 
-def read_head(head: np.ndarray, sequence: int) -> Layout:
-    """The layout of a message that has arrived.
+def read_head(head: bytes | bytearray | memoryview, number: int) -> int | None:
+    """How long the description is that follows; None: it is the last message's.
 
     Raises:
-        RuntimeError: it is no message, or not the next one.
+        RuntimeError: it is no head, or not that of the next message.
     """
-    magic, size, number = _HEAD.unpack_from(head.data, 0)
-    if magic != _MAGIC or size > HEAD_BYTES:
-        raise RuntimeError("what arrived is no message: did the other side call send() on this tag?")
-    if number != sequence:
-        raise RuntimeError(f"message {number} arrived where {sequence} was due")
-    return read_layout(head[_HEAD.size : _HEAD.size + size].tobytes())
+    magic, size, said = HEAD.unpack_from(head)
+    if magic != _MAGIC or (size > _DESCRIPTION_BYTES and size != _AS_BEFORE):
+        raise RuntimeError("what arrived is no message")
+    if said != number:
+        raise RuntimeError(f"message {said} arrived where {number} was due")
+    return None if size == _AS_BEFORE else size
 
 
-def unpack(buffer: np.ndarray, layout: Layout, body_offset: int) -> list[torch.Tensor]:
-    """The tensors of a body that starts at `body_offset`, as views that keep the buffer."""
-    return [_view(buffer, place, body_offset + place.offset) for place in layout.places]
+def pieces(layout: Layout, tensors: Sequence[memoryview]) -> list[memoryview | bytes]:
+    """The body, piece by piece: each tensor's bytes, and what aligns the next."""
+    out: list[memoryview | bytes] = []
+    end = 0
+    for place, tensor in zip(layout.places, tensors):
+        if place.offset > end:
+            out.append(_PADDING[: place.offset - end])
+        out.append(tensor)
+        end = place.offset + place.nbytes
+    return out
 
 
-def _view(buffer: np.ndarray, place: Place, offset: int) -> torch.Tensor:
+def unpack(buffer: np.ndarray, layout: Layout) -> list[torch.Tensor]:
+    """The tensors of a body, as views that keep the buffer."""
+    return [_view(buffer, place) for place in layout.places]
+
+
+def _view(buffer: np.ndarray, place: Place) -> torch.Tensor:
     if not place.nbytes:
         return torch.empty(place.shape, dtype=place.dtype)
-    flat = torch.frombuffer(buffer, dtype=place.dtype, count=place.numel, offset=offset)
+    flat = torch.frombuffer(buffer, dtype=place.dtype, count=place.numel, offset=place.offset)
     return flat if len(place.shape) == 1 else flat.view(place.shape)
 
 

@@ -29,7 +29,7 @@ class Introduction:
     Attributes:
         uid: the process (one worlds manager).
         address: where it listens, `host:port`.
-        kind: `control` or `pulse`.
+        kind: `control`, `pulse`, or `stream ` and its name.
     """
 
     uid: str

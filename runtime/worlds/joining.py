@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, replace
+from functools import partial
+from socket import socket
 from typing import Any
 
 from .backends.wire import Connect
@@ -17,7 +19,8 @@ from .board import Board
 from .fate import Reason
 from .invitation import Invitation, Member
 from .links import Links
-from .world import World
+from .streams import Key, Streams
+from .world import VERDICT_S, World
 
 
 class _Roll:
@@ -173,10 +176,13 @@ def bring_up(
         for other in ranks:
             links.send(members[other].uid, note)
 
-    world.set_out(invitation, Board(rank, len(members), post))
+    def dial(peer: int, tag: int) -> Future[socket]:
+        return links.dial(members[peer].address, str(Key(world.uid, rank, tag)))
+
+    world.set_out(invitation, Board(rank, len(members), post), Streams(dial), partial(links.caught_up, VERDICT_S))
     admit(world)
-    board = world.board
-    assert board is not None
+    board, streams = world.board, world.streams
+    assert board is not None and streams is not None
     for other in range(1, rank):
         if links.connect(members[other].address, max(0.0, deadline_s - time.monotonic())) != members[other].uid:
             raise ConnectionError(f"another process than rank {other} listens at {members[other].address}")
@@ -185,7 +191,7 @@ def bring_up(
             board.read(other, "linked", deadline_s) for other in range(1, len(members))
         ]
         board.announce("go") if rank == 0 else board.read(0, "go", deadline_s)
-    wire = backends[invitation.backend](board, world.uid, world.device, deadline_s)
+    wire = backends[invitation.backend](board, streams, world.uid, world.device, deadline_s)
     try:
         board.announce("up")
         board.read_all("up", deadline_s)

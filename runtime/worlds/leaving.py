@@ -1,7 +1,8 @@
 """How a member takes leave without losing what is under way.
 
 The leaver finishes its own sends, says how much it has sent, and hears from each other member how much that has sent; when all
-of it has come, it closes. The others finish what is due, answer, and then the world is over for them: BROKEN(left).
+of it has come, it closes. The others finish what is due, answer, and then the world is over for them: BROKEN(left). On both
+sides messages are received on meanwhile; whoever receives none for `STALL_S` is not waited for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .world import World
 
 POLL_S = 0.002
 GRACE_S = 0.1  # for a send to one who may not receive any more
+STALL_S = 1.0  # without a message, of which more are on their way
 
 
 class Send(Protocol):
@@ -38,7 +40,8 @@ def take_leave(world: World, send: Send, drain_s: float) -> None:
     for rank in others:
         send({"type": "leave", "sent": world.sent_to(rank)}, [rank])
     _poll(lambda: world.over or all(rank in world.farewells for rank in others), deadline_s)
-    _poll(lambda: world.over or all(world.received_from(rank) >= sent for rank, sent in world.farewells.items()), deadline_s)
+    receipts = [Receipts(world, rank, sent) for rank, sent in world.farewells.items()]
+    _poll(lambda: world.over or not any(receipt.due() for receipt in receipts), deadline_s)
     world.closed()
 
 
@@ -47,13 +50,34 @@ def _poll(done: Callable[[], bool], deadline_s: float) -> None:
         time.sleep(POLL_S)
 
 
+class Receipts:
+    """Of what a member has sent us.
+
+    Args:
+        world: of which it is.
+        rank: the member's.
+        sent: how much, as it says.
+    """
+
+    def __init__(self, world: World, rank: int, sent: int) -> None:
+        self._world, self._rank, self._sent = world, rank, sent
+        self._received, self._since_s = -1, 0.0
+
+    def due(self) -> bool:
+        """Whether there is more to come, and somebody who receives it."""
+        received, now_s = self._world.received_from(self._rank), time.monotonic()
+        if received != self._received:
+            self._received, self._since_s = received, now_s
+        return received < self._sent and now_s < self._since_s + STALL_S
+
+
 def answer_leave(world: World, rank: int, sent: int, send: Send, later: Callable[[float, Callable[[], None]], None]) -> None:
     """The others' part, on the links' thread: `rank` leaves, having sent us `sent`. Does not block."""
     world.drains_for(rank)
-    until_s = time.monotonic() + GRACE_S
+    until_s, receipts = time.monotonic() + GRACE_S, Receipts(world, rank, sent)
 
     def settle() -> None:
-        if (world.sending() or world.received_from(rank) < sent) and time.monotonic() < until_s and not world.over:
+        if (receipts.due() or (world.sending() and time.monotonic() < until_s)) and not world.over:
             later(POLL_S, settle)
             return
         send({"type": "farewell", "sent": world.sent_to(rank)}, [rank])

@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from .fate import Reason
@@ -25,7 +26,9 @@ log = logging.getLogger(__name__)
 TICK_S = 0.05
 SILENCE_S = 0.5
 PROGRESS_TICKS = 2
+HANDLED_TURNS = 8  # of the loop: more than lie between what a socket has and what is done about it
 HANDSHAKE_S = 5.0
+STREAM = "stream "
 T = TypeVar("T")
 
 
@@ -53,6 +56,7 @@ class Links:
         token: what both sides must know.
         on_frame: called with `(uid, frame)` on the loop's thread; must not block.
         on_lost: called with `(uid, reason, text)` on the loop's thread when a peer is gone; must not block.
+        on_stream: called with `(uid, name, connection)` on the loop's thread when a peer has opened a stream; must not block.
 
     Raises:
         OSError: the address cannot be bound.
@@ -65,9 +69,10 @@ class Links:
         token: str,
         on_frame: Callable[[str, dict[str, Any]], None],
         on_lost: Callable[[str, Reason, str], None],
+        on_stream: Callable[[str, str, socket.socket], None],
     ) -> None:
         self.uid = uuid.uuid4().hex
-        self._token, self._on_frame, self._on_lost = token, on_frame, on_lost
+        self._token, self._on_frame, self._on_lost, self._on_stream = token, on_frame, on_lost, on_stream
         self._peers: dict[str, list[_Peer]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener = socket.create_server((host, port))
@@ -107,6 +112,20 @@ class Links:
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call something on the loop's thread after a while. It must not block."""
         self._loop.call_soon_threadsafe(self._loop.call_later, delay_s, call)
+
+    def caught_up(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call something on the loop's thread once it has handled all that will have come after a while, however late that
+        is. It must not block.
+        """
+
+        async def catch_up() -> None:
+            await asyncio.sleep(delay_s)
+            for _ in range(HANDLED_TURNS):
+                await asyncio.sleep(0)
+            call()
+
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            self._loop.call_soon_threadsafe(lambda: self._spawn(catch_up()))
 
     def close(self) -> None:
         """Say goodbye to all peers and stop. Worlds should have been left before."""
@@ -172,6 +191,17 @@ class Links:
         self._beat(peer, pulse_reader, pulse_writer)
         return peer.uid
 
+    def dial(self, address: str, name: str) -> Future[socket.socket]:
+        """A stream of that name to the process that listens there: a connection that is the caller's. It may fail with
+        `Refused` or OSError.
+        """
+        return asyncio.run_coroutine_threadsafe(self._dial(address, name), self._loop)
+
+    async def _dial(self, address: str, name: str) -> socket.socket:
+        async with asyncio.timeout(HANDSHAKE_S):
+            _, _, writer = await self._open(address, f"{STREAM}{name}")
+        return _taken(writer)
+
     async def _open(self, address: str, kind: str) -> tuple[Introduction, asyncio.StreamReader, asyncio.StreamWriter]:
         host, _, port = address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -195,6 +225,8 @@ class Links:
             return
         if them.kind == "control":
             self._register(them, reader, writer)
+        elif them.kind.startswith(STREAM):
+            self._on_stream(them.uid, them.kind.removeprefix(STREAM), _taken(writer))
         elif them.uid in self._peers:
             self._beat(self._peers[them.uid][-1], reader, writer)
         else:
@@ -260,3 +292,11 @@ class Links:
             for link in links:
                 link.hang_up()
             self._on_lost(peer.uid, reason, text)
+
+
+def _taken(writer: asyncio.StreamWriter) -> socket.socket:
+    """The connection of a transport that has nothing more to do: nothing but the handshake has been read from it."""
+    connection = writer.get_extra_info("socket").dup()
+    writer.transport.abort()
+    connection.setblocking(True)
+    return connection

@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from socket import socket
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from .invitation import Invitation
 from .joining import Joining, bring_up
 from .leaving import answer_leave, take_leave
 from .links import Links
+from .streams import Key
 from .world import World
 
 log = logging.getLogger(__name__)
@@ -62,7 +64,7 @@ class WorldManager:
         self._ended: queue.SimpleQueue[World | None] = queue.SimpleQueue()
         self._burying = threading.Thread(target=self._bury, name="worlds-ended", daemon=True)
         self._burying.start()
-        self.links = Links(host, port, token, self._on_frame, self._on_lost)
+        self.links = Links(host, port, token, self._on_frame, self._on_lost, self._on_stream)
         self._joining = Joining(self.links)
         atexit.register(self.close)  # a process group must not outlive its interpreter
 
@@ -176,6 +178,7 @@ class WorldManager:
         wait: bool,
     ) -> World:
         world = World(name, None if device is None else torch.device(device), op_timeout_s)
+        world.at_end.insert(0, partial(self._tell, world))  # before the others notice that their connections end
         world.at_end.append(partial(self._on_end, world))
         with self._lock:
             if name in self._named and not self._named[name].over:
@@ -241,7 +244,7 @@ class WorldManager:
             raise TimeoutError(f"no world of {len(worlds)} was {' or '.join(awaited)} within {timeout_s} s")
         return world
 
-    def leave(self, world: World, drain_s: float = 1.0) -> None:
+    def leave(self, world: World, drain_s: float = 5.0) -> None:
         """Take leave of a world: finish what is under way for at most `drain_s`, tell the others, close it. One that is over:
         nothing.
         """
@@ -262,15 +265,18 @@ class WorldManager:
         with self._changed:
             self._changed.notify_all()
 
+    def _tell(self, world: World) -> None:
+        """A world is over: the others hear of it."""
+        if world.broken is not None and world.broken.reason is not Reason.LEFT:
+            blame = {"reason": world.broken.reason, "peer": world.broken.peer, "text": world.broken.text}
+            self._send_to(world, {"type": "over", **blame})
+
     def _on_end(self, world: World) -> None:
-        """A world is over: its name is free, the others hear of it, and it is freed by a thread that may take its time."""
+        """A world is over: its name is free, and it is freed by a thread that may take its time."""
         with self._lock:
             if self._named.get(world.name) is world:
                 del self._named[world.name]
             self._by_uid.pop(world.uid, None)
-        if world.broken is not None and world.broken.reason is not Reason.LEFT:
-            blame = {"reason": world.broken.reason, "peer": world.broken.peer, "text": world.broken.text}
-            self._send_to(world, {"type": "over", **blame})
         self._joining.forget(world)
         self._ended.put(world)
         self._notify()
@@ -314,6 +320,15 @@ class WorldManager:
             answer_leave(world, rank, frame["sent"], partial(self._send_to, world), self.links.later)
         elif kind == "farewell":
             world.farewells[rank] = frame["sent"]
+
+    def _on_stream(self, uid: str, name: str, stream: socket) -> None:
+        key = Key.read(name)
+        with self._lock:
+            world = self._by_uid.get(key.world)
+        if world and world.streams and key.rank < world.size and world.members[key.rank].uid == uid:
+            world.streams.accept(key.rank, key.tag, stream)
+        else:
+            stream.close()  # the world is over
 
     def _on_lost(self, uid: str, reason: Reason, text: str) -> None:
         with self._lock:

@@ -19,9 +19,12 @@ from .fate import Fate, Reason, State, TensorMismatch, WorldBroken, WorldClosed
 from .frames import lay_out
 from .invitation import Invitation, Member
 from .lanes import Form, Lane, carries, check_form, check_layout, refuse
+from .streams import Streams
 
-VERDICT_S = 0.05  # how long an operation that failed waits for the control link to say why
+VERDICT_S = 0.05  # after an operation has failed the control links say why: what they get within this time counts
+LINKS_S = 10.0  # in which the links' thread surely has its turn
 TAGS = 1 << 24
+UP, RECEIVING = (State.UP,), (State.UP, State.DRAINING)  # in which one may begin, and may still receive
 T = TypeVar("T")
 
 
@@ -75,6 +78,7 @@ class World(Fate):
         self.rank, self.size, self.epoch = -1, 0, 0
         self.members: list[Member] = []
         self.board: Board | None = None
+        self.streams: Streams | None = None
         self._wire: Wire | None = None
         self.farewells: dict[int, int] = {}  # by rank: how much a member has sent us, said when we left
         self._sends: dict[tuple[int, int], Lane] = {}
@@ -94,13 +98,15 @@ class World(Fate):
 
     # --- Coming and going ----------------------------------------------------------------------------------------------------
 
-    def set_out(self, invitation: Invitation, board: Board) -> None:
-        """The members are known."""
+    def set_out(
+        self, invitation: Invitation, board: Board, streams: Streams, caught_up: Callable[[Callable[[], None]], None]
+    ) -> None:
+        """The members are known. `caught_up` calls something once the links have handled what tells of a death just now."""
         with self._changed:
             self.raise_if_over()
             self.uid, self.epoch, self.backend = invitation.uid, invitation.epoch, invitation.backend
             self.rank, self.members, self.size = invitation.rank, invitation.members, len(invitation.members)
-            self.board = board
+            self.board, self.streams, self._caught_up = board, streams, caught_up
 
     def comes_up(self, wire: Wire) -> None:
         """Its data connections stand."""
@@ -113,6 +119,8 @@ class World(Fate):
         """Free whoever waits or is in an operation."""
         if self.board is not None:
             self.board.fail(self.failure)
+        if self.streams is not None:
+            self.streams.abort()
         if self._wire is not None:
             self._wire.abort()
 
@@ -124,6 +132,8 @@ class World(Fate):
         if self._wire is not None:
             self._wire.close()
             self._wire = None
+        if self.streams is not None:
+            self.streams.close()
 
     def sent_to(self, peer: int) -> int:
         """How many tensors and messages have gone to a member."""
@@ -143,10 +153,12 @@ class World(Fate):
 
     # --- Running one operation -----------------------------------------------------------------------------------------------
 
-    def _run(self, lane: Lane, timeout_s: float | None, operation: Callable[..., T], *arguments: Any) -> T:
+    def _run(
+        self, lane: Lane, timeout_s: float | None, operation: Callable[..., T], *arguments: Any, states: Sequence[State] = UP
+    ) -> T:
         """Run an operation, which takes the timeout first, on its lane; turn any failure into the world's."""
         with lane.lock:
-            self._enter(lane)
+            self._enter(lane, states)
             began_s = 0.0 if timeout_s is None else time.monotonic()
             try:
                 result = operation(timeout_s, *arguments)
@@ -157,9 +169,9 @@ class World(Fate):
             lane.passed += 1
             return result
 
-    def _enter(self, lane: Lane) -> None:
+    def _enter(self, lane: Lane, states: Sequence[State] = UP) -> None:
         """An operation begins on a lane that we hold."""
-        if self._state is not State.UP:
+        if self._state not in states:
             raise self.failure()
         lane.busy = True
 
@@ -167,13 +179,20 @@ class World(Fate):
         """The backend says only that an operation failed; why is known here, or on the control link a moment later at most."""
         if timeout_s is not None and took_s >= timeout_s:
             self.breaks(Reason.TIMEOUT, lane.peer, f"an operation took longer than {timeout_s} s")
-        with self._changed:
-            self._changed.wait_for(lambda: self.over, VERDICT_S)
-        self.breaks(Reason.OP_ERROR, lane.peer, str(error).split("\n", 1)[0][:300])
+        if not self.over:
+            text = str(error).split("\n", 1)[0][:300]
+            self.fails(lane.peer, text)
+            with self._changed:
+                self._changed.wait_for(lambda: self.over, LINKS_S)
+            self.breaks(Reason.OP_ERROR, lane.peer, text)
         return self.failure()
 
-    def _up(self) -> tuple[Wire, Board]:
-        if self._state is not State.UP or self._wire is None or self.board is None:
+    def fails(self, peer: int | None, text: str) -> None:
+        """Something has failed: it breaks, soon, with that for a reason where the links know no better one."""
+        self._caught_up(lambda: self.breaks(Reason.OP_ERROR, peer, text))
+
+    def _up(self, states: Sequence[State] = UP) -> tuple[Wire, Board]:
+        if self._state not in states or self._wire is None or self.board is None:
             raise self.failure()
         return self._wire, self.board
 
@@ -257,20 +276,26 @@ class World(Fate):
     # --- Messages ------------------------------------------------------------------------------------------------------------
 
     def send_message(self, tensors: Sequence[torch.Tensor], dst: int, tag: int = 0, timeout_s: float | None = None) -> None:
-        """Send several tensors of any dtypes and shapes; blocks until the receiver has them. Raises as `send`."""
+        """Send several tensors of any dtypes and shapes; blocks while more is on its way to the receiver than its connection
+        holds. Raises as `send`.
+        """
         layout = lay_out(tuple([(tensor.dtype, tensor.shape) for tensor in tensors]))
         for tensor in tensors:
             check_layout(tensor, self.device)
-        lane = self._message_sends.get((dst, tag)) or self._open_messages(self._message_sends, dst, tag)
+        lane = self._message_sends.get((dst, tag)) or self._open_messages(self._message_sends, dst, tag, UP)
         self._run(lane, self.patience_s(timeout_s), lane.start, tensors, layout)
 
     def recv_message(self, src: int, tag: int = 0, timeout_s: float | None = None) -> list[torch.Tensor]:
-        """The next message of a member: its tensors. Raises as `send`."""
-        lane = self._message_recvs.get((src, tag)) or self._open_messages(self._message_recvs, src, tag)
-        return self._run(lane, self.patience_s(timeout_s), lane.start)
+        """The next message of a member: its tensors; also what is still on its way while a member leaves. Raises as `send`."""
+        lane = self._message_recvs.get((src, tag)) or self._open_messages(self._message_recvs, src, tag, RECEIVING)
+        return self._run(lane, self.patience_s(timeout_s), lane.start, states=RECEIVING)
 
-    def _open_messages(self, lanes: dict[tuple[int, int], Lane], peer: int, tag: int) -> Lane:
-        wire, _ = self._up()
+    def message_lanes(self, peer: int) -> tuple[Lane, Lane]:
+        """Those of messages to and from a member under tag 0. Whoever moves messages himself counts them there."""
+        return (self._open_messages(self._message_sends, peer, 0, UP), self._open_messages(self._message_recvs, peer, 0, UP))
+
+    def _open_messages(self, lanes: dict[tuple[int, int], Lane], peer: int, tag: int, states: Sequence[State]) -> Lane:
+        wire, _ = self._up(states)
         self._check_peer(peer, tag)
         start = wire.message_sender if lanes is self._message_sends else wire.message_receiver
         return lanes.setdefault((peer, tag), Lane(peer, start=start(peer, tag)))

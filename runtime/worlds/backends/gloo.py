@@ -1,9 +1,9 @@
 """Worlds over TCP on the CPU: PyTorch's Gloo process group, built directly, one for each world.
 
 What was measured about it and shapes this file: a sender that sends more than the receiver posted kills the receiver's
-process; an operation that times out closes all connections of its world; `abort()` of the group does nothing. So sizes are
-agreed before anything is sent (`World`), a timeout breaks the world, and `abort` here shuts the group's own connections
-down, which frees whoever is blocked at once.
+process; an operation that times out closes all connections of its world; `abort()` of the group does nothing; a small tensor
+wakes four threads on its way. So sizes are agreed before anything is sent (`World`), a timeout breaks the world, `abort` here
+shuts the group's own connections down, which frees whoever is blocked at once, and messages run on streams of the world's own.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from torch.distributed.distributed_c10d import (
 )
 
 from ..board import Board
+from ..stream_messages import Inbox, Outbox
+from ..streams import Streams
 from .gloo_meeting import Meeting
-from .gloo_messages import Inbox, Outbox
 from .wire import RecvMessage, Reduction, SendMessage, Start, patience
 
 _OPS: dict[Reduction, Any] = {
@@ -38,8 +39,6 @@ _OPS: dict[Reduction, Any] = {
     Reduction.MIN: ReduceOp.MIN,
     Reduction.MAX: ReduceOp.MAX,
 }
-# Gloo tags: the world's tag, then a slot; slot 0 carries plain tensors, the others messages.
-SLOT_BITS = 6
 
 
 class Gloo:
@@ -57,12 +56,12 @@ class Gloo:
         self._shared: Any = None
         self._lock = threading.Lock()
 
-    def connect(self, board: Board, uid: str, device: torch.device | None, deadline_s: float) -> GlooWire:
+    def connect(self, board: Board, streams: Streams, uid: str, device: torch.device | None, deadline_s: float) -> GlooWire:
         """A member's end of a world; see `Connect`."""
         device = device or torch.device("cpu")
         if device.type != "cpu":
             raise RuntimeError(f"gloo worlds carry CPU tensors; the device is {device}")
-        return GlooWire(device, Meeting(board, deadline_s, self._share() if board.size == 2 else self._listen()))
+        return GlooWire(device, streams, Meeting(board, deadline_s, self._share() if board.size == 2 else self._listen()))
 
     def _listen(self) -> Any:
         gloo: Any = ProcessGroupGloo
@@ -78,28 +77,26 @@ class Gloo:
 class GlooWire:
     """One member's end of a Gloo world; see `Wire`."""
 
-    def __init__(self, device: torch.device, meeting: Meeting) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, streams: Streams, meeting: Meeting) -> None:
+        self.device, self._streams = device, streams
         self._store = meeting  # the group keeps only a pointer to it
         self._group, self._connections = meeting.hold()
 
     # --- Point to point ------------------------------------------------------------------------------------------------------
 
     def sender(self, peer: int, tag: int) -> Start:
-        send, tag = self._group.send, tag << SLOT_BITS
+        send = self._group.send
         return lambda tensor: send([tensor], peer, tag)
 
     def receiver(self, peer: int, tag: int) -> Start:
-        recv, tag = self._group.recv, tag << SLOT_BITS
+        recv = self._group.recv
         return lambda tensor: recv([tensor], peer, tag)
 
     def message_sender(self, peer: int, tag: int) -> SendMessage:
-        send, tag = self._group.send, tag << SLOT_BITS
-        return Outbox(lambda part, slot: send([part], peer, tag | slot)).send
+        return Outbox(self._streams, peer, tag).send
 
     def message_receiver(self, peer: int, tag: int) -> RecvMessage:
-        recv, tag = self._group.recv, tag << SLOT_BITS
-        return Inbox(lambda part, slot: recv([part], peer, tag | slot)).recv
+        return Inbox(self._streams, peer, tag).recv
 
     # --- Collectives ---------------------------------------------------------------------------------------------------------
 

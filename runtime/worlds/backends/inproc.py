@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..board import Board
+from ..streams import Streams
 from .wire import Later, RecvMessage, Reduction, SendMessage, Start, Wire
 
 _COMBINE: dict[Reduction, Callable[..., torch.Tensor]] = {
@@ -29,7 +30,7 @@ class Exchange:
         self._rooms: dict[str, _Room] = {}
         self._lock = threading.Lock()
 
-    def connect(self, board: Board, uid: str, device: torch.device | None, deadline_s: float) -> Wire:
+    def connect(self, board: Board, _: Streams, uid: str, device: torch.device | None, deadline_s: float) -> Wire:
         """A member's end of world `uid`; see `Connect`."""
         with self._lock:
             room = self._rooms.setdefault(uid, _Room())

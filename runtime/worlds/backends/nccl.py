@@ -27,6 +27,7 @@ from torch.distributed import ReduceOp
 
 from ..board import Board, BoardStore
 from ..frames import Layout, pack, read_layout, unpack_tensor
+from ..streams import Streams
 from .wire import Later, RecvMessage, Reduction, SendMessage, Start
 
 # Before the first use of NCCL: no watchdog that ends the process (we abort), communicators that can be aborted at any point.
@@ -55,7 +56,7 @@ class Nccl:
         self._launchers: dict[torch.device, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()
 
-    def connect(self, board: Board, uid: str, device: torch.device | None, deadline_s: float) -> NcclWire:
+    def connect(self, board: Board, _: Streams, uid: str, device: torch.device | None, deadline_s: float) -> NcclWire:
         """A member's end of a world; see `Connect`."""
         if not (torch.cuda.is_available() and torch.distributed.is_nccl_available()):
             raise RuntimeError("backend 'nccl' needs a GPU and a PyTorch with NCCL; on the CPU use 'gloo'")

@@ -11,6 +11,7 @@ import torch
 
 from ..board import Board
 from ..frames import Layout
+from ..streams import Streams
 
 
 class Reduction(StrEnum):
@@ -94,8 +95,8 @@ class Wire(Protocol):
 
 
 class Connect(Protocol):
-    """Makes the wire of a world: all members call it at about the same time."""
+    """Makes the wire of a world: all members call it at about the same time. Messages may run on its `streams`."""
 
-    def __call__(self, board: Board, uid: str, device: torch.device | None, deadline_s: float) -> Wire:
+    def __call__(self, board: Board, streams: Streams, uid: str, device: torch.device | None, deadline_s: float, /) -> Wire:
         """Raises `RuntimeError`, `TimeoutError` or a `WorldError` where it cannot be made by `time.monotonic() = deadline_s`.
         """

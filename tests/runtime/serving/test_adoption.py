@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -95,7 +96,7 @@ class Serving:
         path = f"{ROOT}:{folder}"
         with self.log.open("w") as out:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, env={**os.environ, "PYTHONPATH": path})
-        self.url, self.control = self.waits_for("requests ").split("requests ")[1].strip().split(", control ")
+        self.url, self.control = re.search(r"requests (\S+), control (\S+)", self.waits_for("requests ")).groups()
 
     def waits_for(self, said):
         """The first line of its log that says this."""

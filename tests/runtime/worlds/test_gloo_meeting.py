@@ -15,8 +15,10 @@ from members import create, join, world_of
 from runtime.worlds.backends.gloo import Gloo
 from runtime.worlds.backends.gloo_meeting import Door, connections, turn_to
 from runtime.worlds.board import Board
+from runtime.worlds.streams import Streams
 
 CPU = {"op_timeout_s": 20.0}
+NO_STREAMS = Streams(lambda peer, tag: pytest.fail("nothing is sent"))
 
 
 @pytest.fixture
@@ -110,7 +112,7 @@ def meet_nobody(gloo, deadline_s=0.05):
 
     board = Board(0, 2, post)
     with pytest.raises(TimeoutError, match="the data connections did not stand in time"):
-        gloo.connect(board, "uid", None, time.monotonic() + deadline_s)
+        gloo.connect(board, NO_STREAMS, "uid", None, time.monotonic() + deadline_s)
     return doors[0]
 
 
@@ -122,7 +124,7 @@ def meet(one, two, within_s=10.0):
 
     def come(rank, gloo):
         try:
-            ends[rank] = gloo.connect(boards[rank], "uid", None, time.monotonic() + within_s)
+            ends[rank] = gloo.connect(boards[rank], NO_STREAMS, "uid", None, time.monotonic() + within_s)
         except Exception as error:
             ends[rank] = error
 

@@ -1,0 +1,166 @@
+"""The connections on which a world's messages run: one for each direction, peer and tag.
+
+The sender opens one with its first message, at the listener of the receiver's control links: so it is authenticated as they
+are. It belongs to the world, and ends with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from typing import NamedTuple
+
+from .handshake import Refused
+
+BUFFER_BYTES = 1 << 19  # of either side, at least; the operating system may double it
+
+
+class Key(NamedTuple):
+    """Which stream of the world that has this uid: who sends, under which tag."""
+
+    world: str
+    rank: int
+    tag: int
+
+    @classmethod
+    def read(cls, said: str) -> Key:
+        """From what `str` says."""
+        world, rank, tag = said.split("/")
+        return cls(world, int(rank), int(tag))
+
+    def __str__(self) -> str:
+        return f"{self.world}/{self.rank}/{self.tag}"
+
+
+Dial = Callable[[int, int], Future[socket.socket]]
+"""Opens a stream to the member of a rank, under a tag."""
+
+
+class Streams:
+    """Those of one member of a world.
+
+    Args:
+        dial: opens one.
+    """
+
+    def __init__(self, dial: Dial) -> None:
+        self._dial = dial
+        self._come: dict[tuple[int, int], socket.socket] = {}  # by sender and tag
+        self._all: list[socket.socket] = []
+        self._dialled: set[Future[socket.socket]] = set()
+        self._changed = threading.Condition()
+        self._aborted = False
+
+    def to(self, peer: int, tag: int) -> socket.socket:
+        """A new stream to a member. Blocks; called once for each tag.
+
+        Raises:
+            RuntimeError: it cannot be reached, or the world is over.
+        """
+        with self._changed:
+            self._raise_if_over()
+            dialled = self._dial(peer, tag)
+            self._dialled.add(dialled)
+        try:
+            return self._keep(dialled.result())
+        except (OSError, CancelledError, Refused) as error:
+            raise RuntimeError(f"no stream to rank {peer}: {error or type(error).__name__}") from error
+        finally:
+            self._dialled.discard(dialled)
+
+    def of(self, peer: int, tag: int, timeout_s: float | None) -> socket.socket:
+        """The stream that a member opens to us; waits for it.
+
+        Raises:
+            RuntimeError: it does not come in time, or the world is over.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._aborted or (peer, tag) in self._come, timeout_s):
+                raise RuntimeError(f"rank {peer} has sent nothing")
+            self._raise_if_over()
+            return self._come[peer, tag]
+
+    def accept(self, peer: int, tag: int, stream: socket.socket) -> None:
+        """A member has opened one."""
+        with self._changed, contextlib.suppress(RuntimeError):
+            self._come.setdefault((peer, tag), self._keep(stream))
+            self._changed.notify_all()
+
+    def abort(self) -> None:
+        """Frees whoever waits or is in an operation on one, at both ends."""
+        with self._changed:
+            self._aborted = True
+            for dialled in list(self._dialled):
+                dialled.cancel()
+            for stream in self._all:
+                with contextlib.suppress(OSError):
+                    stream.shutdown(socket.SHUT_RDWR)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """After `abort`, when no operation is under way."""
+        for stream in self._all:
+            stream.close()
+
+    def _keep(self, stream: socket.socket) -> socket.socket:
+        with self._changed:
+            if self._aborted:
+                stream.close()
+            self._raise_if_over()
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for side in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                stream.setsockopt(socket.SOL_SOCKET, side, BUFFER_BYTES)
+            self._all.append(stream)
+            return stream
+
+    def _raise_if_over(self) -> None:
+        if self._aborted:
+            raise RuntimeError("the world is over")
+
+
+def read(stream: socket.socket, into: memoryview, timeout_s: float | None) -> None:
+    """Fill a buffer.
+
+    Raises:
+        RuntimeError: the stream has ended, or the time is over.
+    """
+    _until(stream, len(into), lambda at: stream.recv_into(into[at:], len(into) - at, socket.MSG_WAITALL), timeout_s)
+
+
+def write(stream: socket.socket, parts: list[memoryview | bytes], timeout_s: float | None) -> None:
+    """Send all parts, one after the other. Raises as `read`."""
+    total = sum(map(len, parts))
+
+    def send(at: int) -> int:
+        return stream.sendmsg(parts if at == 0 else _rest(parts, at))
+
+    _until(stream, total, send, timeout_s)
+
+
+def _until(stream: socket.socket, total: int, move: Callable[[int], int], timeout_s: float | None) -> None:
+    """Move so many bytes, some at a time."""
+    at, until_s = 0, 0.0 if timeout_s is None else time.monotonic() + timeout_s
+    try:
+        while at < total:
+            if timeout_s is not None:
+                stream.settimeout(max(1e-3, until_s - time.monotonic()))
+            elif stream.gettimeout() is not None:
+                stream.settimeout(None)
+            moved = move(at)
+            if not moved:
+                raise RuntimeError("the stream has ended")
+            at += moved
+    except OSError as error:
+        raise RuntimeError(f"the stream failed: {error}") from error
+
+
+def _rest(parts: list[memoryview | bytes], at: int) -> list[memoryview | bytes]:
+    """What is left of the parts from a byte on."""
+    left = list(parts)
+    while left and at >= len(left[0]):
+        at -= len(left.pop(0))
+    return [memoryview(left[0])[at:], *left[1:]] if left else []
