@@ -101,6 +101,14 @@ class Calls:
         except asyncio.CancelledError:
             self.dispatcher.withdraw(request)
             raise
+        return self.answered(name, outcome)
+
+    def answered(self, name: str, outcome: Outcome) -> Outcome:
+        """One with an answer.
+
+        Raises:
+            Unanswered: why there is none.
+        """
         if outcome.cause:
             raise self._unanswered(name, outcome, outcome.cause)
         return outcome

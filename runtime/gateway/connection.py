@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import NamedTuple, cast
 
 import httptools
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,12 @@ class BadRequest(Exception):
         self.status = status
 
 
-Handler = Callable[[HttpRequest], Awaitable[HttpAnswer]]
+Reply = Callable[[HttpAnswer], None]
+Withdraw = Callable[[], None]
+Handler = Callable[[HttpRequest, Reply], Withdraw]
+"""Has a request answered: calls the reply once, later, on the loop. What is returned is called instead where the client goes
+away before that.
+"""
 Error = Callable[[int, str], HttpAnswer]
 
 
@@ -80,22 +82,19 @@ class Served:
 
 
 class Connection(asyncio.Protocol):
-    """One connection. Requests sent ahead wait until those before are answered; while they wait, no more is read.
-
-    When the client goes away, the task that makes its answer is cancelled.
-    """
+    """One connection. Requests sent ahead wait until those before are answered; while they wait, no more is read."""
 
     def __init__(self, served: Served) -> None:
         self._served, self._limits = served, served.limits
         self._parser = httptools.HttpRequestParser(self)
-        self._task: asyncio.Task[None] | None = None
+        self._withdraw: Withdraw | None = None  # of the request that is being answered
+        self._busy = self._stays = False
         self._waiting: deque[tuple[HttpRequest, bool]] = deque()  # with whether the connection stays
         self._refusal: tuple[int, str] | None = None  # of what came after those; nothing is read after it
         self._loop = asyncio.get_running_loop()
         self._deadline_s = math.inf
         self._timer: asyncio.TimerHandle | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._writable = True
         self._begin()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -137,23 +136,26 @@ class Connection(asyncio.Protocol):
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        self._writable.set()
         self._waiting.clear()
-        if self._task:
-            self._task.cancel()
+        self._busy = False
+        if self._withdraw:
+            self._withdraw()
+            self._withdraw = None
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
-        self._writable.clear()
+        self._writable = False
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
-        self._writable.set()
+        self._writable = True
+        if self._busy and not self._withdraw:
+            self._answered()
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is being made."""
-        return self._task is not None
+        """Whether an answer is being made, or is on its way."""
+        return self._busy
 
     def close(self, *, at_once: bool) -> None:
         """Ends the connection: when what was written is sent, or at once."""
@@ -187,9 +189,9 @@ class Connection(asyncio.Protocol):
         if length.isascii() and length.isdigit() and int(length) > self._limits.body_bytes:
             raise BadRequest(413, f"a body of {length} bytes; at most {self._limits.body_bytes} are taken")
         self._in_body = True
-        if not self._task:
+        if not self._busy:
             self._watch(self._limits.body_s)
-        if self._headers.get("expect", "").lower() == "100-continue" and not self._task:
+        if self._headers.get("expect", "").lower() == "100-continue" and not self._busy:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, part: bytes) -> None:
@@ -205,7 +207,7 @@ class Connection(asyncio.Protocol):
         request = HttpRequest(self._parser.get_method().decode("ascii"), _path(self._url), self._headers, body)
         self._waiting.append((request, self._parser.should_keep_alive() and not self._parser.should_upgrade()))
         self._begin()
-        if self._task:
+        if self._busy:
             self._transport.pause_reading()
         else:
             self._next()
@@ -216,28 +218,30 @@ class Connection(asyncio.Protocol):
         """Has the next request answered, or waits for one."""
         if self._waiting and not self._transport.is_closing():
             self._watch(None)
-            self._task = asyncio.ensure_future(self._answer(*self._waiting.popleft()))
+            request, self._stays = self._waiting.popleft()
+            self._busy = True
+            self._withdraw = self._served.handle(request, partial(self._answer, request.method != "HEAD"))
         elif self._refusal:
             self._refuse(*self._refusal)
         elif not self._transport.is_closing():
             self._transport.resume_reading()
             self._watch(self._limits.body_s if self._in_body else self._limits.header_s)
 
-    async def _answer(self, request: HttpRequest, stays: bool) -> None:
-        try:
-            try:
-                answer = await self._served.handle(request)
-            except Exception:
-                log.exception("%s %s", request.method, request.path)
-                answer = self._served.error(500, "an error in the gateway; its log says more")
-            stays = stays and not self._served.closing
-            self._write(answer, stays, request.method != "HEAD")
-            if not self._writable.is_set():
-                self._watch(self._limits.send_s)
-                await self._writable.wait()
-        finally:
-            self._task = None
-        if stays:
+    def _answer(self, with_body: bool, answer: HttpAnswer) -> None:
+        """The reply to the request; it is through once the client has taken so much that the rest fits the buffers."""
+        if not self._busy:
+            return  # the client has gone
+        self._withdraw = None
+        self._stays = self._stays and not self._served.closing
+        self._write(answer, self._stays, with_body)
+        if self._writable:
+            self._answered()
+        else:
+            self._watch(self._limits.send_s)
+
+    def _answered(self) -> None:
+        self._busy = False
+        if self._stays:
             self._next()
         else:
             self._transport.close()
@@ -250,7 +254,7 @@ class Connection(asyncio.Protocol):
         """Answers, once all that came before is answered, and ends the connection."""
         if self._transport.is_closing():
             return
-        if self._task:
+        if self._busy:
             self._refusal = status, text
             self._transport.pause_reading()
             return
@@ -278,7 +282,7 @@ class Connection(asyncio.Protocol):
 
     def _too_slow(self) -> None:
         begun = self._in_body or self._header_bytes or self._url
-        if begun and self._task is None and not self._transport.is_closing():
+        if begun and not self._busy and not self._transport.is_closing():
             self._refuse(408, "the request took too long to come")
         else:
             self._transport.abort()

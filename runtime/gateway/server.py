@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+from asyncio import Future
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -16,12 +18,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from runtime.gateway.access import Access
 from runtime.gateway.calls import NAME, VERSION, Calls, Unanswered
-from runtime.gateway.connection import Connection, HttpAnswer, HttpRequest, Limits, Served
+from runtime.gateway.connection import Connection, HttpAnswer, HttpRequest, Limits, Reply, Served, Withdraw
 from runtime.gateway.dispatcher import Dispatcher
-from runtime.gateway.json_tensors import read_request, write_answer
+from runtime.gateway.json_tensors import InferRequest, read_request, write_answer
+from runtime.gateway.request import Outcome
 from runtime.gateway.tensors import ProtocolError
 from runtime.models.model import TensorSpec
 
+log = logging.getLogger(__name__)
 EXTENSIONS = ("binary_tensor_data",)
 JSON_LENGTH = "Inference-Header-Content-Length"
 TIMEOUT = "Tidal-Timeout-Seconds"  # how long a client waits for its answer
@@ -82,22 +86,23 @@ class Gateway:
         while self._served.connections:
             await asyncio.sleep(0)
 
-    async def _handle(self, http: HttpRequest) -> HttpAnswer:
+    def _handle(self, http: HttpRequest, reply: Reply) -> Withdraw:
+        """See `Handler`."""
         try:
-            return await self._route(http)
-        except HttpError as error:
-            return _error(error.status, str(error), error.headers)
-        except Unanswered as error:
-            return _error(error.status, str(error), _advice(error))
-        except ProtocolError as error:
-            return _error(400, str(error))
+            match _parts(http.path):
+                case ["v2", "models", name, "infer"]:
+                    _allow(http, "POST")
+                    return self._infer(self._called(http, name), http, reply)
+                case path:
+                    answer = self._told(path, http)
+        except Exception as error:
+            answer = _failed(http, error)
+        asyncio.get_running_loop().call_soon(reply, answer)
+        return lambda: None
 
-    async def _route(self, http: HttpRequest) -> HttpAnswer:
-        """What the path asks for."""
-        match _parts(http.path):
-            case ["v2", "models", name, "infer"]:
-                _allow(http, "POST")
-                return await self._infer(self._called(http, name), http)
+    def _told(self, path: tuple[str, ...], http: HttpRequest) -> HttpAnswer:
+        """What is known at once."""
+        match path:
             case ["v2", "models", name, "ready"]:
                 _allow(http, "GET")
                 ready = self._dispatcher.ready(self._called(http, name))
@@ -126,12 +131,24 @@ class Gateway:
     def _called(self, http: HttpRequest, name: str) -> str:
         return self._calls.called(name, http.headers.get("authorization", ""))
 
-    async def _infer(self, name: str, http: HttpRequest) -> HttpAnswer:
+    def _infer(self, name: str, http: HttpRequest, reply: Reply) -> Withdraw:
+        """Has a request served; its answer follows once it has settled."""
         if http.headers.get("content-encoding", "identity") != "identity":
             raise HttpError(415, "compressed bodies are not taken", Accept_Encoding="identity")
         model = self._calls.metadata(name)
         said = read_request(http.body, _json_bytes(http), model.inputs, model.outputs)
-        outcome = await self._calls.answer(name, said.tensors, _patience_s(http))
+        request = self._dispatcher.submit(name, said.tensors, patience_s=_patience_s(http))
+        request.settled.add_done_callback(partial(self._settled, name, http, said, reply))
+        return partial(self._dispatcher.withdraw, request)
+
+    def _settled(self, name: str, http: HttpRequest, said: InferRequest, reply: Reply, settled: Future[Outcome]) -> None:
+        try:
+            answer = self._answer(name, said, self._calls.answered(name, settled.result()))
+        except Exception as error:
+            answer = _failed(http, error)
+        reply(answer)
+
+    def _answer(self, name: str, said: InferRequest, outcome: Outcome) -> HttpAnswer:
         head: dict[str, Any] = {"model_name": name, "model_version": outcome.variant}
         if said.id:
             head["id"] = said.id
@@ -184,6 +201,19 @@ def _json(status: int, said: dict[str, Any]) -> HttpAnswer:
 def _error(status: int, text: str, headers: Mapping[str, str] = MappingProxyType({})) -> HttpAnswer:
     answer = _json(status, {"error": text})
     return answer._replace(headers={**answer.headers, **headers})
+
+
+def _failed(http: HttpRequest, error: Exception) -> HttpAnswer:
+    """The answer of a request that went wrong."""
+    match error:
+        case HttpError():
+            return _error(error.status, str(error), error.headers)
+        case Unanswered():
+            return _error(error.status, str(error), _advice(error))
+        case ProtocolError():
+            return _error(400, str(error))
+    log.error("%s %s", http.method, http.path, exc_info=error)
+    return _error(500, "an error in the gateway; its log says more")
 
 
 def _advice(error: Unanswered) -> dict[str, str]:
