@@ -17,17 +17,19 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.measure_live import changes, deaths, deciding, speed, tenants, watching
+from benchmarks.measure_live import breakdown, changes, deaths, deciding, speed, tenants, watching
 from benchmarks.rows import Row, command_line, report
 
 KILLS = 20
 LOOK_S = 40.0
+LOAD_RPS = 5000.0
 
 
 def parts(rounds: int, requests: int) -> dict[str, Callable[[], Iterable[Row]]]:
     """What is measured, by name."""
     return {
         "speed": lambda: speed.rows(rounds),
+        "breakdown": lambda: breakdown.rows(LOAD_RPS),
         "changes": lambda: changes.change_rows(requests),
         "kills": lambda: changes.kill_rows(KILLS),
         "tenants": lambda: tenants.rows(rounds),

@@ -48,6 +48,8 @@ class Cluster:
         what: a scenario of ours, or the name of a built-in one.
         models: what runs for its variants; None: replicas are emulated.
         options: of `tidal serve`.
+        program: a module of Python and what stands before the options.
+        environment: beside ours.
 
     Attributes:
         port: of the gateway.
@@ -56,9 +58,9 @@ class Cluster:
     """
 
     def __init__(self, folder: Path, what: dict[str, Any] | str, models: Mapping[str, str] | None = None, *options: str,
-                 environment: Mapping[str, str] | None = None) -> None:
+                 program: tuple[str, ...] = ("runtime", "serve"), environment: Mapping[str, str] | None = None) -> None:
         self.file = what if isinstance(what, str) else str(_written(folder, dict(what)))
-        command = ["runtime", "serve", "--scenario", self.file, "--gateway", "127.0.0.1:0", "--control", "127.0.0.1:0"]
+        command = [*program, "--scenario", self.file, "--gateway", "127.0.0.1:0", "--control", "127.0.0.1:0"]
         command += options
         if models is not None:
             (folder / "models.yaml").write_text(yaml.safe_dump({"variants": dict(models)}))

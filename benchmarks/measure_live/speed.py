@@ -26,6 +26,7 @@ SATURATION_S, STEADY_S = 4.0, 6.0
 TIMES, P99_RATIO, P50_S, P99_S = 5.0, 0.5, 0.6e-3, 3e-3
 SHARE_OF_PEER = 0.6  # of what the slower one carries: the rate at which latencies are compared
 BATCH = 32
+LATENCY_S = {"noop": {1: 2e-4, BATCH: 4e-4}}
 
 
 @dataclass
@@ -136,9 +137,8 @@ def _alone(count: int = 2000) -> np.ndarray:
 
 @contextlib.contextmanager
 def _ours() -> Iterator[Side]:
-    latency_s = {"noop": {1: 2e-4, BATCH: 4e-4}}
     candidates = [{"variants": ["noop"], "cores": [1], "batch": BATCH, "max_count": 1}]
-    with cluster(scenario("noop", latency_s, candidates, [1]), NOOP) as made:
+    with cluster(scenario("noop", LATENCY_S, candidates, [1]), NOOP) as made:
         side = Side("Tidal", Target(made.port), made.server, [])
         _warm_up(side)
         yield side
