@@ -36,7 +36,10 @@ class DQNSettings:
         exploration_ratio: part of the run in which the share of random decisions falls to `exploration_final`.
         exploration_final: see there.
         hidden: units of the two hidden layers.
-        load_scale_low, load_scale_high: range of the factor on the load in training.
+        load_scale_low, load_scale_high: range of the factor on the load in training; wider is more robust.
+        cold_starts_s: seconds with commas between them, in place of the scenario's load times: parts of the clusters each.
+        metric_lags_s: likewise, of the time that a metric takes to be seen.
+        bursts_per_day: laid over the training load.
     """
 
     clusters: int = 16
@@ -52,6 +55,9 @@ class DQNSettings:
     hidden: int = 64
     load_scale_low: float = 0.6
     load_scale_high: float = 1.6
+    cold_starts_s: str = ""
+    metric_lags_s: str = ""
+    bursts_per_day: float = 0.0
 
     action_mode: Mode = "absolute"
 

@@ -49,6 +49,9 @@ class PPOSettings:
         value_weight: of the value function's loss.
         hidden: units of the two hidden layers of policy and value function.
         load_scale_low, load_scale_high: range of the factor on the load in training; wider is more robust.
+        cold_starts_s: seconds with commas between them, in place of the scenario's load times: parts of the clusters each.
+        metric_lags_s: likewise, of the time that a metric takes to be seen.
+        bursts_per_day: laid over the training load.
     """
 
     action_mode: Mode = "absolute"
@@ -69,6 +72,9 @@ class PPOSettings:
     hidden: int = 64
     load_scale_low: float = 0.6
     load_scale_high: float = 1.6
+    cold_starts_s: str = ""
+    metric_lags_s: str = ""
+    bursts_per_day: float = 0.0
 
 
 def make_ppo(settings: PPOSettings, environment: VecEnv, seed: int, tensorboard: str | None = None) -> PPO:

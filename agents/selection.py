@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -20,7 +20,7 @@ class Selection:
     """Plays agents on the same windows and seeds.
 
     Args:
-        scenario: the problem.
+        scenarios: the problem, or the members of a family, on each of which all windows are played.
         loads: by application, of time that is not trained on.
         windows: how many episodes.
         action_mode, base_policy: of the agents.
@@ -30,7 +30,7 @@ class Selection:
 
     def __init__(
         self,
-        scenario: Scenario,
+        scenarios: Sequence[Scenario],
         loads: Mapping[str, Load],
         windows: int,
         action_mode: Mode,
@@ -38,27 +38,33 @@ class Selection:
         masked: bool = False,
         menu: np.ndarray | None = None,
     ) -> None:
-        self._envs = ServingVectorEnv(
-            windows, scenario=scenario, loads=loads, action_mode=action_mode, base_policy=base_policy
-        )
-        self._nvec = [int(n) for n in self._envs.process.actions.space.nvec] if menu is None else [len(menu)]
+        self._envs = [
+            ServingVectorEnv(windows, scenario=scenario, loads=loads, action_mode=action_mode, base_policy=base_policy)
+            for scenario in scenarios
+        ]
+        self._nvec = [int(n) for n in self._envs[0].process.actions.space.nvec] if menu is None else [len(menu)]
         self._masked, self._menu = masked, menu
-        self._intervals = scenario.episode_intervals
+        self._intervals = scenarios[0].episode_intervals
 
     def score(self, brain: Brain) -> dict[str, float]:
-        """Means over all windows and intervals: ``reward``, ``accuracy``, ``violation_ratio``, ``cost``."""
-        observations, _ = self._envs.reset(seed=SEED)
+        """Means over all windows, intervals and scenarios: ``reward``, ``accuracy``, ``violation_ratio``, ``cost``."""
+        rows = [row for envs in self._envs for row in self._played(envs, brain)]
+        return dict(zip(("reward", "accuracy", "violation_ratio", "cost"), np.mean(rows, axis=0).tolist()))
+
+    def _played(self, envs: ServingVectorEnv, brain: Brain) -> list[list[float]]:
+        """Means over the windows, interval by interval."""
+        observations, _ = envs.reset(seed=SEED)
         brain.reset()
         rows = []
         for _ in range(self._intervals):
-            observations, rewards, _, _, infos = self._envs.step(self._actions(brain.logits(observations)))
+            observations, rewards, _, _, infos = envs.step(self._actions(envs, brain.logits(observations)))
             shown = infos.get("final_info", infos)
             rows.append([rewards.mean(), *(shown[name].mean() for name in ("accuracy", "violation_ratio", "cost"))])
-        return dict(zip(("reward", "accuracy", "violation_ratio", "cost"), np.mean(rows, axis=0).tolist()))
+        return rows
 
-    def _actions(self, logits: np.ndarray) -> np.ndarray:
+    def _actions(self, envs: ServingVectorEnv, logits: np.ndarray) -> np.ndarray:
         """The most likely actions, (windows, candidates)."""
-        chosen = choose(logits, self._nvec, self._envs.action_masks() if self._masked else None)
+        chosen = choose(logits, self._nvec, envs.action_masks() if self._masked else None)
         return chosen if self._menu is None else self._menu[chosen[:, 0]]
 
 

@@ -18,11 +18,13 @@ from tqdm import tqdm
 from agents import checkpoint, registry
 from agents.brain import Brain
 from agents.export import export
+from agents.family import Family
 from agents.groups import GroupedVecEnv
 from agents.imitation import imitate, watch
 from agents.learners import LEARNERS
 from agents.manifest import AgentError
 from agents.menu import MenuVecEnv, menu_of
+from agents.randomise import members_of, with_bursts
 from agents.selection import Selection, parted
 from agents.vec_env import ServingVecEnv
 from envs.scenario import Scenario
@@ -59,13 +61,18 @@ class Run:
             raise ValueError(f"teacher '{self.teacher}': only ppo of action_mode absolute imitates one")
         self.menu = menu_of(scenario) if self.learner.menu else None
         training, selection = parted(loads, config["selection"])
+        training = with_bursts(training, self.settings.bursts_per_day, np.random.default_rng(config["seed"]))
+        members = members_of(scenario, self.settings.cold_starts_s, self.settings.metric_lags_s)
         scale = (self.settings.load_scale_low, self.settings.load_scale_high)
+        count = self.settings.clusters
         self.environment = ServingVecEnv(
-            ServingVectorEnv(
-                self.settings.clusters, scenario=scenario, loads=training, action_mode=mode, base_policy=base, load_scale=scale
+            Family(members, count, loads=training, action_mode=mode, base_policy=base, load_scale=scale)
+            if len(members) > 1
+            else ServingVectorEnv(
+                count, scenario=members[0], loads=training, action_mode=mode, base_policy=base, load_scale=scale
             )
         )
-        self.selection = Selection(scenario, selection, config["windows"], mode, base, self.learner.masked, self.menu)
+        self.selection = Selection(members, selection, config["windows"], mode, base, self.learner.masked, self.menu)
         outer: VecEnv = self.environment
         if self.menu is not None:
             outer = MenuVecEnv(outer, self.menu)

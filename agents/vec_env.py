@@ -9,6 +9,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
+from agents.family import Family
 from envs.vector_env import ServingVectorEnv
 
 
@@ -19,10 +20,10 @@ class ServingVecEnv(VecEnv):
     arrays take turns. Info dicts are made anew only where an episode ends.
 
     Args:
-        envs: the native environment.
+        envs: the native environment, or a family of them.
     """
 
-    def __init__(self, envs: ServingVectorEnv) -> None:
+    def __init__(self, envs: ServingVectorEnv | Family) -> None:
         self.envs = envs
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
         self._buffers = [np.zeros((self.num_envs, envs.process.layout.size), np.float32) for _ in range(2)]

@@ -6,11 +6,12 @@ calibration see training spans only, what is reported was played on validation s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from agents.randomise import with_cold_start
 from envs.loads import Loads, open_loads
 from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
@@ -128,11 +129,3 @@ class Cell:
 @lru_cache(maxsize=2)  # the training and the validation part of the source being played
 def _opened(scenario: str, trace: str, split: Split, needed_s: float) -> Loads:
     return open_loads(load_scenario(scenario), trace, split, needed_s)
-
-
-def with_cold_start(scenario: Scenario, cold_start_s: float) -> Scenario:
-    """A scenario each of whose variants takes this long to load."""
-    variants: Mapping[str, Any] = {
-        name: variant.model_copy(update={"load_s": cold_start_s}) for name, variant in scenario.variants.items()
-    }
-    return scenario.with_(variants=variants)
