@@ -1,7 +1,8 @@
-"""A bound on the reward of any policy on one episode of a single service with variants, with the scenario's candidates.
+"""A bound on the reward of any policy on one episode of services with variants, with the scenario's candidates.
 
 The relaxation: true arrivals, each answer at its variant's fastest service time on cores that never idle, paid for only while
-they compute, changed at will and for nothing, at most as many in an interval as any policy can have ready.
+they compute, changed at will and for nothing, at most as many in an interval as any policy can have ready. Several services
+are one: each request may be answered by any variant.
 
 Why no policy can do better. Let B be the budget in cores, d the length of an interval, a(v) the accuracy and s(v) the service
 time of variant v, and look at one interval.
@@ -16,8 +17,9 @@ time of variant v, and look at one interval.
    less work. So it is at most the greatest of sum x(v) (w_accuracy a(v) + w_slo) / m - w_slo, where sum x(v) <= m.
 3. What it costs. A request computes on one core for s(v) seconds, on a core that is held. So over the episode the cost is at
    least the sum of s(v) x(v) over all good answers, over (B d), and each answer may be charged where it settles.
-4. What is ready. Every deployment is within the budget, and all replicas of the last one are ready before the next one: the
-   longest load time, and the SLO with it, is within an interval. Until all replicas of a new deployment are ready, which takes
+4. What is ready. Where the longest load time, and the SLO with it, is not within an interval, nothing limits it here: a policy
+   that always has something loading may keep all that ever was ready. Where it is, every deployment is within the budget, and
+   all replicas of the last one are ready before the next one. Until all replicas of a new deployment are ready, which takes
    the longest load time l, those of the old one stay ready; new ones are ready after the shortest one, l', at the earliest.
    A replica that drains has only requests that arrived before, whose good answers come within the SLO. So good answers get
    at most B (d + l - l' + SLO) core-seconds in an interval, and at most B x the longest service time from the one before.
@@ -61,18 +63,13 @@ def bound(scenario: Scenario, future: Future) -> Bound:
         NoBoundError: the argument does not hold for the scenario.
     """
     check(scenario)
-    (service,), (application,) = scenario.services, scenario.applications
     interval_s, budget = scenario.interval_s, scenario.devices[CPU].budget
     services_s = {kind: service_s(scenario, kind) for kind in scenario.kinds}
     work_s = {v: min(s for k, s in services_s.items() if v in k.variants)
-              for v in scenario.services[service].variants if any(v in k.variants for k in scenario.kinds)}
+              for v in scenario.variants if any(v in k.variants for k in scenario.kinds)}
     accuracy = np.array([scenario.variants[v].accuracy for v in work_s])
-    loads_s = [scenario.load_s(kind) for kind in scenario.kinds]
-    ready_s = interval_s + max(loads_s) - min(loads_s) + scenario.services[service].slo_s + max(services_s.values())
-    arrivals = np.zeros(0)
-    if application in future.loads:
-        seed = np.uint64(key(future.seed, ARRIVAL, 0))
-        arrivals = draw(future.loads[application], seed, future.start_s, future.intervals * interval_s)
+    ready_s = _ready_s(scenario) + max(services_s.values())
+    arrivals = _arrivals(scenario, future)
     ends = np.arange(1, future.intervals + 1) * interval_s
     settling = np.searchsorted(arrivals, ends - longest_stay_s(scenario)) - np.searchsorted(arrivals, ends - interval_s)
     rows = [_interval(scenario, accuracy, np.array(list(work_s.values())), int(m), budget * ready_s) for m in settling]
@@ -82,13 +79,28 @@ def bound(scenario: Scenario, future: Future) -> Bound:
     return Bound(float(reward), *(float(x) for x in found))
 
 
+def _ready_s(scenario: Scenario) -> float:
+    """Seconds for which the whole budget can give good answers in an interval: 4."""
+    loads_s, slo_s = [scenario.load_s(kind) for kind in scenario.kinds], max(s.slo_s for s in scenario.services.values())
+    if max(loads_s) + slo_s > scenario.interval_s:
+        return math.inf
+    return scenario.interval_s + max(loads_s) - min(loads_s) + slo_s
+
+
+def _arrivals(scenario: Scenario, future: Future) -> np.ndarray:
+    """When requests arrive, at all services, sorted."""
+    until_s = future.intervals * scenario.interval_s
+    drawn = [draw(future.loads[name], np.uint64(key(future.seed, ARRIVAL, i)), future.start_s, until_s)
+             for i, name in enumerate(scenario.applications) if name in future.loads]
+    return np.sort(np.concatenate([np.zeros(0), *drawn]))
+
+
 def check(scenario: Scenario) -> None:
     """Raises `NoBoundError` where the argument does not hold."""
-    failures, longest_s = scenario.failures, max(scenario.load_s(k) for k in scenario.kinds)
-    slo_s = max(s.slo_s for s in scenario.services.values())
+    failures = scenario.failures
     wants = {
-        "one service, by itself": len(scenario.services) == 1 == len(scenario.applications)
-        and all(len(a.services) == 1 for a in scenario.applications.values()),
+        "services by themselves, of one tenant": all(len(a.services) == 1 for a in scenario.applications.values())
+        and len(scenario.tenants) == 1,
         "candidates on cpu only, of one variant, without batches": list(scenario.devices) == [CPU]
         and all(len(c.variants) == 1 and c.batch == 1 and c.max_wait_s == 0 for c in scenario.candidates),
         "early binding": scenario.binding == "early",
@@ -99,7 +111,6 @@ def check(scenario: Scenario) -> None:
         and failures.mean_time_s is None,
         "no resizing in place": scenario.in_place_resize_s is None,
         "no decision delay": scenario.decision_delay_s == 0,
-        "load times, with the SLO, within an interval": longest_s + slo_s <= scenario.interval_s,
         "an initial deployment within the budget": all(
             scenario.initial_deployment.units(name) <= d.budget for name, d in scenario.devices.items()),
     }

@@ -17,7 +17,7 @@ from envs.contract import Decision, Policy
 from envs.envelope import project
 from envs.episode import run_episode
 from envs.routes import deployment_of
-from envs.scenario import InitialReplica
+from envs.scenario import InitialReplica, Service
 from envs.scenario_file import load
 from traces.samplers import GAMMA, make_load
 
@@ -29,8 +29,8 @@ PLANNERS = [InfAdapter, TwoTimeScales, HoldPlanner, OrderKeepBand, HPA]
 class Anything(Policy):
     """Deploys anything within the budget, nothing too, with any routes."""
 
-    def __init__(self, seed, restless):
-        self.seed, self.restless = seed, restless
+    def __init__(self, seed, restless, routed=True):
+        self.seed, self.restless, self.routed = seed, restless, routed
 
     def reset(self, scenario):
         self._scenario, self._rng, self._now = scenario, np.random.default_rng(self.seed), scenario.initial_deployment
@@ -42,7 +42,8 @@ class Anything(Policy):
             wanted, _ = project(self._scenario.deployment(levels), self._scenario)
             levels = np.array(self._scenario.levels(wanted))
             shares = self._rng.random(len(levels)) * (levels > 0) * (self._rng.random() < 0.7)
-            self._now = deployment_of(self._scenario, levels, shares[None] / max(shares.sum(), 1e-300))
+            routes = shares[None] / max(shares.sum(), 1e-300)
+            self._now = deployment_of(self._scenario, levels, routes if self.routed else routes[:0])
         return Decision(self._now, "anything")
 
 
@@ -71,6 +72,33 @@ def test_no_policy_of_any_kind_beats_it(resnet, seed, mean_rps, restless):
 @pytest.mark.parametrize("make", PLANNERS)
 def test_no_planner_beats_it(resnet, make, seed, mean_rps):
     assert beaten_by(make(), resnet, seed, mean_rps) <= ROUNDING
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(**EPISODES, restless=st.sampled_from([0.2, 1.0]), load_s=st.sampled_from([20.0, 29.5, 45.0, 120.0]),
+       spread=st.booleans())
+def test_no_policy_of_any_kind_beats_it_whatever_the_load_time(resnet, seed, mean_rps, restless, load_s, spread):
+    loads_s = {v: load_s / (1 + spread * i) for i, v in enumerate(resnet.variants)}
+    slow = resnet.with_(variants={v: row.model_copy(update={"load_s": loads_s[v]}) for v, row in resnet.variants.items()})
+    assert beaten_by(Anything(seed, restless), slow, seed, mean_rps) <= ROUNDING
+
+
+@pytest.fixture(scope="module")
+def two_services(resnet):
+    """Two services that share ResNet50, with SLOs and loads of their own."""
+    variants = {"see": ("resnet152", "resnet50"), "classify": ("resnet50", "resnet34", "resnet18")}
+    services = {name: Service(variants=v, slo_s=0.75 if name == "see" else 0.5) for name, v in variants.items()}
+    return resnet.with_(services=services, workload={name: resnet.workload["classify"] for name in variants})
+
+
+@pytest.mark.slow  # another kernel to compile
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(**EPISODES, restless=st.sampled_from([0.2, 1.0]))
+def test_no_policy_beats_it_on_several_services(two_services, seed, mean_rps, restless):
+    loads = {"see": loads_of(seed, mean_rps / 4)["classify"], **loads_of(seed + 1, mean_rps)}
+    policy = Anything(seed, restless, routed=False)
+    found = bound(two_services, Future(loads, 0.0, seed, INTERVALS)).reward
+    assert run_episode(two_services, policy, loads, seed=seed, intervals=INTERVALS).totals["reward"] <= found + ROUNDING
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
