@@ -38,9 +38,13 @@ CALM, SURGE = slice(4, 18), slice(22, 32)  # intervals: minutes 2 to 9, and 11 t
 
 
 class Outcome(NamedTuple):
-    """Means over the seeds; violations in per cent of requests, cost in per cent of the budget, accuracy as in the design."""
+    """Means over the seeds; violations in per cent of requests, cost in per cent of the budget, accuracy as in the design.
+
+    `over`: intervals whose 99th percentile is over the SLO, requests without an answer counted as late, in per cent.
+    """
 
     violations: float
+    over: float
     calm_violations: float
     surge_violations: float
     cost: float
@@ -80,7 +84,8 @@ def _play(scenario: Scenario, load: Load, make: Callable[[], Policy]) -> Outcome
         episode = run_episode(scenario, make(), {APPLICATION: load}, seed=seed, intervals=count)
         intervals, totals = episode.intervals, episode.totals
         part = [np.average(intervals["violation_ratio"][s].fillna(0), weights=intervals["settled"][s]) for s in (CALM, SURGE)]
-        found.append((100 * totals["violation_ratio"], *(100 * p for p in part), 100 * totals["cost"],
+        over = (intervals["violation_ratio"] > 0.01).mean()
+        found.append((100 * totals["violation_ratio"], 100 * over, *(100 * p for p in part), 100 * totals["cost"],
                       100 * totals["accuracy"], totals["p99_s"]))
     return Outcome(*np.mean(found, axis=0))
 
@@ -89,6 +94,7 @@ def _told(table: str, outcomes: Mapping[str, Outcome]) -> Iterator[Row]:
     for system, o in outcomes.items():
         yield Row(table, system, "violations", o.violations, unit="%", decimals=1,
                   note=f"{o.calm_violations:.1f} % in minutes 2 to 9, {o.surge_violations:.1f} % in minutes 11 to 16")
+        yield Row(table, system, "intervals over", o.over, unit="%", decimals=1, note="P99 over the SLO")
         yield Row(table, system, "cost", o.cost, unit="% of budget", decimals=1)
         yield Row(table, system, "accuracy", o.accuracy, unit="%", decimals=1, note=f"P99 {o.p99_s:.2f} s")
 
@@ -96,6 +102,7 @@ def _told(table: str, outcomes: Mapping[str, Outcome]) -> Iterator[Row]:
 def _claim(weight: float, ours: Mapping[str, Outcome], rivals: Mapping[str, Outcome]) -> Iterator[Row]:
     """What InfAdapter saves against each VPA+; judged at the weight of the published configuration."""
     mine, table = ours["InfAdapter"], f"InfAdapter against VPA+, weight of cost {weight:g}"
+    over = max(100 * (1 - mine.over / o.over) for o in rivals.values())
     saved = {"violations": {name: 100 * (1 - mine.violations / o.violations) for name, o in rivals.items()},
              "cost": {name: 100 * (1 - mine.cost / o.cost) for name, o in rivals.items()}}
     for name in rivals:
@@ -106,6 +113,7 @@ def _claim(weight: float, ours: Mapping[str, Outcome], rivals: Mapping[str, Outc
         most = max(saved[what].values())
         yield Row(table, "the claim", f"{what} fall", "yes" if most > 0 else "no", "yes" if judged else None)
         yield Row(table, "the claim", f"most {what} saved", most, claimed, NEAR if judged else None, "%", 1)
+    yield Row(table, "the claim", "most intervals over saved", over, unit="%", decimals=1)
 
 
 def account(found: Sequence[Row]) -> list[str]:
@@ -117,6 +125,8 @@ def account(found: Sequence[Row]) -> list[str]:
     vpa = [float(row.ours) for row in found if row.table == "VPA+" and row.figure == "violations"]
     most = {what: [float(value[f"InfAdapter against VPA+, weight of cost {w:g}", "the claim", f"most {what} saved"])
                    for w in WEIGHTS] for what in ("violations", "cost")}
+    over = float(value[f"InfAdapter against VPA+, weight of cost {PUBLISHED_WEIGHT:g}", "the claim",
+                       "most intervals over saved"])
     accuracy, cost = (mine[what] - single[what] for what in ("accuracy", "cost"))
     saved = ", ".join(f"{m:.0f} %" for m in most["cost"])
     return [
@@ -127,7 +137,8 @@ def account(found: Sequence[Row]) -> list[str]:
         "Why more violations are saved than theirs: VPA+ sees the use of cores, which cannot exceed the cores that it has. In "
         "the surge a step adds little more than the recommender's 15 %, and only once p90 of a histogram of ten calm minutes, "
         "the first of them on 20 cores and so of the greatest weight, has moved. Queues are bounded at 1.25 s of work, so "
-        "what would be late is rejected; both are violations. Their run has no public table to look into.",
+        "what would be late is rejected; both are violations. Their run has no public table to look into, and nothing says "
+        f"what a violation is there: of intervals whose P99 is over the SLO {over:.0f} % are saved.",
         "InfAdapter's violations are those of the first intervals of the surge, which nothing before it foretells. Against "
         f"Model-Switching+ its sets gain {accuracy:+.1f} points of accuracy for {cost:+.1f} points of cost, "
         f"{accuracy - PUBLISHED_WEIGHT * cost:+.1f} points at the objective's weights.",
