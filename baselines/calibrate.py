@@ -86,7 +86,7 @@ def calibrate(
         judging: other windows, which hold the best settings against the defaults; likewise.
         play: plays settings (those not given are default) on windows; mean rewards in the same order.
         seed: of the draw.
-        shortlist: settings to try in place of drawn ones, beside the defaults.
+        shortlist: settings to try in place of drawn ones, beside the defaults; in one round, since many windows chose them.
 
     Raises:
         ValueError: nothing to choose from, a budget that is too small, or a reward that is not a number.
@@ -96,10 +96,10 @@ def calibrate(
     if budget < LEAST_BUDGET:
         raise ValueError(f"a budget of {budget} calls is too small: give {LEAST_BUDGET} or more")
     rest = budget - 2 * max(1, int(budget * JUDGED_SHARE / 2))
-    most = max(2, rest // ROUNDS // FIRST_WINDOWS)
-    trials = [_Trial(settings) for settings in ([{}, *shortlist][:most] if shortlist else draw(space, most, seed))]
+    tried = [{}, *shortlist] if shortlist else draw(space, max(2, rest // ROUNDS // FIRST_WINDOWS), seed)
+    trials = [_Trial(settings) for settings in tried]
     standing = list(trials)
-    for left in range(ROUNDS, 0, -1):
+    for left in range(1 if shortlist else ROUNDS, 0, -1):
         played = len(standing[0].rewards)
         more = rest // left // len(standing)
         _play(standing, selecting[played : played + more], play)

@@ -99,8 +99,11 @@ def test_calibration_tries_a_short_list_in_place_of_a_draw():
     tried = []
 
     def play(calls):
-        tried.extend(settings for settings, _ in calls)
+        tried.extend(calls)
         return [settings.get("gain", 0) for settings, _ in calls]
 
-    found = calibrate({"gain": range(100)}, 200, range(200), range(200, 400), play, shortlist=[{"gain": 7}, {"gain": 3}])
-    assert found.settings == {"gain": 7} and {s.get("gain") for s in tried} == {None, 3, 7} and len(tried) == found.calls
+    listed = [{"gain": gain} for gain in (7, 3, 9, 1)]
+    found = calibrate({"gain": range(100)}, 60, range(100), range(100, 200), play, shortlist=listed)
+    assert found.settings == {"gain": 9} and len(tried) == found.calls == 59  # the odd one is left
+    choosing = [[window for settings, window in tried if settings == row and window < 100] for row in ({}, *listed)]
+    assert choosing == [list(range(9))] * 5  # all on the same windows
