@@ -18,6 +18,7 @@ from typing import Any
 
 from baselines.single_variant import all_scaled_for, scaled_of
 from envs.contract import Decision, Observation, Policy, ReplicaKind
+from envs.envelope import project
 from envs.scenario import Scenario
 
 LEAST_LOAD_RPS = 1e-3
@@ -64,7 +65,8 @@ class Sponge(Policy):
 
     Cores are those of one replica where the candidate is a size; of a counted candidate they are replicas, as the classics'
     pods. Without ``in_place_resize_s`` in the scenario every resize loads a new replica first, and so does, always, a change
-    of the batch, which belongs to the replica kind.
+    of the batch, which belongs to the replica kind. What several services ask for beyond the budget is lowered by the
+    envelope's rule.
 
     Args:
         variant: as `SingleVariant`'s.
@@ -127,4 +129,5 @@ class Sponge(Policy):
                 details[f"batch_{name}"] = float(size.kind.batch)
             for kind, n in kept.items():
                 replicas[kind] = max(replicas.get(kind, 0), n)
-        return Decision(replace(observation.deployment, replicas=replicas, routes={}), "; ".join(reasons), details)
+        wanted, lowered = project(replace(observation.deployment, replicas=replicas, routes={}), self._scenario)
+        return Decision(wanted, "; ".join(reasons) + ("; lowered to fit the budget" if lowered else ""), details)

@@ -103,6 +103,14 @@ def test_missing_load_or_queue_leaves_all(resnet):
         assert policy.decide(waiting(resnet, rps, queue)).deployment.replicas == resnet.initial_deployment.replicas
 
 
+def test_services_together_keep_the_budget():
+    scenario = counted(services=("see", "hear"))
+    policy = Sponge(margin=1.0, capacity_ratio=1.0)
+    policy.reset(scenario)
+    decision = policy.decide(observe(scenario, scenario.initial_deployment, {"see": 390.0, "hear": 75.0}))
+    assert decision.deployment.units("cpu") <= 12 and "lowered to fit the budget" in decision.reason  # 10 and 5 asked for
+
+
 def test_factors_are_above_zero():
     with pytest.raises(ValueError, match="factors above 0"):
         Sponge(margin=0)
