@@ -1,6 +1,8 @@
 """Proteus: its program against all plans, the ratio of the demand, batches, decisions."""
 
 import itertools
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,6 +73,21 @@ def test_no_plan_carries_more(seed):
     found = most_carried(problem, demand_rps, 2.0, LIMIT_S).ratio
     for ratio, carried in ((found * 0.999, True), (found * 1.001, False)):
         assert any(quotas_of(problem, demand_rps, ratio, n) is not None for n in all_plans(problem)) == carried
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_more_budget_and_less_load_never_lower_the_objective(seed):
+    problem, demand_rps = drawn(seed), np.full(1 + seed % 2, 20.0)
+
+    def value(more, factor):
+        plan = solve(replace(problem, budget=problem.budget + more), factor * demand_rps, 1.0, LIMIT_S)
+        if plan is None:
+            return -np.inf
+        mean = (plan.quotas_rps * problem.accuracy).sum() / (factor * demand_rps).sum()
+        return mean - TIE * float(plan.replicas @ problem.cost)
+
+    values = [value(more, 1.0) for more in (0, 1, 3)] + [value(3, factor) for factor in (0.7, 0.3)]
+    assert all(later >= earlier - 1e-6 for earlier, later in pairwise(values)) and values[-1] > -np.inf
 
 
 def planned(policy, scenario, rps):
