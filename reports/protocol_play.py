@@ -176,7 +176,7 @@ def trained_on(policy: Policy) -> list[str]:
     """The traces that an agent's manifest names; empty: none, or not told."""
     training: Mapping[str, Any] = getattr(getattr(policy, "manifest", None), "training", None) or {}
     named = training.get("traces") or training.get("trace") or training.get("families") or []
-    return [named] if isinstance(named, str) else [str(name) for name in named]
+    return [name.strip() for name in named.split(",")] if isinstance(named, str) else [str(name) for name in named]
 
 
 def _weights(row: Row, scenario: Scenario) -> list[str]:
