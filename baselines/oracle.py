@@ -1,12 +1,13 @@
-"""The oracle: the best schedule that hindsight finds, for one service.
+"""The oracle: the best schedule that hindsight finds, for one service or pipeline.
 
 It knows every request of the episode. Reward tables (`envs.reward_table`) made of these very requests, with routes for the
 load that comes, say what each rung of the ladder would earn in each interval; dynamic programming finds the best schedule over
 them, load times and overlap included, for each of several margins of the routes; each is played in the simulator, and the best
 is the oracle's. What it decides is feasible, and a policy that knew the future could decide it too.
 
-It is not exact: its deployments are those of the ladder, its routes those of the fast loop, each change finishes loading before
-the next one, and the table forgets what queues one interval leaves to the next. What no policy beats is `baselines.bound`; the best policy lies between the two.
+It is not exact: its deployments are those of the ladder, its routes those of the fast loop, each change finishes loading
+before the next one, and the table forgets what queues one interval leaves to the next. What no policy beats is
+`baselines.bound`; the best policy lies between the two.
 """
 
 from __future__ import annotations
