@@ -13,6 +13,8 @@ from runtime.gateway.tensors import Given, ProtocolError, check_wanted, judged, 
 from runtime.models.model import TensorSpec
 from runtime.serving.replica import Tensors
 
+_DICT, _INT = frozenset([dict]), frozenset([int])  # types of what JSON holds; a truth value is no whole number
+
 
 class InferRequest(NamedTuple):
     """What a body asks for.
@@ -98,7 +100,7 @@ def _json(text: bytes) -> dict[str, Any]:
 
 def _objects(said: dict[str, Any], name: str) -> list[dict[str, Any]]:
     rows = said.get(name)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(rows, list) or not _DICT.issuperset(map(type, rows)):
         raise ProtocolError(f"'{name}' must be a list of objects")
     return rows
 
@@ -124,7 +126,7 @@ def _given(rows: list[dict[str, Any]], tail: bytes) -> list[Given]:
     for row in rows:
         name, datatype, shape = _text(row, "name"), _text(row, "datatype"), row.get("shape")
         size = _parameters(row).get("binary_data_size")
-        if not isinstance(shape, list) or not all(type(n) is int for n in shape):
+        if not isinstance(shape, list) or not _INT.issuperset(map(type, shape)):
             raise ProtocolError(f"input '{name}': 'shape' must be a list of whole numbers, at least 0")
         if size is None:
             if not isinstance(row.get("data"), list):
@@ -145,16 +147,18 @@ def _values(data: list[Any], dtype: np.dtype) -> np.ndarray:
     if dtype == np.float16:
         raise ValueError("FP16 has no form in JSON; send it as binary tensor data")
     flat = np.array(data).ravel()
-    if flat.size and not _takes(dtype, flat.dtype):
-        raise ValueError(f"{flat.dtype} for {dtype}")
-    if dtype.kind in "iu" and flat.size and (flat.dtype.kind not in "iu" or not within(flat, dtype)):
-        raise ValueError(f"a number beyond {dtype}")
+    if flat.size:
+        if not _takes(dtype.char, flat.dtype.char):
+            raise ValueError(f"{flat.dtype} for {dtype}")
+        if dtype.kind in "iu" and (flat.dtype.kind not in "iu" or not within(flat, dtype)):
+            raise ValueError(f"a number beyond {dtype}")
     return flat.astype(dtype)
 
 
 @lru_cache(256)
-def _takes(dtype: np.dtype, values: np.dtype) -> bool:
-    """Whether values may become of a dtype. Rounding of floats is meant; a fraction, a truth value or text for a whole number
-    is not.
+def _takes(char: str, of_values: str) -> bool:
+    """Whether values may become of a dtype; both by their characters. Rounding of floats is meant; a fraction, a truth value
+    or text for a whole number is not.
     """
+    dtype, values = np.dtype(char), np.dtype(of_values)
     return (dtype.kind == "u" or np.can_cast(values, dtype, "same_kind")) and (values.kind == "b") == (dtype.kind == "b")

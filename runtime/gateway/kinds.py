@@ -45,6 +45,8 @@ class Kind:
                        if (variant := next((v for v in service.variants if v in what.variants), None))}
         seconds = scenario.admission.queue_limit_s
         self.limit = None if seconds is None else max(1, int(seconds * scenario.capacity_rps(what, what.variants[0])))
+        self._work_s = {variant: [stage_s / what.batch for stage_s in self.latency_s[variant, what.batch]]
+                        for variant in what.variants}
         # One lane: who is first now will be first when a server is free.
         tenants = {s.tenant for s in scenario.services.values() if set(s.variants) & set(what.variants)}
         self.one_lane = len(what.variants) == 1 and len(tenants) == 1
@@ -64,7 +66,7 @@ class Kind:
 
     def work_s(self, variant: str) -> list[float]:
         """A request's part of a full batch, by stage."""
-        return [stage_s / self.what.batch for stage_s in self.latency_s[variant, self.what.batch]]
+        return self._work_s[variant]
 
     def add(self, host: Host) -> None:
         """A replica is ready."""

@@ -29,6 +29,7 @@ class Placement:
         self.kinds: dict[ReplicaKind, Kind] = {}
         order = {name: i for i, name in enumerate(scenario.variants)}
         self._routes = {name: Routes(order) for name in scenario.services}
+        self._open: dict[str, dict[Kind, str]] = {}  # by service: the open kinds and what answers there; of the last review
         for what in scenario.kinds:
             self.know(what)
 
@@ -68,6 +69,7 @@ class Placement:
         Returns:
             With late binding, requests whose kind has no replica any more and gets none; they have left their queues.
         """
+        self._open.clear()
         for routes in self._routes.values():
             routes.review()
         stranded = [request for kind in self.kinds.values() if kind.queue and not kind.live_servers for request in kind.queue]
@@ -85,11 +87,13 @@ class Placement:
             arriving: it is a new one, which admission may reject.
         """
         service = request.service
-        open_kinds = self._open_kinds(service)
-        if not open_kinds:
+        variants = self._open.get(service)
+        if variants is None:
+            variants = self._open[service] = {kind: kind.serves[service] for kind in self._open_kinds(service)}
+        if not variants:
             return Cause.HOSTLESS
-        entry = self._routes[service].pick(open_kinds.__contains__)
-        variants = {entry.kind: entry.variant} if entry else {kind: kind.serves[service] for kind in open_kinds}
+        if entry := self._routes[service].pick(variants.__contains__):
+            variants = {entry.kind: entry.variant}
         if self.late:
             return self._join_kind(request, variants, t_s)
         return self._join_host(request, variants, t_s, arriving and self.scenario.admission.deadline)
@@ -121,7 +125,9 @@ class Placement:
 
     def _pick_host(self, variants: Mapping[Kind, str], t_s: float) -> Host:
         """What the dispatch rule chooses among the ready replicas of these kinds, the lowest number on ties."""
-        hosts = sorted((host for kind in variants for host in kind.ready), key=lambda host: host.replica.number)
+        hosts = [host for kind in variants for host in kind.ready]
+        if len(variants) > 1:
+            hosts.sort(key=lambda host: host.replica.number)
         if self.scenario.dispatch == "last-stage-clock":
             return min(hosts, key=lambda host: host.expected_last_stage_s)
         if self.scenario.dispatch == "least-expected-finish":

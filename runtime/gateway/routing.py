@@ -48,6 +48,8 @@ class Routes:
 
     def pick(self, is_open: Callable[[Kind], bool]) -> Entry | None:
         """Whose turn it is among the entries on open kinds; None where there is none."""
+        if not self._in_force:
+            return None
         entries = [entry for entry in self._in_force if is_open(entry.kind)]
         if not entries:
             return None

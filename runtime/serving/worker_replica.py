@@ -255,7 +255,7 @@ class WorkerReplica:
         answers: list[Tensors | RequestRefused] = [RequestRefused("no answer")] * len(requests)
         by_shape: dict[Any, list[int]] = {}
         for place, request in enumerate(requests):
-            by_shape.setdefault(tuple((part.dtype.str, part.shape[1:]) for part in request), []).append(place)
+            by_shape.setdefault(tuple([(part.dtype, part.shape[1:]) for part in request]), []).append(place)
         if len(by_shape) == 1:
             await self._serve(variant, requests, range(len(requests)), answers, freed)
             return answers
