@@ -27,6 +27,7 @@ BASELINES = {
     "static": "baselines.static:Static",
     "hpa": "baselines.hpa:HPA",
     "infadapter": "baselines.infadapter:InfAdapter",
+    "keda": "baselines.keda:KEDA",
     "kpa": "baselines.kpa:KPA",
     "target-tracking": "baselines.target_tracking:TargetTracking",
     "autopilot": "baselines.autopilot:Autopilot",
