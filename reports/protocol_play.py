@@ -124,7 +124,7 @@ def _member(word: str, scenario: Scenario, task: Task, found: dict[str, Any]) ->
     policy = _made(word, scenario)
     found["kind"], found["trained_on"] = kind(policy), trained_on(policy)
     space = type(policy).space(scenario)
-    if not space:
+    if not space or found["kind"] in (IMITATION, REWARD):
         return policy
     sizes = task.sizes
     window_s = sizes.tuning_intervals * scenario.interval_s
@@ -172,9 +172,14 @@ def kind(policy: Policy) -> str:
     return told or (REWARD if type(policy).__module__.startswith(("agents.", "stable_baselines3.")) else PLANNER)
 
 
+def manifest_of(policy: Policy) -> Any:
+    """What an exported agent says of itself, also where it decides the replicas within two time scales; None: nothing."""
+    return getattr(policy, "manifest", None) or getattr(getattr(policy, "planner", None), "manifest", None)
+
+
 def trained_on(policy: Policy) -> list[str]:
     """The traces that an agent's manifest names; empty: none, or not told."""
-    training: Mapping[str, Any] = getattr(getattr(policy, "manifest", None), "training", None) or {}
+    training: Mapping[str, Any] = getattr(manifest_of(policy), "training", None) or {}
     named = training.get("traces") or training.get("trace") or training.get("families") or []
     return [name.strip() for name in named.split(",")] if isinstance(named, str) else [str(name) for name in named]
 
@@ -183,7 +188,7 @@ def _weights(row: Row, scenario: Scenario) -> list[str]:
     """Of agents: digests of their weights, so that a retrained agent is played again."""
     if row.label in HINDSIGHT:
         return []
-    manifests = [getattr(_made(word, scenario), "manifest", None) for word in row.members]
+    manifests = [manifest_of(_made(word, scenario)) for word in row.members]
     return [str(getattr(m, "weights_sha256", "")) for m in manifests if m is not None]
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import evaluate
+from agents.tuned_planner import write
 from baselines.perfect_forecast import PerfectForecast
 from envs.scenario_file import load
 from reports import protocol_command
 from reports.protocol_plan import FULL, QUICK, Cell, Source, sized, sources
-from reports.protocol_play import Row, Task, rows_of
+from reports.protocol_play import Row, Task, outcome, rows_of
 from reports.results import digest
 
 SMALL = ["--protocol", "--scenario", "live-demo", "--policies", "infadapter-fast", "--windows", "3", "--intervals", "4",
@@ -126,3 +127,29 @@ def test_a_perfect_forecast_is_the_greatest_load_until_an_order_could_be_replace
         forecaster.observe(rps)
         said.append(forecaster.forecast())
     assert said[1:] == [12.0, 12.0, 6.0, 4.5, 4.5] and np.isnan(said[0])  # at the end: the last that was observed
+
+
+def test_agents_are_labelled_and_played_as_they_are(tmp_path):
+    """A planner whose settings were learnt is not calibrated again; its manifest says on what it was trained."""
+    scenario = load("live-demo")
+    training = {"trace": "twitter_2021,nasa_1995_jul"}
+    write(tmp_path / "mine/best", "baselines.hold:HoldPlanner", {"release": 3}, scenario.name, training)
+    row = rows_of([str(tmp_path / "mine/best")], scenario)[1]
+    assert row.label == "mine"
+    cell = Cell("live-demo", sources(["twitter-like"])[0], 5.0)
+    found = outcome(Task(cell, row, sized(QUICK, windows=3, intervals=4, calls=10)))
+    assert (found["kind"], found["calls"], found["settings"]) == ("reward-trained", 0, None)
+    assert found["trained_on"] == ["twitter_2021", "nasa_1995_jul"] and len(found["episodes"]) == 3
+
+
+def test_several_seeds_of_an_agent_are_members_of_one_row(tmp_path):
+    scenario = load("live-demo")
+    for seed in (0, 1):
+        write(tmp_path / f"run{seed}/best", "baselines.hold:HoldPlanner", {"release": 1 + 9 * seed}, scenario.name, {})
+    row = rows_of([f"cem={tmp_path}/run*/best"], scenario)[1]
+    task = Task(Cell("live-demo", sources(["twitter-like"])[0], 5.0), row, sized(QUICK, windows=3, intervals=6, calls=10))
+    found = outcome(task)
+    assert [e["member"] for e in found["episodes"]] == [0, 0, 0, 1, 1, 1]
+    key = task.key()
+    write(tmp_path / "run1/best", "baselines.hold:HoldPlanner", {"release": 2}, scenario.name, {})
+    assert task.key() != key  # a retrained agent is played anew
