@@ -26,7 +26,9 @@ from baselines.infadapter_tables import choices_of, hosts_of, measured_capacity_
 from baselines.ipa_knapsack import Options
 from baselines.ipa_knapsack import solve as solve_pipeline
 from baselines.ipa_milp import solve_milp as solve_pipeline_milp
+from baselines.loki import Loki
 from baselines.mpc import MPC
+from baselines.proteus import Proteus
 from baselines.quantile_planner import HeldQuantilePlanner
 from benchmarks.rows import Row, command_line, report, row
 from envs.contract import Decision, Observation, Policy
@@ -159,6 +161,21 @@ def look_ahead_rows() -> Iterator[Row]:
         yield row(f"{name}: start", begun_s, "s", "once for a scenario: library, returns of all rungs")
 
 
+def scaling_rows() -> Iterator[Row]:
+    """Proteus and Loki on a pipeline of two stages, beyond what the most accurate variants carry, and on a lone service."""
+    for name, loads in (("video", range(13, 93, 4)), ("resnet-variants", range(20, 380, 18))):
+        scenario, proteus, loki = load_scenario(name), Proteus(), Loki()
+        proteus.reset(scenario)
+        loki.reset(scenario)
+        services = len(scenario.services)
+        took_s = {"Proteus": [timed(proteus.plan, np.full(services, float(rps)))[0] for rps in loads],
+                  "Loki, accuracy scaling": [timed(loki.scale_accuracy, float(rps))[0] for rps in loads]}
+        for policy, seconds in took_s.items():
+            how = f"{len(seconds)} decisions, {loads[0]} to {loads[-1]} req/s"
+            yield row(f"{policy}, {name}: median", np.median(seconds), "s", how)
+            yield row(f"{policy}, {name}: longest", max(seconds), "s", how)
+
+
 class Timed(Policy):
     """A policy whose decisions are timed."""
 
@@ -186,6 +203,7 @@ def main() -> None:
         yield from small_rows()
         yield from pipeline_rows()
         yield from look_ahead_rows()
+        yield from scaling_rows()
         yield from large_rows(arguments.seeds)
 
     report(rows(), arguments.json)
