@@ -48,10 +48,10 @@ class Transformer:
         scores = tokens**2 * self.heads
         mix = Operator("attention", "heads", 4 * tokens**2 * self.hidden, 4 * state, 0.0, state, self.heads, scores)
         attention = Layer("attention", (matmul("query-key-value", self.hidden, 3 * self.hidden), mix,
-                                        matmul("project", self.hidden, self.hidden), add_norm))
+                                        matmul("project", self.hidden, self.hidden), add_norm), residual=True)
         feed_forward = Layer("feed-forward", (
             matmul("widen", self.hidden, wide), _pointwise("gelu", tokens * wide * element_bytes),
-            matmul("narrow", wide, self.hidden), add_norm))
+            matmul("narrow", wide, self.hidden), add_norm), residual=True)
         logits = tokens * self.vocabulary
         words = matmul("words", self.hidden, self.vocabulary)
         scored = replace(words, moved_bytes=state + LOGIT_PASSES * 4 * logits, output_bytes=4 * logits)
@@ -114,7 +114,7 @@ class ResNet:
             row += [convolution, _pointwise("relu", convolution.output_bytes)]
         add = Operator("add-relu", "whole", moved_bytes=3 * row[-1].output_bytes, output_bytes=row[-1].output_bytes)
         shortcut = () if inputs == outputs else (_convolution("shortcut", inputs, outputs, 1, side, element_bytes),)
-        return Layer(name, (*row[:-1], add), shortcut)
+        return Layer(name, (*row[:-1], add), shortcut, residual=True)
 
 
 @dataclass(frozen=True)

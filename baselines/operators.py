@@ -5,7 +5,7 @@ Numbers are of one request; a batch of n takes n times the arithmetic and the ac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Kind = Literal["matmul", "heads", "pointwise", "whole", "lookup"]
@@ -53,12 +53,14 @@ class Layer:
         operators: one after the other; each reads what the one before wrote. The layer's input and output are whole.
         beside: a second row on the same input, whose work can hide behind the first's communication and the other way round.
         answers: its output may stay divided, as each device can answer its part.
+        residual: its last operator adds what came into the layer.
     """
 
     name: str
     operators: tuple[Operator, ...]
     beside: tuple[Operator, ...] = ()
     answers: bool = False
+    residual: bool = False
 
     @property
     def output_bytes(self) -> float:
@@ -95,6 +97,26 @@ class Architecture:
     name: str
     layers: tuple[Layer, ...]
     ends: int = 0
+
+    def by_operator(self) -> Architecture:
+        """The same with every operator a layer of its own.
+
+        What passes in the middle of a residual layer is an operator's output, and what came into the layer. Layers of two
+        rows stay whole.
+        """
+        layers: list[Layer] = []
+        came_in = 0.0
+        for layer in self.layers:
+            carried = came_in if layer.residual else 0.0
+            came_in = layer.output_bytes
+            if layer.beside:
+                layers.append(layer)
+                continue
+            for i, op in enumerate(layer.operators):
+                last = i == len(layer.operators) - 1
+                passed = op if last else replace(op, output_bytes=op.output_bytes + carried)
+                layers.append(Layer(f"{layer.name}: {op.name}", (passed,), answers=last and layer.answers))
+        return Architecture(self.name, tuple(layers))
 
     @property
     def weight_bytes(self) -> float:

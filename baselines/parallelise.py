@@ -15,7 +15,7 @@ from functools import cached_property
 
 from baselines.hardware import Link, Machine
 from baselines.operators import Architecture, Layer
-from baselines.sharding import ShardedLayer, shard
+from baselines.sharding import ShardedLayer, row_seconds, shard
 from baselines.stage_slicing import Slices, equal_slices, slice_stages, stage_latencies
 
 ROUNDING = 1e-6
@@ -52,6 +52,13 @@ class ParallelModel:
         return stage_latencies(_layer_s(self.layers, self.machine, batch), self.slices,
                                _receive_s(self.architecture, self.machine, self.inter_op, self.intra_op, batch))
 
+    def communication_s(self, batch: int = 1) -> float:
+        """Seconds in which the devices of the stages change layouts, of all stages together."""
+        on = self.machine
+        return sum(row_seconds(row, chosen, layer.layer.answers, layer.ranks, on.device, on.link, batch).communicating
+                   for layer in self.layers for row, chosen in ((layer.layer.operators, layer.row),
+                                                                (layer.layer.beside, layer.beside)))
+
     @cached_property
     def weight_bytes(self) -> tuple[float, ...]:
         """On each device of each stage."""
@@ -79,6 +86,8 @@ def parallelise(architecture: Architecture, machine: Machine, inter_op: int, int
     """
     if intra_op > machine.node_devices:
         raise ValueError(f"{intra_op} devices share a stage of {architecture.name}, a node has {machine.node_devices}")
+    if intra_op == 1 and not by_hand:
+        architecture = architecture.by_operator()  # what is whole on one device can be cut anywhere
     known: dict[Layer, ShardedLayer] = {}
     for layer in architecture.layers:
         if layer not in known:

@@ -11,8 +11,10 @@ in O(K^2 s). Its baseline is by hand: as many layers for each stage.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
 
 Slices = tuple[range, ...]
 """The layers of each stage, in order, none empty."""
@@ -50,19 +52,20 @@ def slice_stages(layer_s: Sequence[float], stages: int, receive_s: Receive | Non
     """
     count = len(layer_s)
     _check(count, stages)
-    before = [0.0, *accumulate(layer_s)]
-    slowest = {0: 0.0}  # of the first k layers in the stages so far, by k
-    starts: list[dict[int, int]] = []
+    before = np.cumsum([0.0, *layer_s])
+    start, end = np.indices((count + 1, count + 1))
+    work_s = np.where(start < end, before[end] - before[start], np.inf)
+    slowest = np.full(count + 1, np.inf)  # of the first k layers in the stages so far, by k
+    slowest[0] = 0.0
+    starts = []
     for stage in range(stages):
         received = [0.0] * count if receive_s is None or not stage else receive_s[stage]
-        best = {end: min((max(slowest[start], before[end] - before[start] + (received[start - 1] if start else 0.0)), start)
-                         for start in slowest if start < end)
-                for end in range(stage + 1, count - stages + stage + 2)}
-        slowest = {end: s for end, (s, _) in best.items()}
-        starts.append({end: start for end, (_, start) in best.items()})
+        total = np.maximum(slowest[:, None], work_s + np.array([0.0, *received])[:, None])
+        starts.append(total.argmin(axis=0))
+        slowest = total.min(axis=0)
     cuts = [count]
-    for start in reversed(starts):
-        cuts.append(start[cuts[-1]])
+    for first in reversed(starts):
+        cuts.append(int(first[cuts[-1]]))
     return _slices(cuts[::-1])
 
 

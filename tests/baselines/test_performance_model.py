@@ -98,6 +98,20 @@ def test_one_plan_serves_all_batches_and_slices_are_no_worse_than_by_hand():
         assert sum(best.weight_bytes) == pytest.approx(sum(by_hand.weight_bytes))
 
 
+def test_operators_as_layers_are_the_same_model():
+    """What passes in the middle of a block is the operator's output and what came in, which the block adds at its end."""
+    model = Transformer(16, 8, 2, 2, 100).architecture("small", 2)
+    finer = model.by_operator()
+    assert len(finer.layers) == 2 + 4 * 4 + 1
+    assert (finer.flops, finer.weight_bytes) == (pytest.approx(model.flops), pytest.approx(model.weight_bytes))
+    state = 16 * 8 * 2
+    assert [layer.output_bytes / state for layer in finer.layers[:10]] == [1, 1, 4, 2, 2, 1, 5, 5, 2, 1]
+    coarse, fine = (sum(parallelise(a, machine("v100"), 1, 1).stage_s()) for a in (model, finer))
+    assert coarse == pytest.approx(fine)
+    recommender = architecture("dlrm-kaggle")
+    assert recommender.by_operator().layers[0] == recommender.layers[0]
+
+
 def test_an_unknown_device_is_told():
     with pytest.raises(ValueError, match="no device 'v10', did you mean 'v100'"):
         machine("v10")
