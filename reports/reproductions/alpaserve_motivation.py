@@ -302,11 +302,11 @@ def account(found: Sequence[Row]) -> list[str]:
     return [
         f"Not as published: {'; '.join(missed)}." if missed else "Every figure has the published direction.",
         "Two stages cost half a millisecond of either kind in 237: no direction to speak of.",
-        "Figure 16: of what AlpaServe saves, our profile allows little. Attention is one operator here, half a block or more at "
-        "2048 tokens, so that stages cannot be levelled further, and what is handed over in the middle of a block is up to five "
-        "times what passes between blocks. But the programme comes near the published one: its slowest of eight stages takes "
-        "22.9 and 34.2 ms, what was recovered from recorded placements 22.1 and 33.6. By the published savings, stages by hand "
-        "cost 38 and 58 ms there; here they are more level, at 29 and 36.",
+        "Figure 16: of what AlpaServe saves, our profile allows little. Attention is one operator here, half a block or more "
+        "at 2048 tokens, so that stages cannot be levelled further, and what is handed over in the middle of a block is up to "
+        "five times what passes between blocks. But the programme comes near the published one: its slowest of eight stages "
+        "takes 22.9 and 34.2 ms, what was recovered from recorded placements 22.1 and 33.6. By the published savings, stages "
+        "by hand cost 38 and 58 ms there; here they are more level, at 29 and 36.",
         "Figure 14 is on made traffic, with the rates of the models shuffled between planning and test; figure 15 is on "
         "latencies of batches that were estimated.",
     ]
