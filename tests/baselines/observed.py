@@ -56,20 +56,24 @@ def card(variant):
     return ReplicaKind((variant,), GPU)
 
 
-def counted(mean_rps=None, services=("see",), load_s=20.0):
-    """`see`: light (40 req/s a core) or heavy (8 req/s a card), counts of up to 10 and 4; `hear`: hum (16 req/s a core)."""
-    rows = [("light", "cpu", None, 1, 1, 1, 0, 1 / 40), ("heavy", "gpu", 0, 1, 1, 1, 0, 1 / 8),
-            ("hum", "cpu", None, 1, 1, 1, 0, 1 / 16)]
+def counted(mean_rps=None, services=("see",), load_s=20.0, second=1.0, currency=1.0):
+    """`see`: light (40 req/s a core) or heavy (8 req/s a card), counts of up to 10 and 4; `hear`: hum (16 req/s a core).
+
+    All times are multiplied by `second`, all rates divided by it, and prices multiplied by `currency`.
+    """
+    load_s, mean_rps = load_s * second, mean_rps and mean_rps / second
+    rows = [("light", "cpu", None, 1, 1, 1, 0, second / 40), ("heavy", "gpu", 0, 1, 1, 1, 0, second / 8),
+            ("hum", "cpu", None, 1, 1, 1, 0, second / 16)]
     hosted = {"see": ("heavy", "light"), "hear": ("hum",)}
     candidates = [Candidate(variants=("light",), cores=(1,), max_count=10),
                   Candidate(variants=("heavy",), device="gpu", max_count=4),
                   Candidate(variants=("hum",), cores=(1,), max_count=5)]
     return Scenario(
-        name="counted", source="made up for this test", interval_s=30, binding="late",
-        devices={"cpu": Device(budget=12), "gpu": Device(budget=4, price=3.0)},
+        name="counted", source="made up for this test", interval_s=30 * second, binding="late",
+        devices={"cpu": Device(budget=12, price=currency), "gpu": Device(budget=4, price=3.0 * currency)},
         variants={"light": Variant(accuracy=0.6, load_s=load_s), "heavy": Variant(accuracy=0.9, load_s=2 * load_s),
                   "hum": Variant(accuracy=0.8, load_s=load_s)},
-        services={name: Service(variants=hosted[name], slo_s=1) for name in services},
+        services={name: Service(variants=hosted[name], slo_s=second) for name in services},
         candidates=tuple(candidates[: 2 + ("hear" in services)]), initial=(InitialReplica(candidate=0, level=3),),
         workload={name: Workload(trace="twitter-like", mean_rps=mean_rps) for name in services},
         profile=Profile(pd.DataFrame(rows, columns=LATENCY_COLUMNS)))

@@ -12,6 +12,8 @@ from baselines.future import Future
 from baselines.hold import HoldPlanner
 from baselines.hpa import HPA
 from baselines.infadapter import InfAdapter
+from baselines.mpc import MPC
+from baselines.quantile_planner import HeldQuantilePlanner
 from baselines.two_time_scales import TwoTimeScales
 from envs.contract import Decision, Policy
 from envs.envelope import project
@@ -23,7 +25,7 @@ from traces.samplers import GAMMA, make_load
 
 ROUNDING = 1e-9
 INTERVALS = 8
-PLANNERS = [InfAdapter, TwoTimeScales, HoldPlanner, OrderKeepBand, HPA]
+PLANNERS = [InfAdapter, TwoTimeScales, HoldPlanner, OrderKeepBand, HPA, HeldQuantilePlanner, MPC]
 
 
 class Anything(Policy):
