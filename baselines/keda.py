@@ -1,10 +1,10 @@
 """KEDA's rules as a policy: one variant a service, scaled on requests waiting and on load, as KEDA's triggers do it.
 
 Source: KEDA's documentation ("Scaling Deployments", keda.sh) and the Kubernetes controller that it hands its metrics to
-(pkg/controller/podautoscaler, external metrics of type AverageValue): the sum of a metric over its target, not per-pod numbers;
-among triggers the one that asks for most counts. KEDA itself moves only between none and one; from one on the controller does,
-with its tolerance, and its stabilisation of 300 s downwards. Here a service keeps at least one pod, so that KEDA's own cool-down,
-from one to none, never comes to pass.
+(pkg/controller/podautoscaler, external metrics of type AverageValue): the sum of a metric over its target, not per-pod
+numbers; among triggers the one that asks for most counts. KEDA itself moves only between none and one; from one on the
+controller does, with its tolerance, and its stabilisation of 300 s downwards. Here a service keeps at least one pod, so that
+KEDA's own cool-down, from one to none, never comes to pass.
 """
 
 from __future__ import annotations

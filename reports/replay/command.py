@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,15 +14,17 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from baselines.oracle import Oracle
+from agents.registry import HINDSIGHT
 from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
 from reports.record import plain, record, write
 from reports.replay.draws import Doubt
 from reports.replay.from_csv import read_csv
+from reports.replay.from_journal import read_journal, scenario_of
 from reports.replay.from_prometheus import read_prometheus
 from reports.replay.guess import guess, stand_in
-from reports.replay.guess import write as write_guess
+from reports.replay.guess_file import write as write_guess
+from reports.replay.page import page
 from reports.replay.play import AGAIN, Counterfactual, Played, make, play
 from reports.replay.recording import RecordError, Recording, duration
 from reports.replay.schedule import begun, recorded_schedule
@@ -57,10 +60,9 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     scenario, doubt, guessed = _problem(arguments, recording)
     what, dropped = _plan(arguments, recording, scenario, doubt)
     played = _progress(what, arguments.jobs, began)
-    hindsight = [label for label, name in zip(what.labels, what.policies)
-                 if name != AGAIN and isinstance(what.make(name, what.scenario), Oracle)]  # fmt: skip
+    hindsight = [label for label, name in zip(what.labels, what.policies) if name in HINDSIGHT]
     found = rows(recording, what.scenario, played, hindsight)
-    said = verdict(found, what.scenario, recording, doubt, [*guessed, *dropped])
+    said = verdict(found, what.scenario, recording, doubt, guessed, dropped)
     _tell(what, found, said)
     _write(arguments, argv, what, found, said, played)
 
@@ -77,7 +79,12 @@ def _read(arguments: argparse.Namespace) -> Recording:
         return read_prometheus(source.removeprefix(PROMETHEUS), begin_s, end_s, _select(arguments.select), arguments.system)
     if arguments.select or arguments.system:
         raise ValueError("--select and --system go with --replay prometheus:URL")
-    recording = read_csv(Path(source))
+    if source.startswith(JOURNAL):
+        path = Path(source.removeprefix(JOURNAL))
+        arguments.scenario = arguments.scenario or scenario_of(path)
+        recording = read_journal(path, load_scenario(arguments.scenario))
+    else:
+        recording = read_csv(Path(source))
     dated = math.isfinite(recording.began_s)
     if not dated and not (is_relative(arguments.begin) and is_relative(arguments.end)):
         raise ValueError(f"{recording.source} has no dates (its times are below 1e9 s); give --from and --to as 36h, 90m")
@@ -152,13 +159,18 @@ def _plan(arguments: argparse.Namespace, recording: Recording, scenario: Scenari
 
 def _progress(what: Counterfactual, jobs: int, began: float) -> list[Played]:
     """Plays, with a line for each draw."""
-    played, total = [], what.draws * len(what.policies)
-    console = Console(stderr=True, highlight=False)
+    played: list[Played] = []
     for one in play(what, jobs):
+        if played and one.draw != played[-1].draw:
+            _told(what, played, began)
         played.append(one)
-        if len(played) % len(what.policies) == 0:
-            console.print(f"{len(played)}/{total} episodes, {time.monotonic() - began:.0f} s", style="dim")
+    _told(what, played, began)
     return played
+
+
+def _told(what: Counterfactual, played: Sequence[Played], began: float) -> None:
+    done = len({one.draw for one in played})
+    print(f"draw {done} of {what.draws}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 
 def _tell(what: Counterfactual, found: Sequence[Row], said: Said) -> None:
@@ -194,3 +206,8 @@ def _write(arguments: argparse.Namespace, argv: Sequence[str], what: Counterfact
         each = [{"policy": one.policy, "draw": one.draw, "service_time_factor": one.factor, **one.figures} for one in played]
         pd.DataFrame(each).to_csv(arguments.csv, index=False)
         print(f"one row for each policy and draw: {arguments.csv}")
+    if not arguments.no_report:
+        path = arguments.report or REPORT
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(recording, found, said, played, what.scenario, document), encoding="utf-8")
+        print(f"the page, for any browser: {path}")

@@ -6,14 +6,13 @@
                      many servers at least; more, where M/M/c (Erlang) would have queued longer than was seen
     spread           variance of the latency histogram in quiet minutes
 
-The guess is written as a scenario file, to be read, corrected and given back by --scenario.
+`guess_file` writes it as a scenario, to be read, corrected and given back by --scenario.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -30,8 +29,6 @@ MOST_SERVERS = 512
 SEEN_LONGER = 1.1  # a model may queue this much longer than was seen
 LOAD_S, LOAD_DOUBT = 60.0, 0.5
 UNKNOWN_CV = 0.5
-INTERVAL_S = 30
-DROP_SLOS = 10
 GIVE = "measure a profile (tidal profile) and give --scenario"
 
 
@@ -149,19 +146,6 @@ def waiting_s(rps: float, service_s: float, servers: int) -> float:
     return waits * service_s / (servers - busy)
 
 
-def write(found: Guess, recording: Recording, slo_s: float, folder: Path) -> Path:
-    """Writes the guess as a scenario, and returns its file.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
-    replicas = recording.replicas[np.isfinite(recording.replicas)]
-    most = int(max(2 * math.ceil(replicas.max()), math.ceil(replicas.max()) + 2))
-    measured_rps = found.busiest_rps if recording.tokens else None
-    return _write(folder, found, slo_s, most, max(1, round(float(replicas[0]))), measured_rps,
-                  f"guessed from {recording.told}")  # fmt: skip
-
-
 def stand_in(recording: Recording) -> Guess:
     """Of an engine with continuous batching: only what a rule on load needs, the most that a replica was seen to answer.
 
@@ -219,54 +203,6 @@ def _cv(recording: Recording, found: Blocks, quiet: np.ndarray) -> tuple[float, 
     mean = float(np.average(middle, weights=weights))
     variance = float(np.average((middle - mean) ** 2, weights=weights)) - float(np.average(width**2, weights=weights)) / 12
     return min(math.sqrt(max(variance, 0.0)) / mean, 2.0), "the latency histogram in quiet times"
-
-
-def _write(folder: Path, found: Guess, slo_s: float, most: int, first: int, measured_rps: float | None, source: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "latency.csv").write_text(
-        f"variant,device,cores,inter_op,intra_op,batch,stage,latency_s\nmodel,cpu,,1,1,1,0,{found.service_s:.6g}\n",
-        encoding="utf-8")
-    measured = ""
-    if measured_rps is not None:
-        (folder / "capacity.csv").write_text("variant,device,cores,inter_op,intra_op,batch,capacity_rps\n"
-                                             f"model,cpu,{found.servers},1,1,1,{measured_rps:.6g}\n", encoding="utf-8")
-        measured = "capacities: capacity.csv\n"
-    told = "\n".join(f"# {sentence}" for sentence in found.told)
-    path = folder / "scenario.yaml"
-    path.write_text(f"""\
-# A guess. Correct what you know better, and give this file by --scenario.
-{told}
-
-name: guess
-source: "{source.replace('"', "'")}"
-interval_s: {INTERVAL_S}
-binding: early
-dispatch: shortest-queue
-service_cv: {found.cv:.3g}
-
-devices:
-  cpu: {{budget: {found.servers * most}}}        # servers: {most} replicas of {found.servers}
-
-variants:
-  model: {{accuracy: 1.0, load_s: {LOAD_S:g}}}
-
-services:
-  service: {{variants: [model], slo_s: {slo_s:g}}}
-
-candidates:
-  - {{variants: [model], cores: [{found.servers}], max_count: {most}}}
-
-initial:
-  - {{candidate: 0, level: {min(first, most)}}}
-
-admission: {{drop_after_s: {DROP_SLOS * slo_s:g}}}       # {DROP_SLOS} SLOs: clients do not wait for ever
-
-workload:
-  service: {{trace: diurnal}}               # taken from the record
-
-profile: latency.csv
-{measured}""", encoding="utf-8")
-    return path
 
 
 def _mean(values: np.ndarray, weights: np.ndarray, part: np.ndarray) -> float:

@@ -26,8 +26,9 @@ class Said:
     caveats: tuple[str, ...]
 
 
-def verdict(found: Sequence[Row], scenario: Scenario, recording: Recording, doubt: Doubt, dropped: Sequence[str]) -> Said:
-    """In sentences."""
+def verdict(found: Sequence[Row], scenario: Scenario, recording: Recording, doubt: Doubt, guessed: Sequence[str],
+            dropped: Sequence[str]) -> Said:
+    """In sentences; `guessed` says how the profile was found, `dropped` which policies were left out."""
     by_name = {row.policy: row for row in found}
     again = by_name.get(AGAIN)
     rivals = [row for row in found if row.policy not in (RECORDED, AGAIN) and not row.hindsight]
@@ -38,6 +39,7 @@ def verdict(found: Sequence[Row], scenario: Scenario, recording: Recording, doub
         (findings if explained[0] else caveats).append(explained[1])
     headline = _headline(again, rivals, unit(scenario))
     findings += [text for row in found if row.hindsight and (text := _hindsight(row, again, unit(scenario)))]
+    findings += guessed
     caveats += [*_limits(recording, doubt), *recording.notes, *dropped]
     return Said(headline, tuple(findings), tuple(caveats))
 
@@ -78,6 +80,11 @@ def _headline(again: Row | None, rivals: Sequence[Row], held: str) -> str:
         more = "" if not math.isfinite(best.against.value) else f" with {_change(best.against)} {held}"
         return (f"{best.policy} would have had fewer violations: {_percent(best.figures[VIOLATIONS.name])} against "
                 f"{_percent(again.figures[VIOLATIONS.name])},{more}.")  # fmt: skip
+    less = [row for row in rivals if row.against.high < -CLEAR]
+    if less:
+        best = min(less, key=lambda row: _violations(row).value)
+        return (f"Less would have cost quality: {best.policy} would have held {_share(best.against)} fewer {held}, with "
+                f"violations of {_percent(_violations(best))} against {_percent(_violations(again))}.")  # fmt: skip
     return "None of these policies is clearly better than what was done."
 
 
