@@ -12,7 +12,7 @@ import torch
 from actors import TOKEN
 from members import HELD, create, fate, join, world_of
 
-from runtime.worlds import WorldError
+from runtime.worlds import State, WorldError, WorldManager
 
 SOON_S = 5.0  # what takes milliseconds is measured in benchmarks/worlds.py; here it must merely not hang
 
@@ -139,6 +139,20 @@ def test_a_world_of_three_ends_for_all_when_one_dies_and_their_other_world_lives
     for member in members[:2]:
         member.start(ping, "pair")
     assert [member.result() for member in members[:2]] == ["pong", "pong"]
+
+
+def test_what_fails_before_the_links_had_their_turn_is_blamed_on_who_died():
+    with WorldManager() as one, WorldManager() as two:
+        world = one.create("w", 2, wait=False)
+        other = two.join("w", 1, one.address)
+        world.wait(State.UP)
+        one.links._loop.call_soon_threadsafe(time.sleep, 0.3)  # as on a busy machine
+        for peer in [peer for peers in two.links._peers.values() for peer in peers]:
+            two.links._loop.call_soon_threadsafe(peer.hang_up)
+        other._wire.abort()
+        with pytest.raises(WorldError):
+            world.recv(torch.zeros(1), 1)
+        assert (world.broken.reason.value, world.broken.peer) == ("peer_died", 1)
 
 
 def renew(manager, without, more):

@@ -118,3 +118,16 @@ def test_a_beating_process_that_dies_is_replaced_before_anybody_takes_us_for_fro
         with pytest.raises(TimeoutError):
             one.wait_any([world], timeout_s=3)
         assert one.links._pulse._process.pid != process.pid
+
+
+def test_while_a_new_beating_process_is_slow_to_start_we_beat_ourselves(monkeypatch, tmp_path):
+    with WorldManager() as one, WorldManager() as two:
+        world = one.create("w", 2, wait=False)
+        two.join("w", 1, one.address)
+        world.wait(State.UP)
+        (tmp_path / "beat.py").write_text("import time; time.sleep(60)")
+        monkeypatch.setattr("runtime.worlds.pulse.BEAT", tmp_path / "beat.py")
+        one.links._pulse._process.kill()
+        with pytest.raises(TimeoutError):
+            two.wait_any(two.list(), timeout_s=1.5)
+        assert not one.links._pulse._beats
