@@ -53,6 +53,7 @@ BASELINES = {
     "fa2-high": "baselines.fa2:FA2High",
     "rim": "baselines.rim:RIM",
     "cascadeserve": "baselines.cascadeserve:CascadeServe",
+    "edgeshard": "baselines.edgeshard:EdgeShard",
     "sponge": "baselines.sponge:Sponge",
     "adapt": "baselines.adapt:ADAPT",
     "proteus": "baselines.proteus:Proteus",
