@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from observed import NAN, counted, missing, observe
@@ -9,8 +10,10 @@ from observed import only as deployed
 
 from baselines.sponge import Size, Sponge, best_size
 from envs.contract import ReplicaKind, Shape
+from envs.episode import run_episode
 from envs.profiles import LATENCY_COLUMNS, Profile
 from envs.scenario import Candidate, Device, InitialReplica, Scenario, Service, Variant, Workload
+from traces.load import POISSON, make_load
 
 CORES, BATCHES = (1, 2, 4, 8), (1, 2, 4)
 SLO_S = 1.0
@@ -120,3 +123,13 @@ def test_equal_sizes_have_a_fixed_order():
     kind = ReplicaKind(("net",), Shape(cores=2))
     same = [Size(kind, 1, 2.0, 10.0, 0.1), Size(kind, 1, 2.0, 12.0, 0.1)]
     assert best_size(same, 5, 0, 1) is same[0] and best_size(same, 11, 0, 1) is same[1] and best_size(same, 13, 0, 1) is None
+
+
+@pytest.mark.slow
+def test_resizes_in_place_save_what_cold_starts_cost(resnet):
+    """Cold starts of two minutes, and a load that steps up: a resize in place answers within the interval."""
+    load = make_load(POISSON, np.repeat([40.0, 200.0, 60.0, 240.0], 300))
+    cold = resnet.with_(variants={name: v.model_copy(update={"load_s": 120.0}) for name, v in resnet.variants.items()})
+    found = [run_episode(scenario, Sponge(variant="resnet18"), {"classify": load}, seed=0, intervals=40).totals
+             for scenario in (cold, cold.with_(in_place_resize_s=0.1))]
+    assert found[1]["violation_ratio"] < found[0]["violation_ratio"] / 2
