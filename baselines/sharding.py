@@ -107,6 +107,8 @@ def shard(layer: Layer, ranks: int, device: Device, link: Link, batch: int = 1, 
     Raises:
         ValueError: it does not fit, however it is divided.
     """
+    if ranks == 1 and layer.weight_bytes <= memory_bytes:  # nothing to choose
+        return ShardedLayer(layer, 1, (REPLICATED,) * len(layer.operators), (REPLICATED,) * len(layer.beside))
     program = _Program(memory_bytes)
     for row in filter(None, (layer.operators, layer.beside)):
         program.add(row, layer.answers, ranks, device, link, batch)
