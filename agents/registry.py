@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines import settings_file
+from baselines.settings_file import OUTDATED
 from envs.contract import Policy
 from envs.scenario import Scenario
 
@@ -110,6 +111,8 @@ def _baseline(name: str, scenario: Scenario) -> Policy:
     found = settings(name, scenario)
     policy = _class(BASELINES[name])(**(found or {}))
     policy.calibrated = found is not None
+    if policy.calibrated and not settings_file.fits(settings_file.path_for(scenario.name), scenario):
+        policy.calibrated = OUTDATED
     return policy
 
 

@@ -40,6 +40,17 @@ def test_calibrated_settings_are_used(tmp_path, monkeypatch):
     assert policy.calibrated is True and policy.hold == 7
 
 
+def test_settings_for_another_form_of_the_scenario_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings_file, "FOLDER", tmp_path)
+    scenario = load("resnet-variants")
+    header = [f"Of: {settings_file.fitted_to(scenario)}."]
+    settings_file.write(tmp_path / "resnet-variants.yaml", header, {"hpa": {}}, {"hpa": ""})
+    assert registry.make("hpa", scenario).calibrated is True
+    dearer = scenario.with_(weights=scenario.weights.model_copy(update={"cost": 0.1}))
+    assert registry.make("hpa", dearer).calibrated == "outdated"
+    assert registry.make("kpa", dearer).calibrated is False
+
+
 def test_agents_are_made_from_folders_names_and_classes(trained, scenario, tmp_path, monkeypatch):
     export(layers_of(trained), tmp_path / "live-demo-ppo", scenario, "absolute", {})
     assert isinstance(registry.make(str(tmp_path / "live-demo-ppo"), scenario), NetworkPolicy)
