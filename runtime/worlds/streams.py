@@ -16,8 +16,6 @@ from typing import NamedTuple
 
 from .handshake import Refused
 
-BUFFER_BYTES = 1 << 19  # of either side, at least; the operating system may double it
-
 
 class Key(NamedTuple):
     """Which stream of the world that has this uid: who sends, under which tag."""
@@ -112,8 +110,6 @@ class Streams:
                 stream.close()
             self._raise_if_over()
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for side in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-                stream.setsockopt(socket.SOL_SOCKET, side, BUFFER_BYTES)
             self._all.append(stream)
             return stream
 

@@ -31,7 +31,7 @@ def blocked(manager, operation, name="w"):
             world.recv(tensor, 1)
         elif operation == "send_message":
             world.recv(tensor, 1)
-            world.send_message([tensor.repeat(1000)], 1)
+            world.send_message([tensor.repeat(16_000)], 1)  # more than a stream holds
         elif operation == "recv_message":
             world.recv(tensor, 1)
             world.recv_message(1)
