@@ -2,8 +2,10 @@
 
 It knows every request of the episode. Reward tables (`envs.reward_table`) made of these very requests, with routes for the
 load that comes, say what each rung of the ladder would earn in each interval; dynamic programming finds the best schedule over
-them, load times and overlap included, for each of several margins of the routes; each is played in the simulator, and the best
-is the oracle's. What it decides is feasible, and a policy that knew the future could decide it too.
+them, load times and overlap included, for each of several margins of the routes. Where queues are unlimited, a rung that was
+short once is behind for long in the table, though no schedule need be: so rungs that follow the load that comes, with the same
+margins, stand beside. Each schedule is played in the simulator, and the best is the oracle's. What it decides is feasible, and
+a policy that knew the future could decide it too.
 
 It is not exact: its deployments are those of the ladder, its routes those of the fast loop, each change finishes loading
 before the next one, and the table forgets what queues one interval leaves to the next. What no policy beats is
@@ -12,10 +14,13 @@ before the next one, and the table forgets what queues one interval leaves to th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from baselines.future import Future
-from baselines.ladder import ladder_of
+from baselines.ladder import Ladder, ladder_of
+from baselines.quantiles import loading_intervals
 from envs.cluster import SimulatedCluster
 from envs.contract import Decision, Deployment, Observation, Policy
 from envs.reward import pricing, reward, terms
@@ -51,7 +56,7 @@ class Oracle(Policy):
         future = self.future
         if future is None:
             return
-        found = [_schedule(scenario, future, ladder.levels, margin) for margin in FAST_MARGINS]
+        found = [schedule for margin in FAST_MARGINS for schedule in _schedules(scenario, future, ladder, margin)]
         self._schedule = max(found, key=lambda schedule: played(scenario, future, schedule))
 
     def decide(self, observation: Observation) -> Decision:
@@ -63,14 +68,22 @@ class Oracle(Policy):
         return Decision(deployment, "best in hindsight")
 
 
-def _schedule(scenario: Scenario, future: Future, levels: np.ndarray, fast_margin: float) -> list[Deployment]:
-    """The best schedule over the ladder's deployments, with its routes."""
+def _schedules(scenario: Scenario, future: Future, ladder: Ladder, margin: float) -> Iterator[list[Deployment]]:
+    """The best schedule over the ladder's deployments, and the one that follows the load that comes, with their routes."""
     window = (future.start_s, future.seed)
-    table = reward_table(scenario, future.loads, levels, [window], future.intervals, fast_margin, foresight=True)
-    rows = table.levels[table.best(0)]
     coming = coming_rps(scenario, future.loads, *window, future.intervals)
-    shares = share_out(hosting_of(scenario), rows, coming * (fast_margin / ROUTE_MARGIN))
-    return [deployment_of(scenario, row, routes) for row, routes in zip(rows, shares)]
+    table = reward_table(scenario, future.loads, ladder.levels, [window], future.intervals, margin, foresight=True)
+    for rows in (table.levels[table.best(0)], _following(scenario, ladder, margin * coming.max(1))):
+        shares = share_out(hosting_of(scenario), rows, coming * (margin / ROUTE_MARGIN))
+        yield [deployment_of(scenario, row, routes) for row, routes in zip(rows, shares)]
+
+
+def _following(scenario: Scenario, ladder: Ladder, needed_rps: np.ndarray) -> np.ndarray:
+    """(T, C) levels for the greatest load until what is ordered in the next interval has loaded."""
+    ahead = loading_intervals(scenario) + 1
+    padded = np.concatenate([needed_rps, np.repeat(needed_rps[-1:], ahead - 1)])
+    greatest = np.lib.stride_tricks.sliding_window_view(padded, ahead).max(1)
+    return ladder.levels[[ladder.rung(rps) for rps in greatest]]
 
 
 def played(scenario: Scenario, future: Future, schedule: list[Deployment]) -> float:
