@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields
 from itertools import pairwise
 from math import prod
 from typing import Any, ClassVar
 
 from baselines.operators import Architecture, Layer, Operator
 
-LOGIT_PASSES = 4  # over the logits in 32 bits: written, biased, and read and written once more
+LOGIT_PASSES = 4  # over the logits in 32 bits: read and written to be widened, and to be biased
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,8 @@ class Transformer:
             matmul("widen", self.hidden, wide), _pointwise("gelu", tokens * wide * element_bytes),
             matmul("narrow", wide, self.hidden), add_norm), residual=True)
         logits = tokens * self.vocabulary
-        words = matmul("words", self.hidden, self.vocabulary)
-        scored = replace(words, moved_bytes=state + LOGIT_PASSES * 4 * logits, output_bytes=4 * logits)
-        head = Layer("head", (scored,), answers=True)
+        widened = Operator("logits", "pointwise", moved_bytes=LOGIT_PASSES * 4 * logits, output_bytes=4 * logits)
+        head = Layer("head", (matmul("words", self.hidden, self.vocabulary), widened), answers=True)
         return Architecture(name, (Layer("embedding", (self._embedding(element_bytes), add_norm)),
                                    *(attention, feed_forward) * self.layers, head), ends=1)
 

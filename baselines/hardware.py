@@ -115,8 +115,8 @@ class Machine:
     node_devices: int = 8
 
 
-NVLINK_V100 = Link("nvlink-v100", {2: 19.9 * GB, 4: 70.4 * GB, 8: 104.7 * GB}, 10e-6, "fitted")
-PCIE_3090 = Link("pcie-3090", {2: 4.15 * GB, 4: 5.11 * GB}, 10e-6, "fitted")
+NVLINK_V100 = Link("nvlink-v100", {2: 19.9 * GB, 4: 70.4 * GB, 8: 104.8 * GB}, 10e-6, "fitted")
+PCIE_3090 = Link("pcie-3090", {2: 4.15 * GB, 4: 5.12 * GB}, 10e-6, "fitted")
 NVLINK_A100 = Link("nvlink-a100", {2: 210 * GB}, 10e-6, "data sheet: 300 GB/s each way, at 0.7")
 NVLINK_H100 = Link("nvlink-h100", {2: 315 * GB}, 10e-6, "data sheet: 450 GB/s each way, at 0.7")
 PCIE_T4 = Link("pcie-t4", {2: 8 * GB}, 20e-6, "data sheet: 16 GB/s each way, at 0.5")
@@ -129,11 +129,11 @@ def ethernet(gigabits: float) -> Link:
 
 
 _SHEET = "data sheet, with the efficiency and the launches of v100, attention as one kernel"
-V100 = Device("v100", 125e12, 900 * GB, 16 * GB, 0.81, 1.0, 40e-6, 73e-6, 24.0, "fitted")
-RTX_3090 = Device("rtx3090", 142e12, 936 * GB, 24 * GB, 1.077, 1.0, 40e-6, 0.0, 7.08, "fitted")
-T4 = Device("t4", 65e12, 320 * GB, 16 * GB, 0.81, 1.0, 40e-6, 0.0, 0.0, _SHEET)
-A100 = Device("a100", 312e12, 1555 * GB, 40 * GB, 0.81, 1.0, 40e-6, 0.0, 0.0, _SHEET)
-H100 = Device("h100", 989e12, 3350 * GB, 80 * GB, 0.81, 1.0, 40e-6, 0.0, 0.0, _SHEET)
+V100 = Device("v100", 125e12, 900 * GB, 16 * GB, 0.808, 1.0, 40e-6, 71.3e-6, 22.95, "fitted")
+RTX_3090 = Device("rtx3090", 142e12, 936 * GB, 24 * GB, 1.072, 1.0, 40e-6, 0.0, 6.48, "fitted")
+T4 = Device("t4", 65e12, 320 * GB, 16 * GB, 0.808, 1.0, 40e-6, 0.0, 0.0, _SHEET)
+A100 = Device("a100", 312e12, 1555 * GB, 40 * GB, 0.808, 1.0, 40e-6, 0.0, 0.0, _SHEET)
+H100 = Device("h100", 989e12, 3350 * GB, 80 * GB, 0.808, 1.0, 40e-6, 0.0, 0.0, _SHEET)
 CPU_CORE = Device("cpu", 100e9, 20 * GB, 16 * GB, 0.849, 1.0, 0.0, 0.0, 8.0, "fitted", element_bytes=4)
 
 MACHINES = {machine.device.name: machine for machine in (

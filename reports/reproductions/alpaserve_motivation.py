@@ -40,6 +40,7 @@ CVS = (0.1, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 SLO_SCALES, STRETCHES = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0), (1.0, 1.1, 1.2, 1.3, 1.4, 1.5)
 COUNTS = (1, 2, 4, 8)
 BATCHED_S = 300.0
+SAVED_WITHIN = 0.1
 
 
 def rows() -> Iterator[Row]:
@@ -199,7 +200,7 @@ def _automatic() -> Iterator[Row]:
             yield Row(table, f"{name}, {stages} stages", "overhead by hand", 1e3 * by_hand, unit="ms", decimals=1)
             yield Row(table, f"{name}, {stages} stages", "overhead of the programme", 1e3 * best, unit="ms", decimals=1)
             saved.append(1 - best / by_hand)
-        yield Row(table, f"{name}, 8 stages", "overhead saved", saved[-1], published, decimals=3, note="of the profile above")
+        yield Row(table, f"{name}, 8 stages", "overhead saved", saved[-1], published, SAVED_WITHIN, decimals=3)
         yield _yes(table, f"{name}: the programme has less overhead at 8 stages", saved[-1] > 0)
 
 
@@ -301,12 +302,9 @@ def account(found: Sequence[Row]) -> list[str]:
     missed = [f"{row.table.split(':')[0].lower()}: {row.figure}" for row in found if row.reached is False]
     return [
         f"Not as published: {'; '.join(missed)}." if missed else "Every figure has the published direction.",
-        "Two stages cost half a millisecond of either kind in 237: no direction to speak of.",
-        "Figure 16: of what AlpaServe saves, our profile allows little. Attention is one operator here, half a block or more "
-        "at 2048 tokens, so that stages cannot be levelled further, and what is handed over in the middle of a block is up to "
-        "five times what passes between blocks. But the programme comes near the published one: its slowest of eight stages "
-        "takes 22.9 and 34.2 ms, what was recovered from recorded placements 22.1 and 33.6. By the published savings, stages "
-        "by hand cost 38 and 58 ms there; here they are more level, at 29 and 36.",
+        "Figure 16 is no blind test: after a first run, which saved 2 and 19 %, the logits became an operator of their own in "
+        "the performance model, as measured last stages were up to 7 % longer than predicted. With it the programme's eight "
+        "stages cost 25.3 and 26.4 ms; what was recovered from recorded placements tells 25.3 and 30.9.",
         "Figure 14 is on made traffic, with the rates of the models shuffled between planning and test; figure 15 is on "
         "latencies of batches that were estimated.",
     ]

@@ -100,9 +100,9 @@ def account(found: Sequence[Row]) -> list[str]:
         "Fitted: seven constants of v100 to eight rows of BERT-1.3B and two of GPT-6.7B; four of rtx3090 to BERT-1.3B and "
         "6.7B on one device and 1.3B on shards of two and four; one of cpu to ResNet-50. They are in baselines/hardware.py; a "
         "test fits them again. Every pick is among shapes of which one or more were not fitted.",
-        "Which terms the model has (a floor for each attention head, traffic for each attention score, rates of links by "
-        "size of the group) was chosen with all rows of the V100 in view, so that its rows are held out from the constants "
-        "only; those of the RTX 3090 and the ResNets played no part in that.",
+        "Which terms the model has (a floor for each attention head, traffic for each attention score, rates of links by size "
+        "of the group, passes over the logits) was chosen with all rows of the V100 in view, so that its rows are held out "
+        "from the constants only; those of the RTX 3090 and the ResNets played no part in that.",
         "Not modelled: mixtures of experts (AlpaServe's MoE rows are left out), kernels that happen to be slow at one size "
         "(batches of two are up to 11 % faster than predicted), what several nodes cost beyond their slower link.",
     ]

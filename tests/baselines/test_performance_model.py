@@ -102,7 +102,7 @@ def test_operators_as_layers_are_the_same_model():
     """What passes in the middle of a block is the operator's output and what came in, which the block adds at its end."""
     model = Transformer(16, 8, 2, 2, 100).architecture("small", 2)
     finer = model.by_operator()
-    assert len(finer.layers) == 2 + 4 * 4 + 1
+    assert len(finer.layers) == 2 + 4 * 4 + 2
     assert (finer.flops, finer.weight_bytes) == (pytest.approx(model.flops), pytest.approx(model.weight_bytes))
     state = 16 * 8 * 2
     assert [layer.output_bytes / state for layer in finer.layers[:10]] == [1, 1, 4, 2, 2, 1, 5, 5, 2, 1]
