@@ -77,20 +77,20 @@ def shortlist(policy: type[Policy], tables: Tables, tried: int, kept: int, seed:
     slow: type[Policy] = policy.slow  # type: ignore[attr-defined]
     shared: dict[bytes, np.ndarray] = {}
     drawn = draw(slow.space(tables.scenario), tried, seed)
-    scored = [(_score(slow, settings, tables, shared), -i) for i, settings in enumerate(drawn)]
-    best = sorted(range(len(drawn)), key=lambda i: scored[i], reverse=True)
-    return [drawn[i] for i in best if drawn[i]][:kept]
+    schedules = np.array([_schedules(slow, settings, tables, shared) for settings in drawn])
+    rewards = np.mean([tables.table.scores(w, schedules[:, w]) for w in range(schedules.shape[1])], axis=0)
+    ranked = np.argsort(-rewards, kind="stable")
+    return [drawn[i] for i in ranked if drawn[i]][:kept]
 
 
-def _score(slow: type[Policy], settings: Settings, tables: Tables, shared: dict[bytes, np.ndarray]) -> float:
-    """Mean over the windows of what settings earn."""
+def _schedules(slow: type[Policy], settings: Settings, tables: Tables, shared: dict[bytes, np.ndarray]) -> np.ndarray:
+    """(W, T) what settings would deploy."""
     planner = slow(**settings)
     planner.reset(tables.scenario)
     if isinstance(planner, QuantileInfAdapter):
         planner.planned.quantiles = Remembered(planner.planned.quantiles, shared)
     schedule: Callable[..., np.ndarray] = _mpc_schedule if isinstance(planner, BandMPC) else _plan_schedule
-    table = tables.table
-    return float(np.mean([table.score(w, schedule(planner, tables, row)) for w, row in enumerate(table.offered_rps)]))
+    return np.array([schedule(planner, tables, row) for row in tables.table.offered_rps])
 
 
 def _plan_schedule(planner: Any, tables: Tables, offered_rps: np.ndarray) -> np.ndarray:
