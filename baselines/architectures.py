@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from itertools import pairwise
 from math import prod
 from typing import Any, ClassVar
@@ -54,7 +54,8 @@ class Transformer:
             matmul("narrow", wide, self.hidden), add_norm), residual=True)
         logits = tokens * self.vocabulary
         widened = Operator("logits", "pointwise", moved_bytes=LOGIT_PASSES * 4 * logits, output_bytes=4 * logits)
-        head = Layer("head", (matmul("words", self.hidden, self.vocabulary), widened), answers=True)
+        words = replace(matmul("words", self.hidden, self.vocabulary), output_bytes=4 * logits)
+        head = Layer("head", (words, widened), answers=True)
         return Architecture(name, (Layer("embedding", (self._embedding(element_bytes), add_norm)),
                                    *(attention, feed_forward) * self.layers, head), ends=1)
 

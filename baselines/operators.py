@@ -13,7 +13,7 @@ Kind = Literal["matmul", "heads", "pointwise", "whole", "lookup"]
 
 matmul: by outputs (each device has some columns of the weights) or by inputs (some rows; the results are summed).
 heads: device by device, each with the features (attention heads, channels) that it has.
-pointwise: the same, for activation functions.
+pointwise: the same, for activation functions; in place, so that it needs no memory of its own.
 whole: not at all (it needs all features, as a normalisation does, or whole sums).
 lookup: embedding tables; each device has some of them, or some columns.
 """
@@ -76,12 +76,6 @@ class Layer:
     def flops(self) -> float:
         """Of one request."""
         return sum(op.flops for op in (*self.operators, *self.beside))
-
-    @property
-    def activation_bytes(self) -> float:
-        """Most that one operator writes, and what it read: what is alive at once, of one request."""
-        written = [op.output_bytes for op in (*self.operators, *self.beside)]
-        return max(written) + sum(written) / len(written)
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,11 @@ class ParallelModel:
 
     @cached_property
     def activation_bytes(self) -> float:
-        """Of one request, on the device that needs most."""
-        return max(layer.activation_bytes for layer in self.layers)
+        """Of one request, on the device that needs most: an output and what it is made from, as far as it is not in place."""
+        choices = [choice for layer in self.layers for choice in layer.choices]
+        sizes = [op.output_bytes / (self.intra_op if strategy.gives == "split" else 1) for op, strategy in choices]
+        return max(after + (0.0 if op.kind == "pointwise" else before)
+                   for before, after, (op, _) in zip([0.0, *sizes], sizes, choices))
 
 
 def parallelise(architecture: Architecture, machine: Machine, inter_op: int, intra_op: int, by_hand: bool = False

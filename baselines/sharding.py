@@ -74,16 +74,11 @@ class ShardedLayer:
     @property
     def weight_bytes(self) -> float:
         """On each device."""
-        return sum(_held(op, strategy, self.ranks) for op, strategy in self._choices)
+        return sum(_held(op, strategy, self.ranks) for op, strategy in self.choices)
 
     @property
-    def activation_bytes(self) -> float:
-        """On each device for one request: the largest output and what it was made from; whole where anything is whole."""
-        share = 1 / self.ranks if all(strategy.divided for _, strategy in self._choices) else 1.0
-        return share * self.layer.activation_bytes
-
-    @property
-    def _choices(self) -> tuple[tuple[Operator, Strategy], ...]:
+    def choices(self) -> tuple[tuple[Operator, Strategy], ...]:
+        """Every operator, those of the first row first, with its strategy."""
         return (*zip(self.layer.operators, self.row, strict=True), *zip(self.layer.beside, self.beside, strict=True))
 
     def seconds(self, device: Device, link: Link, batch: int = 1) -> float:

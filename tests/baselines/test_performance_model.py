@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from baselines.architectures import Transformer, architecture
+from baselines.architectures import SIZES, Transformer, architecture
 from baselines.hardware import MACHINES, V100, Link, machine
 from baselines.operators import Architecture, Layer, Operator
 from baselines.parallelise import parallelise
@@ -37,6 +37,16 @@ def test_the_fullest_device_holds_what_was_measured(name, inter_op, intra_op, gi
     """Weights that the re-profile on RTX 3090 recorded, stages by hand."""
     plan = parallelise(architecture(name), MACHINES["rtx3090"], inter_op, intra_op, by_hand=True)
     assert max(plan.weight_bytes) / GIB == pytest.approx(gib, rel=0.005)
+
+
+@pytest.mark.parametrize(("name", "peaks"), [("bert-2.6b", (5.378, 2.794, 1.621, 1.035, 0.742)),
+                                             ("bert-6.7b", (12.99, 6.61, 3.61, 2.11, 1.36))])
+def test_the_peak_of_memory_is_what_was_measured(name, peaks):
+    """Weights and the activations of one sequence of 1024 tokens, GPTs in 1 to 16 stages (AlpaServe's artefact)."""
+    model = replace(SIZES[name], sequence=1024).architecture(name, 2)
+    for stages, peak in zip((1, 2, 4, 8, 16), peaks):
+        plan = parallelise(model, MACHINES["v100"], stages, 1, by_hand=True)
+        assert (max(plan.weight_bytes) + plan.activation_bytes) / GIB == pytest.approx(peak, rel=0.02)
 
 
 def test_tables_of_the_kaggle_recommender():
