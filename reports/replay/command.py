@@ -136,7 +136,8 @@ def _plan(arguments: argparse.Namespace, recording: Recording, scenario: Scenari
     scenario = begun(scenario, schedule)
     asked = arguments.policies
     names = tuple(dict.fromkeys(n.strip() for n in asked.split(",") if n.strip())) if asked else POLICIES
-    kept, dropped = [], []
+    kept: list[str] = []
+    dropped: dict[str, list[str]] = {}  # by reason
     for name in names:
         try:
             make(name, scenario, recording.tokens).reset(scenario)
@@ -144,7 +145,7 @@ def _plan(arguments: argparse.Namespace, recording: Recording, scenario: Scenari
             reason = "; ".join(str(error.args[0] if error.args else error).splitlines())
             if asked:
                 raise ValueError(f"policy {name}: {reason}") from error
-            dropped.append(f"{name} is left out: {reason}.")
+            dropped.setdefault(reason, []).append(name)
             continue
         kept.append(name)
     labels = [Path(n).stem if "/" in n or n.endswith(".zip") else n.rpartition(":")[2] for n in kept]
@@ -153,8 +154,9 @@ def _plan(arguments: argparse.Namespace, recording: Recording, scenario: Scenari
     if not kept:
         raise ValueError("--policies names none")
     draws = arguments.seeds or DRAWS
+    told = [f"{', '.join(left)} left out: {reason}." for reason, left in dropped.items()]
     return Counterfactual(recording, scenario, doubt, tuple(kept), tuple(labels), tuple(schedule) if schedule else None,
-                          draws), dropped  # fmt: skip
+                          draws), told  # fmt: skip
 
 
 def _progress(what: Counterfactual, jobs: int, began: float) -> list[Played]:

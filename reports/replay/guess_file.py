@@ -65,7 +65,7 @@ candidates:
 initial:
   - {{candidate: 0, level: {min(first, most)}}}
 
-admission: {{queue_limit_s: {MOST_WAITING_SLOS * slo_s:g}}}      # {MOST_WAITING_SLOS} SLOs of work: clients do not wait for ever
+admission: {{queue_limit_s: {MOST_WAITING_SLOS * slo_s:g}}}      # {MOST_WAITING_SLOS} SLOs: clients do not wait for ever
 
 workload:
   service: {{trace: diurnal}}               # taken from the record

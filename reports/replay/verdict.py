@@ -47,9 +47,9 @@ def verdict(found: Sequence[Row], scenario: Scenario, recording: Recording, doub
 def _explained(recorded: Row, again: Row | None) -> tuple[bool, str] | None:
     """Whether what was held, played again, does as badly as was recorded."""
     told = recorded.figures.get(VIOLATIONS.name, UNKNOWN)
-    if again is None or not math.isfinite(told.value):
+    ours = again.figures[VIOLATIONS.name] if again else UNKNOWN
+    if not (math.isfinite(told.value) and math.isfinite(ours.value)):
         return None
-    ours = again.figures[VIOLATIONS.name]
     numbers = f"{_percent(told)} recorded, {_percent(ours)} played with the replicas that were held"
     if ours.low - SAME_POINTS <= told.high and told.low <= ours.high + SAME_POINTS:
         return True, f"The simulator explains the record: violations of {numbers}."
@@ -77,9 +77,9 @@ def _headline(again: Row | None, rivals: Sequence[Row], held: str) -> str:
     better = [row for row in rivals if _violations(row).high < _violations(again).low - SAME_POINTS]
     if better:
         best = min(better, key=lambda row: row.figures["held"].value)
-        more = "" if not math.isfinite(best.against.value) else f" with {_change(best.against)} {held}"
+        more = "" if not math.isfinite(best.against.value) else f", with {_change(best.against)} {held}"
         return (f"{best.policy} would have had fewer violations: {_percent(best.figures[VIOLATIONS.name])} against "
-                f"{_percent(again.figures[VIOLATIONS.name])},{more}.")  # fmt: skip
+                f"{_percent(again.figures[VIOLATIONS.name])}{more}.")  # fmt: skip
     less = [row for row in rivals if row.against.high < -CLEAR]
     if less:
         best = min(less, key=lambda row: _violations(row).value)
@@ -131,10 +131,15 @@ def _percent(found: Range) -> str:
 
 def _share(found: Range) -> str:
     """'38 % [31, 44]' of a reduction."""
-    return f"{-100 * found.value:.0f} % [{-100 * found.high:.0f}, {-100 * found.low:.0f}]"
+    return _ranged(Range(-found.value, -found.high, -found.low))
 
 
 def _change(found: Range) -> str:
     way = "fewer" if found.value < 0 else "more"
     size = Range(abs(found.value), *sorted((abs(found.low), abs(found.high))))
-    return f"{100 * size.value:.0f} % [{100 * size.low:.0f}, {100 * size.high:.0f}] {way}"
+    return f"{_ranged(size)} {way}"
+
+
+def _ranged(found: Range) -> str:
+    between = f" [{100 * found.low:.0f}, {100 * found.high:.0f}]" if found.low < found.high else ""
+    return f"{100 * found.value:.0f} %{between}"

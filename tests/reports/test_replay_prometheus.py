@@ -8,6 +8,7 @@ from recorded_day import BEGAN_S, EDGES_S, SCRAPE_S, STEPS, Day, backfill, expos
 
 from reports.replay.from_prometheus import read_prometheus
 from reports.replay.recording import RecordError
+from runtime.sources import history
 
 pytestmark = pytest.mark.skipif(not (shutil.which("prometheus") and shutil.which("promtool")),
                                 reason="no prometheus and promtool: install the package prometheus")
@@ -86,6 +87,14 @@ def test_latencies_are_read_in_seconds_and_violations_lie_between_what_the_bucke
     assert few == pytest.approx(late[4:].sum(), abs=0.002) and many == pytest.approx(late[3:].sum(), abs=0.002)
     few, many = found.latencies.above(0.4)  # an edge: nothing is left open
     assert few == many
+
+
+def test_what_is_read_in_small_pieces_is_the_same(recorded, monkeypatch):
+    _, url = recorded
+    whole = read(url, "triton")
+    monkeypatch.setattr(history, "MOST_POINTS", 97)
+    pieces = read(url, "triton")
+    assert np.array_equal(whole.requests, pieces.requests, equal_nan=True) and np.array_equal(whole.replicas, pieces.replicas)
 
 
 def test_what_only_some_systems_tell(recorded):
