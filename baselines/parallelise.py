@@ -1,6 +1,6 @@
 """A model made parallel: every layer sharded, layers sliced into stages, and what that takes and holds.
 
-    plan = parallelise(architecture("bert-1.3b"), MACHINES["p3.16xlarge"], inter_op=4, intra_op=2)
+    plan = parallelise(architecture("bert-1.3b"), machine("v100"), inter_op=4, intra_op=2)
     plan.stage_s(batch=1)                   # 4 latencies
     plan.weight_bytes                       # on each device of each stage
 
