@@ -20,6 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from baselines.band import OrderKeepBand
 from baselines.infadapter_ilp import Choices, solve
 from baselines.infadapter_milp import solve_compact, solve_milp
 from baselines.infadapter_tables import choices_of, hosts_of, measured_capacity_rps
@@ -30,16 +31,18 @@ from baselines.loki import Loki
 from baselines.mpc import MPC
 from baselines.proteus import Proteus
 from baselines.quantile_planner import HeldQuantilePlanner
+from baselines.shortlist import shortlist, tables_of
 from benchmarks.rows import Row, command_line, report, row
 from envs.contract import Decision, Observation, Policy
 from envs.episode import run_episode
-from envs.loads import open_loads
+from envs.loads import Loads, open_loads
 from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
 
 SMALL_TARGET_S, LARGE_TARGET_S = 2e-3, 0.1
 SUM_TARGET_S, PRODUCT_TARGET_S = 5e-3, 20e-3
 AHEAD_TARGET_S = 50e-3
+TABLE_HOURS, TABLE_SETTINGS = 8, 200
 VARIANTS, CORES = 20, 512
 STAGES, STAGE_VARIANTS, BATCHES, PIPELINES = 5, 10, 4, 60
 LOAD_RATIOS = (0.02, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
@@ -147,10 +150,7 @@ def pipeline_rows() -> Iterator[Row]:
 
 def look_ahead_rows() -> Iterator[Row]:
     """Policies that look ahead, each decision of an episode."""
-    scenario = load_scenario("resnet-variants")
-    slow = {name: v.model_copy(update={"load_s": 120.0}) for name, v in scenario.variants.items()}
-    scenario = scenario.with_(variants=slow)
-    loads = open_loads(scenario, None, "val", 3600.0)
+    scenario, loads = slow_start()
     for name, policy in (("model-predictive control", MPC()), ("quantile planner with hold", HeldQuantilePlanner())):
         begun_s = timed(policy.reset, scenario)[0]
         taken = Timed(policy)
@@ -174,6 +174,24 @@ def scaling_rows() -> Iterator[Row]:
             how = f"{len(seconds)} decisions, {loads[0]} to {loads[-1]} req/s"
             yield row(f"{policy}, {name}: median", np.median(seconds), "s", how)
             yield row(f"{policy}, {name}: longest", max(seconds), "s", how)
+
+
+def table_rows() -> Iterator[Row]:
+    """Reward tables, and settings tried in them."""
+    scenario, loads = slow_start()
+    windows = [(3600.0 * hour, hour) for hour in range(TABLE_HOURS)]
+    took_s, tables = timed(tables_of, scenario, loads.loads, windows, scenario.episode_intervals)
+    yield row("reward tables: played", took_s, "s", f"{TABLE_HOURS} windows of an hour, {tables.plays} plays")
+    for name, policy in (("order/keep band", OrderKeepBand), ("quantile planner with hold", HeldQuantilePlanner)):
+        took_s, _ = timed(shortlist, policy, tables, TABLE_SETTINGS, 1)
+        yield row(f"reward tables: {name}", took_s, "s", f"{TABLE_SETTINGS} settings on these windows")
+
+
+def slow_start() -> tuple[Scenario, Loads]:
+    """`resnet-variants` with replicas that load for 120 s, and its validation load."""
+    scenario = load_scenario("resnet-variants")
+    slow = {name: v.model_copy(update={"load_s": 120.0}) for name, v in scenario.variants.items()}
+    return scenario.with_(variants=slow), open_loads(scenario, None, "val", 3600.0 * TABLE_HOURS)
 
 
 class Timed(Policy):
@@ -203,6 +221,7 @@ def main() -> None:
         yield from small_rows()
         yield from pipeline_rows()
         yield from look_ahead_rows()
+        yield from table_rows()
         yield from scaling_rows()
         yield from large_rows(arguments.seeds)
 
