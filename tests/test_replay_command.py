@@ -129,7 +129,10 @@ def test_the_verdict_says_whether_the_record_is_explained_and_who_would_have_hel
     scenario, found = load("resnet-variants"), recording("x", 0.0, 30.0, np.full(20, 100.0))
 
     def row(name, violations, held, against=math.nan):
-        return Row(name, {"violations": Range(*violations), "held": Range(held, held, held)}, Range(against, against, against))
+        accuracy = 0.7 * (1 - violations[0])
+        figures = {"violations": Range(*violations), "held": Range(held, held, held),
+                   "accuracy": Range(accuracy, accuracy, accuracy)}
+        return Row(name, figures, Range(against, against, against))
 
     told = [row("recorded", (0.02, 0.015, 0.025), 10), row(AGAIN, (0.021, 0.02, 0.022), 10)]
     doubt = Doubt(0.1, 0.1, "a test")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from envs.scenario import Scenario
-from reports.measures import VIOLATIONS
+from reports.measures import ACCURACY, VIOLATIONS
 from reports.replay.draws import Doubt, greatest_cv
 from reports.replay.play import AGAIN
 from reports.replay.recording import Recording, duration
@@ -64,11 +64,11 @@ def _headline(again: Row | None, rivals: Sequence[Row], held: str) -> str:
     if not _tells_violations(rivals):
         return f"How many {held} each rule would have held; what that did to latency cannot be told for this engine."
     if again is None:
-        best = min(rivals, key=lambda row: (round(_violations(row).value / SAME_POINTS), row.figures["held"].value))
+        best = max(rivals, key=lambda row: row.figures["reward"].value)
         return (f"What was held is not in the record; among the policies {best.policy} does best, with violations of "
                 f"{_percent(_violations(best))} and {show_held(best.figures['held'])} {held} on average.")  # fmt: skip
-    allowed = again.figures[VIOLATIONS.name].value + SAME_POINTS
-    as_good = [row for row in rivals if row.figures[VIOLATIONS.name].value <= allowed]
+    as_good = [row for row in rivals if _violations(row).value <= _violations(again).value + SAME_POINTS
+               and _accuracy(row) >= _accuracy(again) - SAME_POINTS]  # fmt: skip
     cheaper = [row for row in as_good if row.against.high < -CLEAR]
     if cheaper:
         best = min(cheaper, key=lambda row: row.against.value)
@@ -113,6 +113,10 @@ def _limits(recording: Recording, doubt: Doubt) -> list[str]:
 
 def _violations(row: Row) -> Range:
     return row.figures[VIOLATIONS.name]
+
+
+def _accuracy(row: Row) -> float:
+    return row.figures[ACCURACY.name].value
 
 
 def _tells_violations(rivals: Sequence[Row]) -> bool:
