@@ -46,6 +46,8 @@ BASELINES = {
     "infadapter-hold": "baselines.hold:HoldPlanner",
     "infadapter-quantile": "baselines.quantile_planner:QuantilePlanner",
     "infadapter-quantile-hold": "baselines.quantile_planner:HeldQuantilePlanner",
+    "infadapter-forecast": "agents.forecast_planner:ForecastPlanner",
+    "mpc-forecast": "agents.forecast_planner:ForecastMPC",
     "order-keep-band": "baselines.band:OrderKeepBand",
     "mpc": "baselines.mpc:MPC",
     "ipa": "baselines.ipa:IPA",
