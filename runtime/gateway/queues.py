@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from itertools import count, islice
 from typing import TYPE_CHECKING
@@ -115,9 +115,9 @@ class Queue:
     def _drop_fronts(self, t_s: float, dropped: list[Request]) -> None:
         """Gives up the requests at the front of each lane that are too old."""
         for lane in [lane for lanes in self._groups.values() for lane in lanes.values()]:
-            while lane and expired(t_s, _first(lane).arrival_s, _first(lane).patience_s):
-                dropped.append(_first(lane))
-                self.leave(_first(lane))
+            while lane and expired(t_s, (front := _first(lane)).arrival_s, front.patience_s):
+                dropped.append(front)
+                self.leave(front)
 
     def _ready_groups(self, t_s: float) -> tuple[list[Mapping[str, Lane]], float]:
         """The groups that may start, and when the first of the others may."""
@@ -141,7 +141,7 @@ class Queue:
         """Takes requests of a group, each from the tenant that is furthest behind, up to a batch."""
         size = self.kind.what.batch
         each_s = self.kind.latency_s[variant, size][0] / size
-        taken: Counter[str] = Counter()
+        taken = dict.fromkeys(self._share, 0)
         requests: list[Request] = []
 
         def turn(tenant: str) -> tuple[float, int]:

@@ -257,7 +257,7 @@ class WorkerReplica:
         for place, request in enumerate(requests):
             by_shape.setdefault(tuple([(part.dtype, part.shape[1:]) for part in request]), []).append(place)
         if len(by_shape) == 1:
-            await self._serve(variant, requests, range(len(requests)), answers, freed)
+            await self._serve(variant, requests, by_shape.popitem()[1], answers, freed)
             return answers
         left = len(by_shape)
 
@@ -274,18 +274,19 @@ class WorkerReplica:
         self,
         variant: str,
         requests: Sequence[Tensors],
-        places: Sequence[int],
+        places: list[int],
         answers: list[Tensors | RequestRefused],
         freed: Callable[[], None],
     ) -> None:
         """Those of one shape, as one batch."""
         number, future = next(self._ids), self._loop.create_future()
-        arrays = [np.concatenate(parts) for parts in zip(*(requests[place] for place in places))]
-        sizes = [len(requests[place][0]) for place in places]
+        mine = [requests[place] for place in places]
+        arrays = mine[0] if len(mine) == 1 else [np.concatenate(parts) for parts in zip(*mine)]
+        sizes = [len(request[0]) for request in mine]
         self._raise_if_lost()
         self._under_way[number] = future, freed
         try:
-            said = {"id": number, "variant": variant, "sizes": sizes, "places": list(places), "errors": {}}
+            said = {"id": number, "variant": variant, "sizes": sizes, "places": places, "errors": {}}
             self._first.send(said, arrays)
             told, outputs = await future
         finally:
