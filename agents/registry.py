@@ -42,6 +42,7 @@ BASELINES = {
     "model-switching-plus-fast": "baselines.two_time_scales:FastModelSwitchingPlus",
     "infaas-fast": "baselines.two_time_scales:FastINFaaS",
     "alpaserve": "baselines.alpaserve:AlpaServe",
+    "alpaserve-online": "baselines.alpaserve_online:AlpaServeOnline",
     "selective-replication": "baselines.alpaserve:SelectiveReplication",
     "infadapter-hold": "baselines.hold:HoldPlanner",
     "infadapter-quantile": "baselines.quantile_planner:QuantilePlanner",

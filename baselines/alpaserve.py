@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from baselines.alpaserve_search import search, search_sep
 from baselines.placement import Placement, check
-from baselines.placement_improve import BUDGET, plan, requests_played
+from baselines.placement_improve import BUDGET, WIDER, plan, requests_played
 from baselines.placement_replay import Replay
 from baselines.placement_scenario import deployment_of, problem_of, requests_of
 from baselines.selective_replication import replicate, replicate_by_search
@@ -35,8 +35,8 @@ class _Placed(Policy):
         self._scenario: Scenario | None = None
 
     @abstractmethod
-    def _place(self, replay: Replay) -> Placement:
-        """The placement for the requests of a replay."""
+    def _place(self, replay: Replay, scenario: Scenario) -> Placement:
+        """The placement for the requests of a replay, which are of the scenario's training load."""
 
     def reset(self, scenario: Scenario) -> None:
         """Plans, where the scenario is not the one that it has planned for.
@@ -48,7 +48,7 @@ class _Placed(Policy):
         if scenario is self._scenario:
             return
         replay = Replay(problem_of(scenario), requests_of(scenario, self.planning_s, self.seed))
-        placement = self._place(replay)
+        placement = self._place(replay, scenario)
         check(replay.problem, placement)
         outcome = replay.play(placement)
         groups = sum(bool(group.models) for group in placement)
@@ -82,9 +82,10 @@ class AlpaServe(_Placed):
         """The method, and how much load is planned on."""
         return {"method": ["search", "search-sep", "better"], "planning_s": [300.0, 750.0, 1500.0]}
 
-    def _place(self, replay: Replay) -> Placement:
+    def _place(self, replay: Replay, scenario: Scenario) -> Placement:
         if self.method == "better":
-            return plan(replay, requests_played(BUDGET), self.seed).placement
+            wider = Replay(replay.problem, requests_of(scenario, WIDER * self.planning_s, self.seed))
+            return plan(replay, wider, requests_played(BUDGET), self.seed).placement
         return (search_sep if self.method == "search-sep" else search)(replay).placement
 
 
@@ -106,5 +107,5 @@ class SelectiveReplication(_Placed):
         """How much load is planned on."""
         return {"planning_s": [300.0, 750.0, 1500.0]}
 
-    def _place(self, replay: Replay) -> Placement:
+    def _place(self, replay: Replay, scenario: Scenario) -> Placement:
         return (replicate_by_search if self.method == "search" else replicate)(replay)

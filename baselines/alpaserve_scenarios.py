@@ -1,9 +1,10 @@
-"""AlpaServe's four sets of models as scenarios: what writes `envs/scenarios/alpaserve-s1.yaml` to `-s4` and their tables.
+"""AlpaServe's sets of models as scenarios: what writes `envs/scenarios/alpaserve-*.yaml` and their tables.
 
     python -m baselines.alpaserve_scenarios [FOLDER]
 
 The sets are those of its table 1: S1 is 32 x BERT-1.3B, S2 32 x BERT-6.7B, S3 ten of each of six models, S4 4 x BERT-104B (its
-scripts use 48, 48, 72 and 4). The load is its synthetic one: gamma arrivals, a rate for each model by a power law.
+scripts use 48, 48, 72 and 4). The load is its synthetic one: gamma arrivals, a rate for each model by a power law. `-shift` is
+ours: fewer models in four regions whose days, of two hours, begin one after another, so that no placement stays right.
 
 Of BERT-104B no row tells how it runs on a shape. Its latency of 4.6 s is the program's; a shard over 2 and 4 devices and the
 slowest of 4 and 8 stages are taken to be the same share of it as of BERT-6.7B.
@@ -15,6 +16,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from baselines.alpaserve_partitions import group_partitions
 from baselines.alpaserve_published import (
@@ -33,7 +36,8 @@ from envs.contract import Shape
 from traces.alpaserve import split_rate
 
 FOLDER = Path(__file__).parents[1] / "envs" / "scenarios"
-PROFILE, STEADY = "alpaserve-latency.csv", "alpaserve-steady-load.csv"
+PROFILE, STEADY, REGION = "alpaserve-latency.csv", "alpaserve-steady-load.csv", "alpaserve-region-{}-load.csv"
+REGIONS, DAY_S, BIN_S, SWING = 4, 7200.0, 300.0, 0.95
 LARGE, LARGE_S, LARGE_BYTES = "bert-104b", 4.6, 208e9
 LARGE_SHAPES = ((8, 2), (4, 4), (8, 4))  # (inter_op, intra_op): what holds it, within the program's limits
 
@@ -47,6 +51,7 @@ class Set(NamedTuple):
         devices: how many.
         rate_rps, cv: of all requests together, and of the gaps between those for one model.
         slo_scale: SLO over latency on one device.
+        traces: of the load; the first six models have the first, the next six the next, and so on.
     """
 
     said: str
@@ -55,6 +60,7 @@ class Set(NamedTuple):
     rate_rps: float
     cv: float
     slo_scale: float
+    traces: tuple[str, ...] = (STEADY,)
 
 
 SETS: Mapping[str, Set] = {
@@ -62,6 +68,8 @@ SETS: Mapping[str, Set] = {
     "alpaserve-s2": Set("32 x BERT-6.7B on 64 devices, each of which holds one", ("bert-6.7b",) * 32, 64, 64.0, 4.0, 5.0),
     "alpaserve-s3": Set("60 models, ten of each of three BERTs and three MoEs, on 32 devices", MIXED * 10, 32, 64.0, 4.0, 5.0),
     "alpaserve-s4": Set("4 x BERT-104B, each of which needs 16 devices, on 64", (LARGE,) * 4, 64, 8.0, 4.0, 2.0),
+    "alpaserve-shift": Set("24 models on 16 devices, six in each of four regions", MIXED * 4, 16, 50.0, 2.0, 5.0,
+                           tuple(REGION.format(i) for i in range(REGIONS))),
 }
 
 
@@ -86,8 +94,15 @@ def files() -> dict[str, str]:
                          "# tells what was recovered and what is assumed; bert-104b: baselines/alpaserve_scenarios.py.",
                          "variant,device,cores,inter_op,intra_op,batch,stage,latency_s", *_latencies(latency_s)])
     steady = "t_s,requests\n0,43200\n43200,43200\n"  # 1 req/s for a day, to be scaled
-    return {**{f"{name}.yaml": _scenario(name, models) for name, models in SETS.items()},
-            PROFILE: f"{profile}\n", STEADY: steady}
+    return {**{f"{name}.yaml": _scenario(name, models) for name, models in SETS.items()}, PROFILE: f"{profile}\n",
+            STEADY: steady, **{REGION.format(i): _region(i) for i in range(REGIONS)}}
+
+
+def _region(number: int) -> str:
+    """The load of a region, 1 req/s in the mean: twelve days, each a swell, which begin later than in the one before."""
+    starts_s = np.arange(0, 12 * DAY_S, BIN_S)
+    rate_rps = 1 + SWING * np.cos(2 * np.pi * ((starts_s + BIN_S / 2) / DAY_S - number / REGIONS))
+    return "\n".join(["t_s,requests", *(f"{t:.0f},{BIN_S * rate:.0f}" for t, rate in zip(starts_s, rate_rps)), ""])
 
 
 def _large(name: str, slo_scale: float) -> PlacedModel:
@@ -123,15 +138,17 @@ def _scenario(name: str, models: Set) -> str:
     rates = split_rate(models.rate_rps, len(names))
     large = LARGE in models.names
     by_rule, replicated = ("; its stage times by a rule, not measured", "") if large else ("", "selective-replication,")
+    steady = models.traces == (STEADY,)
+    online = "" if steady else "alpaserve-online,"
     return "\n".join([
-        f"# AlpaServe's set {name[-2:].upper()}: {models.said}; {models.rate_rps:g} req/s in bursts. Where does each go?",
+        f"# {_title(name)}: {models.said}; {models.rate_rps:g} req/s in bursts. Where does each go?",
         "# Source: AlpaServe (Li et al., OSDI 2023, arXiv 2302.11665), table 1; written by baselines/alpaserve_scenarios.py.",
-        f"# Use: python evaluate.py --scenario {name} --policies alpaserve,{replicated}static",
+        f"# Use: python evaluate.py --scenario {name} --policies alpaserve,{online}{replicated}static",
         "",
         f"name: {name}",
         f'source: "AlpaServe, OSDI 2023: table 1, V100 of 16 GB; latencies recovered from its recorded results{by_rule}"',
         "interval_s: 60",
-        "episode_intervals: 10                   # 10 minutes",
+        f"episode_intervals: {10 if steady else 60}                   # minutes",
         "binding: early",
         "dispatch: last-stage-clock              # the host that is free first",
         f"stage_overhead_ratio: {STAGE_OVERHEAD_RATIO}             # both fitted to a real cluster by its authors",
@@ -163,11 +180,17 @@ def _scenario(name: str, models: Set) -> str:
         "",
         "# The models share the load by a power law.",
         "workload:",
-        *(f"  {own}: {{trace: {STEADY}, mean_rps: {rate:.6g}, arrivals: gamma, cv: {models.cv:g}}}"
-          for own, rate in zip(names, rates, strict=True)),
+        *(f"  {own}: {{trace: {models.traces[i // 6 % len(models.traces)]}, mean_rps: {rate:.6g}, arrivals: gamma, "
+          f"cv: {models.cv:g}{'' if steady else ', scaling: multiply'}}}"
+          for i, (own, rate) in enumerate(zip(names, rates, strict=True))),
         "",
         f"profile: {PROFILE}",
         ""])
+
+
+def _title(name: str) -> str:
+    last = name.rpartition("-")[2]
+    return f"AlpaServe's set {last.upper()}" if last[1:].isdigit() else "AlpaServe's models whose load moves"
 
 
 def _slo_of(models: Set) -> str:

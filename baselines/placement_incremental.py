@@ -48,10 +48,11 @@ class IncrementalReplay:
 
     Attributes:
         played: requests replayed so far.
+        replays: in how many replays.
     """
 
     def __init__(self, replay: Replay) -> None:
-        self.problem, self.requests, self.played = replay.problem, replay.requests, 0
+        self.problem, self.requests, self.played, self.replays = replay.problem, replay.requests, 0, 0
         self.asked = np.bincount(replay.requests.model, minlength=len(replay.problem.models))
         self._subsets: dict[bytes, Replay] = {np.ones(len(self.asked), dtype=bool).tobytes(): replay}
 
@@ -89,6 +90,7 @@ class IncrementalReplay:
         there = [bool(group.models) and bool(linked[group.models[0]]) for group in placement]
         outcome = replay.play(tuple(group for group, played in zip(placement, there, strict=True) if played))
         self.played += len(replay.requests)
+        self.replays += 1
         answered = ~np.isnan(outcome.latency_s)
         latencies = np.bincount(replay.requests.model[answered], outcome.latency_s[answered], minlength=len(linked))
         good, latency_s = np.where(linked, outcome.good, good), np.where(linked, latencies, latency_s)

@@ -6,8 +6,10 @@ replica of a kind that hosts its models.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,9 +20,12 @@ from envs.contract import CPU, Deployment, ReplicaKind, Shape
 from envs.loads import open_loads
 from envs.profiles import ProfileError
 from envs.scenario import Scenario
+from traces.load import POISSON, RECORDED, Load, make_load
 from traces.samplers import draw
 
 POWERS = (1, 2, 4, 8)
+PIECE_S = 150.0
+GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def problem_of(scenario: Scenario) -> PlacementProblem:
@@ -39,14 +44,58 @@ def problem_of(scenario: Scenario) -> PlacementProblem:
 
 
 def requests_of(scenario: Scenario, length_s: float, seed: int = 0) -> Requests:
-    """Requests to plan on: the first seconds of the training part of the scenario's workload.
+    """Requests to plan on: pieces of the training part of the scenario's workload, one after another.
+
+    They are spread by the golden ratio, so that no daily course hides from them, and fewer where that part is shorter.
 
     Raises:
         TraceError: a trace is not there.
     """
-    loads = open_loads(scenario, None, "train", length_s).loads
+    opened = open_loads(scenario, None, "train", length_s)
+    length_s = min(length_s, opened.span_s)
+    pieces = max(1, round(length_s / PIECE_S))
+    own_s = length_s / pieces
+    starts_s = [piece * GOLDEN % 1 * (opened.span_s - own_s) for piece in range(pieces)]
     services = list(scenario.services)
-    times = {services.index(name): draw(load, seed + i, 0.0, length_s) for i, (name, load) in enumerate(loads.items())}
+    return merged({services.index(name): np.concatenate([
+        draw(load, seed + services.index(name) + piece * len(services), start_s, own_s) + piece * own_s
+        for piece, start_s in enumerate(starts_s)]) for name, load in opened.loads.items()})
+
+
+@dataclass(frozen=True)
+class SteadyLoad:
+    """The scenario's workload at rates that do not change.
+
+    Attributes:
+        loads: of each service's arrivals around its rate; Poisson where they are recorded.
+        rate_rps: (services,) mean of the training part.
+    """
+
+    loads: tuple[Load, ...]
+    rate_rps: np.ndarray
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> SteadyLoad:
+        """From the training part.
+
+        Raises:
+            TraceError: a trace is not there.
+        """
+        opened = open_loads(scenario, None, "train", PIECE_S)
+        loads = [opened.loads[name] for name in scenario.services]
+        rates = [len(load.recorded_s) / opened.span_s if load.model == RECORDED else float(load.rate_rps.mean())
+                 for load in loads]
+        drawn = tuple(make_load(POISSON, np.ones(1)) if load.model == RECORDED else load for load in loads)
+        return cls(drawn, np.array(rates))
+
+    def requests(self, rate_rps: np.ndarray, length_s: float, seed: int) -> Requests:
+        """Requests at other rates; (services,)."""
+        return merged({i: draw(load._replace(rate_rps=np.array([rate]), bin_s=length_s), seed + i, 0.0, length_s)
+                       for i, (load, rate) in enumerate(zip(self.loads, rate_rps, strict=True))})
+
+
+def merged(times: Mapping[int, np.ndarray]) -> Requests:
+    """Arrivals of each model, seconds, as requests in order."""
     arrival_s = np.concatenate([*times.values(), np.zeros(0)])
     order = np.argsort(arrival_s, kind="stable")
     return Requests(arrival_s[order], np.repeat(list(times), [len(t) for t in times.values()])[order].astype(np.int64))
