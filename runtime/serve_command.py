@@ -16,8 +16,8 @@ import yaml
 from runtime import addresses
 
 if TYPE_CHECKING:
+    from runtime.serving.crew import Launcher, Models
     from runtime.serving.service import Callers
-    from runtime.serving.worker_replica import Launcher, Models
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -108,7 +108,7 @@ def _fields(file: Path, found: dict[str, Any], known: tuple[str, ...]) -> None:
 
 
 def _models(file: Path) -> Models:
-    from runtime.serving.worker_replica import Models
+    from runtime.serving.crew import Models
 
     found = _mapping(file)
     _fields(file, found, ("variants", "device", "dtype"))

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime.serving.worker import LOOPBACK, Job, work
+from runtime.serving.job import Job
+from runtime.serving.worker import LOOPBACK, work
 
 START_TIME = 19  # of the fields of /proc/PID/stat after the name: clock ticks since the machine's start
 
@@ -30,7 +31,7 @@ class LocalLauncher:
         self._context.set_forkserver_preload(["runtime.serving.worker", "runtime.models.resnet", "runtime.models.bert"])
 
     def start(self, job: Job) -> LocalProcess:
-        """Start one; see `runtime.serving.worker_replica.Launcher`."""
+        """Start one; see `runtime.serving.crew.Launcher`."""
         process = self._context.Process(target=_work_apart, args=(job,), name=job.name, daemon=True)
         with self._one_by_one:
             process.start()
@@ -38,7 +39,7 @@ class LocalLauncher:
         return LocalProcess(process.pid)
 
     def find(self, trace: Mapping[str, Any]) -> LocalProcess | None:
-        """The process that left this trace, where it still runs; see `runtime.serving.worker_replica.Launcher`."""
+        """The process that left this trace, where it still runs; see `runtime.serving.crew.Launcher`."""
         try:
             process = LocalProcess(int(trace["pid"]))
         except (OSError, KeyError):  # none of that number, or another launcher's
@@ -49,7 +50,7 @@ class LocalLauncher:
         return None
 
     def close(self) -> None:
-        """See `runtime.serving.worker_replica.Launcher`."""
+        """See `runtime.serving.crew.Launcher`."""
 
 
 class LocalProcess:

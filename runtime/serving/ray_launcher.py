@@ -21,7 +21,8 @@ import ray
 from ray.util import get_placement_group, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from runtime.serving.worker import Job, work
+from runtime.serving.job import Job
+from runtime.serving.worker import work
 
 NAMESPACE = "tidal"
 ORDERLY, NEVER_RAN = "INTENDED_USER_EXIT", "The actor never ran"  # in what Ray says of an actor
@@ -55,14 +56,14 @@ class RayLauncher:
         self._groups: dict[str, _Group] = {}
 
     def start(self, job: Job) -> RayProcess:
-        """Start one; see `runtime.serving.worker_replica.Launcher`."""
+        """Start one; see `runtime.serving.crew.Launcher`."""
         name, size = f"{self._mark} {job.name}", job.placement.inter_op * job.placement.intra_op
         trace = {"actor": name, "group": f"{self._mark} replica {job.replica}", "of": size}
         group = self._group(trace)
         return RayProcess(self._calls, trace, lambda: _begin(job, name, group), lambda: self._left(group))
 
     def find(self, trace: Mapping[str, Any]) -> RayProcess | None:
-        """The process of that trace; see `runtime.serving.worker_replica.Launcher`."""
+        """The process of that trace; see `runtime.serving.crew.Launcher`."""
         if "actor" not in trace:
             return None  # of another launcher
         group = self._group(trace)
@@ -94,7 +95,7 @@ class RayLauncher:
 
 
 class RayProcess:
-    """An actor in which a worker runs; see `runtime.serving.worker_replica.Process`.
+    """An actor in which a worker runs; see `runtime.serving.crew.Process`.
 
     Args:
         calls: the thread in which Ray is asked.

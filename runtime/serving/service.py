@@ -31,7 +31,7 @@ from runtime.sources.source import PagedSource
 
 if TYPE_CHECKING:
     from runtime.gateway.grpc_front import GrpcFront
-    from runtime.serving.worker_replica import Launcher, Models
+    from runtime.serving.crew import Launcher, Models
 
 @dataclass(frozen=True)
 class Callers:
@@ -166,9 +166,9 @@ class _Workers:
 
     def __init__(self, models: Models, scenario: Scenario, state: StateFile | None, save: Callable[[], None],
                  launcher: Launcher | None) -> None:
+        from runtime.serving.crew import Crew
         from runtime.serving.local_launcher import LocalLauncher
         from runtime.serving.worker import ASKED_BACK_S
-        from runtime.serving.worker_replica import Crew
         from runtime.worlds import WorldManager
 
         missing = sorted({variant for kind in scenario.kinds for variant in kind.variants} - set(models.descriptions))

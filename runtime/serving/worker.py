@@ -12,12 +12,12 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 
-from runtime.models import catalogue
-from runtime.models.model import Model, ModelError, Placement
+from runtime.models.model import ModelError
+from runtime.serving.hosted_models import HostedModels
+from runtime.serving.job import Job
 from runtime.serving.worker_wire import Head, decode, encode
 from runtime.worlds import Reason, State, World, WorldError, WorldManager
 
@@ -25,45 +25,6 @@ LOOPBACK = "127.0.0.1"
 ASKED_BACK_S = 60.0  # how long a worker waits for the next cluster process
 POLL_S = 0.1
 LAST_BATCH_S = 5.0
-
-Batch = tuple[Head, list[torch.Tensor]]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker is started for.
-
-    Attributes:
-        replica: its number in the cluster.
-        models: variant and description (`runtime.models.catalogue`) of each model that it hosts.
-        placement: which part of them, where.
-        batch: largest batch.
-        servers: batches computed at the same time.
-        cluster: address of the cluster process' worlds manager.
-        token: of all worlds.
-        patience_s: how long it waits, where the cluster process has ended suddenly, to be asked back by the next one.
-        backend: of worlds that carry tensors between workers.
-    """
-
-    replica: int
-    models: tuple[tuple[str, str], ...]
-    placement: Placement
-    batch: int
-    servers: int
-    cluster: str
-    token: str
-    patience_s: float = 0.0
-    backend: str = "gloo"
-
-    @property
-    def name(self) -> str:
-        """Of this worker, and of its home."""
-        return home_name(self.replica, self.placement)
-
-
-def home_name(replica: int, placement: Placement) -> str:
-    """Of the world of a worker and the cluster process."""
-    return f"replica {replica} stage {placement.stage} rank {placement.rank}"
 
 
 def work(job: Job, host: str = LOOPBACK) -> None:
@@ -110,7 +71,6 @@ class Worker:
 
     def __init__(self, manager: WorldManager, job: Job) -> None:
         self._manager, self._job, self._placement = manager, job, job.placement
-        self._models: dict[str, Model] = {}
         self._servers, self._manning = Servers(job.servers), threading.Lock()
         self._threads: list[threading.Thread] = []
 
@@ -120,8 +80,9 @@ class Worker:
         home.send_message(encode({"address": self._manager.address}), 0)
         where, _ = decode(home.recv_message(0))
         neighbours = self._meet(where)
+        self._models = HostedModels(self._job, self._ranks)
         try:
-            self._load()
+            self._models.load()
         except ModelError as error:
             home.send_message(encode({"failed": str(error)}), 0)
             return
@@ -139,7 +100,7 @@ class Worker:
 
     def _stay(self, home: World, neighbours: Sequence[World]) -> None:
         """With the cluster process, and then the next one, until we are left or our replica breaks."""
-        ready = encode({"ready": self._description()})
+        ready = encode({"ready": self._models.description()})
         coming: World | None = home
         while coming is not None:
             home = self._home = coming
@@ -196,26 +157,6 @@ class Worker:
             world.raise_if_over()
         return made
 
-    def _load(self) -> None:
-        group = _OnHost(self._ranks) if self._ranks and self._ranks.device.type == "cpu" else self._ranks
-        for variant, description in self._job.models:
-            model = catalogue.make(description, self._placement, group=group)
-            model.load()
-            model.warm_up(1)
-            if self._job.batch > 1:
-                model.warm_up(self._job.batch)
-            self._models[variant] = model
-
-    def _description(self) -> Head:
-        def specs(kind: str) -> dict[str, list[tuple[str, str, tuple[int, ...]]]]:
-            return {
-                variant: [(spec.name, spec.datatype, spec.shape) for spec in getattr(model, kind)]
-                for variant, model in self._models.items()
-            }
-
-        memory = sum(model.memory_bytes for model in self._models.values())
-        return {"inputs": specs("inputs"), "outputs": specs("outputs"), "memory_bytes": memory}
-
     # --- Serving ---
 
     def _begin(self) -> None:
@@ -268,7 +209,7 @@ class Worker:
         for rank in range(1, self._placement.intra_op):
             assert self._ranks is not None
             _send(self._ranks, encode(head, tensors), rank)
-        answer = encode(*self._answer(head, tensors))
+        answer = encode(*self._models.answer(head, tensors))
         if self._sink is None:
             self._tell(answer)
             return
@@ -283,53 +224,10 @@ class Worker:
     def _follow(self) -> None:
         assert self._ranks is not None
         while True:
-            self._answer(*decode(self._ranks.recv_message(0)))
+            self._models.answer(*decode(self._ranks.recv_message(0)))
 
-    def _answer(self, head: Head, tensors: Sequence[torch.Tensor]) -> Batch:
-        """A batch through our part: the tensors for the next, and in the head which requests the model could not answer."""
-        if not head["sizes"]:
-            return head, []
-        try:
-            return head, list(self._models[head["variant"]].run(tensors))
-        except WorldError:
-            raise
-        except Exception as error:  # whatever a user's model raises
-            if len(head["sizes"]) == 1:
-                errors = {**head["errors"], str(head["places"][0]): str(error)}
-                return {**head, "sizes": [], "places": [], "errors": errors}, []
-        return self._one_by_one(head, tensors)
-
-    def _one_by_one(self, head: Head, tensors: Sequence[torch.Tensor]) -> Batch:
-        """One request spoils the batch: find out which, and answer the others."""
-        parts = zip(head["sizes"], head["places"], *(tensor.split(head["sizes"]) for tensor in tensors))
-        done: list[Batch] = [
-            self._answer({**head, "sizes": [size], "places": [place], "errors": {}}, [part.contiguous() for part in inputs])
-            for size, place, *inputs in parts
-        ]
-        errors, good = dict(head["errors"]), [(answer, outputs) for answer, outputs in done if answer["sizes"]]
-        for answer, _ in done:
-            errors.update(answer["errors"])
-        merged = {**head, "sizes": [], "places": [], "errors": errors}
-        for answer, _ in good:
-            merged["sizes"] += answer["sizes"]
-            merged["places"] += answer["places"]
-        return merged, [torch.cat(outputs) for outputs in zip(*(outputs for _, outputs in good))]
 
 
 def _send(world: World, message: Sequence[torch.Tensor], rank: int) -> None:
     """From wherever the tensors are to where the world has them."""
     world.send_message([tensor.to(world.device) for tensor in message], rank)
-
-
-class _OnHost:
-    """Ranks that sum in the host's memory, wherever their tensors are."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def all_reduce(self, tensor: torch.Tensor) -> None:
-        """See `runtime.models.model.Group`."""
-        there = tensor.cpu()
-        self._world.all_reduce(there)
-        if there is not tensor:
-            tensor.copy_(there)

@@ -10,6 +10,7 @@ import orjson
 import torch
 
 Head = dict[str, Any]
+Batch = tuple[Head, list[torch.Tensor]]
 
 
 def encode(head: Head, tensors: Sequence[torch.Tensor] = ()) -> list[torch.Tensor]:

@@ -59,7 +59,8 @@ DRIVER = """
 import asyncio, os, signal
 from envs.contract import ReplicaKind, Shape
 from runtime.serving.local_launcher import LocalLauncher
-from runtime.serving.worker_replica import Crew, Models, WorkerReplica
+from runtime.serving.crew import Crew, Models
+from runtime.serving.worker_replica import WorkerReplica
 from runtime.worlds import WorldManager
 
 async def main():

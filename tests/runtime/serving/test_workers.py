@@ -14,9 +14,10 @@ from envs.contract import ReplicaKind, Shape
 from runtime.models import catalogue
 from runtime.models.model import Placement
 from runtime.models.server_clocks import Head
+from runtime.serving.crew import Crew, Models
 from runtime.serving.local_launcher import LocalLauncher
 from runtime.serving.replica import ReplicaLost, RequestRefused
-from runtime.serving.worker_replica import Crew, Models, WorkerReplica
+from runtime.serving.worker_replica import WorkerReplica
 from runtime.worlds import WorldManager
 
 FIRST = Head("application", 0), lambda: None  # nobody waits for the first stage to be free
