@@ -14,7 +14,7 @@ falls to 0 this is the policy that is exported: order up to S, keep up to U.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +36,15 @@ class Chain(NamedTuple):
     family: Tensor  # (M,) int64
     cost: Tensor  # (M,) share of the budget
     union_cost: Tensor  # (M, M) share of the budget while the column loads beside the row
+
+
+class Moves(NamedTuple):
+    """(B, T, M) each: probability of leaving each deployment upwards and downwards; of each one being ordered then."""
+
+    up: np.ndarray
+    down: np.ndarray
+    to_order: np.ndarray
+    to_keep: np.ndarray
 
 
 class Prices(NamedTuple):
@@ -71,50 +80,57 @@ def expected_reward(chain: Chain, band: Band, value: Tensor, prices: Prices, sta
     beside = load_intervals * chain.union_cost + (wait - load_intervals) * chain.cost  # (M, M), each order's
     up, down, to_order, to_keep = _moves(chain, band, tau)
 
-    def ordering(to: Tensor) -> Tensor:  # (B, T, M) reward of ordering, until the next decision
-        paid = prices.cost[:, None, None] * (to @ beside.T) + prices.change[:, None, None] * (1 - to)
-        return old - paid + (to * new).sum(-1, keepdim=True)
+    def ordering(to: Tensor) -> Tensor:  # (B, T, M) reward of ordering another deployment, until the next decision
+        held = to @ beside.T - to * beside.diagonal()
+        paid = prices.cost[:, None, None] * held + prices.change[:, None, None] * (1 - to)
+        return (1 - to) * old - paid + _of_others(to, new)
 
     rise, fall = ordering(to_order), ordering(to_keep)
     with torch.no_grad():
-        moves = [part.numpy() for part in (up, down, to_order, to_keep)]
-        here = _forwards(*moves, start.numpy(), intervals, wait)
-        to_come = _backwards(*moves, rise.numpy(), fall.numpy(), stay.numpy(), wait)
+        moves = Moves(*(part.numpy() for part in (up, down, to_order, to_keep)))
+        here = _forwards(moves, start.numpy(), intervals, wait)
+        to_come = _backwards(moves, rise.numpy(), fall.numpy(), stay.numpy(), wait)
     expected = torch.from_numpy((start.numpy() * to_come[:, 0]).sum(1) / intervals)
     after, later = (torch.from_numpy(to_come[:, k : k + decisions]) for k in (1, wait))
-    worth = (1 - up - down) * (stay[:, :decisions] + after)
-    worth = worth + up * (rise + (to_order * later).sum(-1, keepdim=True))
-    worth = worth + down * (fall + (to_keep * later).sum(-1, keepdim=True))
+    worth = (1 - up * (1 - to_order) - down * (1 - to_keep)) * (stay[:, :decisions] + after)
+    worth = worth + up * (rise + _of_others(to_order, later)) + down * (fall + _of_others(to_keep, later))
     slope = (torch.from_numpy(here[:, :decisions]) * worth).sum((1, 2)) / intervals
     return expected + slope - slope.detach()
 
 
-def _forwards(up: np.ndarray, down: np.ndarray, to_order: np.ndarray, to_keep: np.ndarray, start: np.ndarray, intervals: int,
-              wait: int) -> np.ndarray:
+def _of_others(to: Any, worth: Any) -> Any:
+    """(..., M) for each deployment in force: what those ordered in its place are worth; to order itself is to stay."""
+    each = to * worth
+    return each.sum(-1)[..., None] - each
+
+
+def _forwards(moves: Moves, start: np.ndarray, intervals: int, wait: int) -> np.ndarray:
     """(B, T + E, M) probability of each deployment being in force with a decision due."""
+    up, down, to_order, to_keep = moves
     here = np.zeros((len(start), intervals + wait, start.shape[1]), start.dtype)
     here[:, 0] = start
     for t in range(intervals):
         if t < up.shape[1]:
             rise, fall = here[:, t] * up[:, t], here[:, t] * down[:, t]
-            here[:, t + wait] += rise.sum(1, keepdims=True) * to_order[:, t] + fall.sum(1, keepdims=True) * to_keep[:, t]
-            here[:, t + 1] += here[:, t] - rise - fall
+            others = (mass.sum(1, keepdims=True) - mass for mass in (rise, fall))
+            here[:, t + wait] += sum(to[:, t] * mass for to, mass in zip((to_order, to_keep), others))
+            here[:, t + 1] += here[:, t] - rise * (1 - to_order[:, t]) - fall * (1 - to_keep[:, t])
         else:
             here[:, t + 1] += here[:, t]
     return here[:, :intervals]
 
 
-def _backwards(up: np.ndarray, down: np.ndarray, to_order: np.ndarray, to_keep: np.ndarray, rise: np.ndarray, fall: np.ndarray,
-               stay: np.ndarray, wait: int) -> np.ndarray:
+def _backwards(moves: Moves, rise: np.ndarray, fall: np.ndarray, stay: np.ndarray, wait: int) -> np.ndarray:
     """(B, T + E + 1, M) expected reward from each time on, all intervals together, where a decision is due."""
+    up, down, to_order, to_keep = moves
     to_come = np.zeros((stay.shape[0], stay.shape[1] + 1, stay.shape[2]), stay.dtype)
     for t in range(stay.shape[1] - 1, -1, -1):
         kept = stay[:, t] + to_come[:, t + 1]
         if t < up.shape[1]:
             later = to_come[:, t + wait]
-            higher = rise[:, t] + (to_order[:, t] * later).sum(1, keepdims=True)
-            lower = fall[:, t] + (to_keep[:, t] * later).sum(1, keepdims=True)
-            kept = kept + up[:, t] * (higher - kept) + down[:, t] * (lower - kept)
+            higher = rise[:, t] + _of_others(to_order[:, t], later) - (1 - to_order[:, t]) * kept
+            lower = fall[:, t] + _of_others(to_keep[:, t], later) - (1 - to_keep[:, t]) * kept
+            kept = kept + up[:, t] * higher + down[:, t] * lower
         to_come[:, t] = kept
     return to_come
 

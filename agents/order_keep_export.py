@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -15,6 +15,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save
 
 from agents.manifest import MANIFEST, WEIGHTS, AgentError, digest, scenario_digest
+from agents.order_keep_constants import Constants
 from agents.order_keep_features import FEATURES_VERSION
 from agents.order_keep_menu import Menu
 from agents.order_keep_response import Response
@@ -36,6 +37,8 @@ class OrderKeepManifest:
         weights_sha256: of the file of weights, menu and response.
         training: what made it: settings, traces, seed, scores; for people.
         training_sha256: of `training`.
+        constants: by cold start (s, as text), what the trust gate falls back on (`agents.order_keep_constants`).
+        load_s: range of cold starts in training.
         activation: between layers.
         format, contract, features: versions of this file, of the contract, and of what the network sees.
     """
@@ -46,23 +49,47 @@ class OrderKeepManifest:
     weights_sha256: str
     training: dict[str, Any]
     training_sha256: str
+    constants: dict[str, list[float]]
+    load_s: list[float]
     activation: str = "tanh"
     format: int = FORMAT
     contract: int = CONTRACT_VERSION
     features: int = FEATURES_VERSION
 
 
-def export(layers: Sequence[tuple[np.ndarray, np.ndarray]], folder: Path, scenario: Scenario, menu: Menu, response: Response,
-           training: Mapping[str, Any]) -> OrderKeepManifest:
+class Exported(NamedTuple):
+    """All that plays a network.
+
+    Attributes:
+        layers: weights (outputs, inputs) and biases (outputs,) of each layer.
+        menu, response: deployments, and what they earn.
+        low, high: (F,) range of each feature of the load in training.
+        constants: by cold start, seconds.
+        load_s: range of cold starts in training.
+    """
+
+    layers: Layers
+    menu: Menu
+    response: Response
+    low: np.ndarray
+    high: np.ndarray
+    constants: Mapping[float, Constants]
+    load_s: tuple[float, float]
+
+
+def export(network: Exported, folder: Path, scenario: Scenario, training: Mapping[str, Any]) -> OrderKeepManifest:
     """Writes a network's folder; the manifest goes last, so that a folder with one is whole."""
     tensors = {f"{name}.{i}": np.ascontiguousarray(array, np.float32)
-               for i, layer in enumerate(layers) for name, array in zip(("weight", "bias"), layer)}
-    tensors |= {f"menu.{name}": np.ascontiguousarray(array) for name, array in vars(menu).items()}
-    tensors |= {f"response.{name}": np.ascontiguousarray(array, np.float32) for name, array in vars(response).items()}
+               for i, layer in enumerate(network.layers) for name, array in zip(("weight", "bias"), layer)}
+    tensors |= {f"menu.{name}": np.ascontiguousarray(array) for name, array in vars(network.menu).items()}
+    tensors |= {f"response.{name}": np.ascontiguousarray(getattr(network.response, name), np.float32)
+                for name in Response.__dataclass_fields__}
+    tensors |= {"range.low": network.low.astype(np.float32), "range.high": network.high.astype(np.float32)}
     weights = save(tensors)
     told = json.loads(json.dumps(dict(training), default=str))
     manifest = OrderKeepManifest(KIND, scenario.name, scenario_digest(scenario), hashlib.sha256(weights).hexdigest(), told,
-                                 digest(told))
+                                 digest(told), {f"{load_s:g}": list(row) for load_s, row in network.constants.items()},
+                                 list(network.load_s))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WEIGHTS).write_bytes(weights)
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
@@ -77,7 +104,7 @@ def is_order_keep(folder: Path) -> bool:
         return False
 
 
-def read(folder: Path) -> tuple[OrderKeepManifest, Layers, Menu, Response]:
+def read(folder: Path) -> tuple[OrderKeepManifest, Exported]:
     """Reads a network's folder and checks its versions and digest.
 
     Raises:
@@ -102,6 +129,9 @@ def read(folder: Path) -> tuple[OrderKeepManifest, Layers, Menu, Response]:
         layers = [(tensors[f"weight.{i}"], tensors[f"bias.{i}"]) for i in range(count)]
         menu = Menu(**{name: tensors[f"menu.{name}"] for name in Menu.__dataclass_fields__})
         response = Response(**{name: tensors[f"response.{name}"].astype(np.float64) for name in Response.__dataclass_fields__})
+        low, high = tensors["range.low"], tensors["range.high"]
     except (SafetensorError, KeyError) as error:
         raise AgentError(f"{folder}: {WEIGHTS} lacks a part of an order/keep network ({error})") from error
-    return manifest, layers, menu, response
+    constants = {float(load_s): Constants(a, int(b), c, int(d), int(e))
+                 for load_s, (a, b, c, d, e) in manifest.constants.items()}
+    return manifest, Exported(layers, menu, response, low, high, constants, (manifest.load_s[0], manifest.load_s[1]))

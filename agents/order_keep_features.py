@@ -18,6 +18,7 @@ LAGS = 10  # single loads before the last one
 BLOCKS = ((10, 15), (15, 20), (20, 30), (30, 40), (40, 60), (60, 120))  # intervals back, means
 SPANS = (2, 4, 8, 16, 32, 64, 120)  # intervals back, maxima
 WIDE = (8, 32, 120)  # intervals back, minima and roughness
+SHARPNESS = 20.0  # a change by a twentieth is worth seeing: features are arcsinh(20 x log ratio) / 2
 FEATURES_VERSION = 1
 
 
@@ -66,9 +67,15 @@ def history_features(past_rps: np.ndarray, full_rps: float) -> np.ndarray:
     rows += [ratio[..., a:b].mean(-1, keepdims=True) for a, b in BLOCKS]
     rows += [ratio[..., :k].max(-1, keepdims=True) for k in SPANS]
     rows += [ratio[..., :k].min(-1, keepdims=True) for k in WIDE]
-    rows += [steps[..., : k - 1].mean(-1, keepdims=True) * 4 for k in WIDE]
+    rows = [np.arcsinh(SHARPNESS * row) / 2 for row in rows]
+    rows += [np.log((steps[..., : k - 1].mean(-1, keepdims=True) + 0.003) / 0.03) for k in WIDE]
     rows += [np.log1p(known.sum(-1, keepdims=True)) / math.log1p(MEMORY), now - math.log(full_rps) + 1.5]
     return np.concatenate(rows, -1).clip(-4.0, 4.0).astype(np.float32)
+
+
+def log_ratio(feature: np.ndarray) -> np.ndarray:
+    """The log ratio to the last load that a lag, mean, maximum or minimum stands for."""
+    return np.asarray(np.sinh(2 * feature) / SHARPNESS)
 
 
 def question_features(question: Question) -> np.ndarray:

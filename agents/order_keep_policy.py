@@ -1,7 +1,8 @@
 """The order/keep network as a policy, run by numpy alone: it decides replicas slowly; routes follow what is ready.
 
 Between an order and its completion nothing is decided but routes (`baselines.two_time_scales`). Missing observations repeat
-the last counted load; before the first one, the deployment in force stays.
+the last counted load; before the first one, the deployment in force stays. Constants in place of the network decide where it
+is not trusted (`agents.order_keep_trust`).
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ import numpy as np
 
 from agents.manifest import AgentError, scenario_digest
 from agents.network_policy import forward
+from agents.order_keep_constants import nearest
 from agents.order_keep_export import read
 from agents.order_keep_features import MEMORY, Question, history_features, question_features
-from agents.order_keep_rules import levels_of, wanted
+from agents.order_keep_menu import SPREADS
+from agents.order_keep_rules import Course, Levels, at_cold_start, base_of, levels_of, wanted
+from agents.order_keep_trust import CONSTANTS, NETWORK, WINDOW, Trust, outside_question
 from baselines.two_time_scales import TwoTimeScales
 from envs.contract import Decision, Observation, Policy
 from envs.routes import deployment_of, hosting_of, share_out
 from envs.scenario import Scenario
 
+PRETRAINED = Path(__file__).parent / "pretrained" / "resnet-variants-order-keep-network"
 SLACK_S = 1.0  # an order whose load time ends this soon after a decision is counted as done
 
 
@@ -30,16 +35,17 @@ class OrderKeepPlanner(Policy):
 
     Args:
         folder: of an exported network (`agents.order_keep_export`).
+        rule: `NETWORK` or `CONSTANTS` decides always; None: the network as long as it is trusted.
 
     Raises:
         AgentError: the folder cannot be used; on `reset`, the scenario means something else than the one trained for.
     """
 
-    memory_intervals = MEMORY
+    memory_intervals = MEMORY + WINDOW
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self.manifest, self.layers, self.menu, self.response = read(self.folder)
+    def __init__(self, folder: str | Path, rule: int | None = None) -> None:
+        self.folder, self.rule = Path(folder), rule
+        self.manifest, self.network = read(self.folder)
 
     def reset(self, scenario: Scenario) -> None:
         """Starts afresh on a scenario."""
@@ -50,9 +56,10 @@ class OrderKeepPlanner(Policy):
             )
         self._scenario, self._hosting = scenario, hosting_of(scenario)
         self._service = next(iter(scenario.services))
-        self._full_rps = float(self.menu.capacity_rps.max())
+        self._full_rps = float(self.network.menu.capacity_rps.max())
         self._past: deque[float] = deque([math.nan] * MEMORY, maxlen=MEMORY)
         self._ordered_s = -math.inf
+        self._trust: Trust | None = None
 
     def decide(self, observation: Observation) -> Decision:
         """Orders, or leaves all as it is."""
@@ -61,48 +68,88 @@ class OrderKeepPlanner(Policy):
         if math.isnan(rps):
             return Decision(observation.deployment, "no load observed yet: unchanged")
         self._past.append(rps)
-        here = self.menu.index(self._scenario, observation.deployment)
-        if left_s := self._loading_s(observation):
-            return self._decision(here, rps, f"waits {left_s:.3g} s for what was ordered")
-        question = Question(max(observation.load_s.values()), *self._prices())
-        seen = np.concatenate([history_features(np.array(self._past), self._full_rps), question_features(question)])
-        levels = levels_of(forward(self.layers, seen), np.array(rps))
-        there = int(wanted(self.menu, np.array([here]), type(levels)(*(part[None] for part in levels)))[0])
-        family = self.menu.family[here]
+        menu, question = self.network.menu, self._question(observation)
+        here = menu.index(self._scenario, observation.deployment)
+        rule, why, levels = self._ruling(rps, here, question)
+        if left_s := self._loading_s(observation, question):
+            return self._decision(here, rps, f"waits {left_s:.3g} s for what was ordered", rule)
+        there = int(wanted(menu, np.array([here]), Levels(*(part[None] for part in levels)))[0])
+        family = menu.family[here]
         low, high = (float(np.exp(part[family])) for part in (levels.order, levels.keep))
-        meant = float(np.exp(self.menu.log_rps[here]))
-        if there == here:
-            return self._decision(here, rps, f"{meant:.3g} req/s lies between {low:.3g} and {high:.3g}: kept", low, high)
-        self._ordered_s = observation.t_s
-        return self._decision(there, rps, f"{meant:.3g} req/s, wanted {low:.3g} to {high:.3g}: ordered", low, high)
+        meant = f"{np.exp(menu.log_rps[here]):.3g} req/s, wanted {low:.3g} to {high:.3g}"
+        if there != here:
+            self._ordered_s = observation.t_s
+        return self._decision(there, rps, f"{meant}: {'kept' if there == here else 'ordered'}{why}", rule, low, high)
 
-    def _prices(self) -> tuple[float, float]:
+    def _ruling(self, rps: float, here: int, question: Question) -> tuple[int, str, Levels]:
+        """Who decides, why it is not the network, and what the levels are."""
+        network, menu = self.network, self.network.menu
+        past = np.array(self._past)
+        features = history_features(past, self._full_rps)
+        constants = nearest(network.constants, question.load_s)
+        base = base_of(*constants.offsets(features), constants.family)
+        outputs = forward(network.layers, np.concatenate([features, question_features(question)]))
+        outputs = at_cold_start(outputs, question.load_s, sorted(network.constants))
+        learned = levels_of(outputs, np.array(rps), base)
+        constant = constants.levels(past, len(SPREADS))
+        if self.rule is not None:
+            return self.rule, "", (learned, constant)[self.rule]
+        if self._trust is None:
+            device = next(iter(self._scenario.devices.values()))
+            course = Course(menu, question, self._scenario.weights.change, device.price * device.budget,
+                            self._scenario.interval_s, np.full(2, here))
+            self._trust = Trust(course, network.response, network.low, network.high)
+        self._trust.watch(rps, (learned, constant))
+        outside = outside_question(question, network.load_s)
+        why = "cold start or prices outside the range of training" if outside else self._trust.why_not(features)
+        return (CONSTANTS, f" by constants, for {why}", constant) if why else (NETWORK, "", learned)
+
+    def _question(self, observation: Observation) -> Question:
         weights = self._scenario.weights
         unit = weights.accuracy or 1.0
-        return weights.cost / unit, weights.slo / unit
+        return Question(max(observation.load_s.values()), weights.cost / unit, weights.slo / unit)
 
-    def _loading_s(self, observation: Observation) -> float:
+    def _loading_s(self, observation: Observation, question: Question) -> float:
         """Seconds until what was last ordered is there; 0: nothing is awaited."""
-        left_s = self._ordered_s + max(observation.load_s.values()) - observation.t_s
+        left_s = self._ordered_s + question.load_s - observation.t_s
         return left_s if left_s > SLACK_S else 0.0
 
-    def _decision(self, entry: int, rps: float, reason: str, low: float = math.nan, high: float = math.nan) -> Decision:
-        levels = self.menu.levels[entry]
+    def _decision(self, entry: int, rps: float, reason: str, rule: int, low: float = math.nan,
+                  high: float = math.nan) -> Decision:
+        levels = self.network.menu.levels[entry]
         shares = share_out(self._hosting, levels[None], np.array([[rps]]))[0]
-        details = {"forecast_rps": rps, "order_rps": low, "keep_rps": high, "menu": float(entry)}
+        details = {"load_rps": rps, "order_rps": low, "keep_rps": high, "menu": float(entry), "constants": float(rule)}
+        if self._trust is not None:
+            details["lead"] = self._trust.lead
         return Decision(deployment_of(self._scenario, levels, shares), reason,
                         {k: v for k, v in details.items() if not math.isnan(v)})
 
 
 class OrderKeepNetwork(TwoTimeScales):
-    """The network on two time scales (`order-keep-network`).
+    """The network on two time scales, as long as it is trusted (`order-keep-network`).
 
     Args:
-        folder: of an exported network.
+        folder: of an exported network; the one that comes with the checkout.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        super().__init__(OrderKeepPlanner(folder))
+    learning = "reward-trained"
+    rule: int | None = None
+
+    def __init__(self, folder: str | Path = PRETRAINED) -> None:
+        super().__init__(OrderKeepPlanner(folder, self.rule))
+
+
+class AlwaysNetwork(OrderKeepNetwork):
+    """The network without the trust gate (`agents.order_keep_policy:AlwaysNetwork`)."""
+
+    rule = NETWORK
+
+
+class AlwaysConstants(OrderKeepNetwork):
+    """What the gate falls back on, alone (`agents.order_keep_policy:AlwaysConstants`)."""
+
+    learning = "planner"
+    rule = CONSTANTS
 
 
 def fits(folder: Path, scenario: Scenario) -> bool:
@@ -111,4 +158,3 @@ def fits(folder: Path, scenario: Scenario) -> bool:
         return read(folder)[0].scenario_digest == scenario_digest(scenario)
     except AgentError:
         return False
-

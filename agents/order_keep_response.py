@@ -49,17 +49,17 @@ class Response:
     accuracy: np.ndarray
     violation: np.ndarray
 
-    def earned(self, before_rps: np.ndarray, now_rps: np.ndarray, w_accuracy: float, w_slo: float) -> np.ndarray:
-        """(..., M) reward for accuracy and violations at these loads, interpolated; ends hold beyond the table."""
-        accuracy, violation = self._fine
+    def earned(self, before_rps: np.ndarray, now_rps: np.ndarray, w_accuracy: float, w_slo: np.ndarray | float) -> np.ndarray:
+        """(..., M) reward for accuracy and violations at these loads, interpolated; ends hold beyond the table.
+
+        `w_slo` may be an array that goes with (..., M).
+        """
         (i, p), (j, q) = self._cells(before_rps), self._cells(now_rps)
-        p, q = p[..., None], q[..., None]
-        found = 0.0
-        for row, of_row in ((i, 1 - p), (i + 1, p)):
-            for column, of_column in ((j, 1 - q), (j + 1, q)):
-                value = w_accuracy * accuracy[row, column] - w_slo * violation[row, column]
-                found = found + of_row * of_column * value
-        return np.asarray(found)
+        weights = [(1 - p) * (1 - q), (1 - p) * q, p * (1 - q), p * q]
+        corners = [(i, j), (i, j + 1), (i + 1, j), (i + 1, j + 1)]
+        accuracy, violation = (
+            sum(weight[..., None] * table[corner] for weight, corner in zip(weights, corners)) for table in self._fine)
+        return np.asarray(w_accuracy * accuracy - w_slo * violation)
 
     @cached_property
     def _fine(self) -> tuple[np.ndarray, np.ndarray]:

@@ -7,13 +7,16 @@ decision. Vectorised over N clusters; numpy alone.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from agents.order_keep_features import Question
 from agents.order_keep_menu import Menu
 from agents.order_keep_response import Response
+
+LIKING = 3.0  # logit of the base's family
 
 
 class Levels(NamedTuple):
@@ -24,11 +27,46 @@ class Levels(NamedTuple):
     family: np.ndarray
 
 
-def levels_of(outputs: np.ndarray, now_rps: np.ndarray) -> Levels:
+class Base(NamedTuple):
+    """What a network corrects, so that it begins as a rule with constants: logs relative to the last load.
+
+    Attributes:
+        order: (...) order level.
+        gap: (...) from there to the keep level, before softplus.
+        family: which.
+    """
+
+    order: np.ndarray
+    gap: np.ndarray
+    family: int
+
+
+def base_of(order: np.ndarray, keep: np.ndarray, family: int) -> Base:
+    """The base of order and keep levels (...), relative to the last load in logs."""
+    gap = np.maximum(keep - order, 0.02)
+    return Base(order, gap + np.log(-np.expm1(-gap)), family)
+
+
+def at_cold_start(outputs: Any, load_s: float, cold_starts_s: Sequence[float]) -> Any:
+    """Outputs (..., K x 3 H) of a network with a head for each of K cold starts, interpolated on their logs: (..., 3 H)."""
+    knots = np.log(cold_starts_s)
+    place = float(np.interp(math.log(max(load_s, 1e-3)), knots, np.arange(len(knots))))
+    low = min(int(place), len(knots) - 2)
+    size = outputs.shape[-1] // len(knots)
+    first, second = (outputs[..., k * size : (k + 1) * size] for k in (low, low + 1))
+    return first + (place - low) * (second - first)
+
+
+def levels_of(outputs: np.ndarray, now_rps: np.ndarray, base: Base) -> Levels:
     """A network's outputs (..., 3 H) as levels; `now_rps` (...) is the last counted load."""
     order, gap, family = np.split(outputs, 3, axis=-1)
-    order = order + np.log(np.maximum(now_rps, 1e-3))[..., None]
-    return Levels(order, order + np.logaddexp(0.0, gap), family)
+    order = order + (np.log(np.maximum(now_rps, 1e-3)) + base.order)[..., None]
+    return Levels(order, order + np.logaddexp(0.0, gap + base.gap[..., None]), family + liking(base.family, family.shape[-1]))
+
+
+def liking(family: int, families: int) -> np.ndarray:
+    """(H,) how much the base's family is liked beforehand."""
+    return LIKING * np.eye(families)[family]
 
 
 def wanted(menu: Menu, here: np.ndarray, levels: Levels) -> np.ndarray:
@@ -83,10 +121,11 @@ class Course:
 
 
 def play(course: Course, response: Response, levels: Levels, rps: np.ndarray) -> np.ndarray:
-    """(N, T) rewards of levels (N, T, H) on counted loads (N, T + 1), one more at the start.
+    """(N, T) rewards of levels (N, T, H) on counted loads, (N, T + 1), one more at the start; fewer loads are repeated.
 
     Levels of an interval may know the loads of the intervals before it only.
     """
     value = response.earned(rps[:, :-1], rps[:, 1:], 1.0, course.question.w_slo)
     steps = range(value.shape[1])
-    return np.stack([course.step(Levels(*(part[:, t] for part in levels)), value[:, t]) for t in steps], 1)
+    times = (len(course.new) // len(rps), 1)
+    return np.stack([course.step(Levels(*(part[:, t] for part in levels)), np.tile(value[:, t], times)) for t in steps], 1)

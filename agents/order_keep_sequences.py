@@ -38,8 +38,8 @@ def interval_rates(load: Load, interval_s: float) -> np.ndarray:
 
 
 def draw_pool(sources: Sequence[np.ndarray], count: int, length: int, interval_s: float, full_rps: float,
-              scales: tuple[float, float], rng: np.random.Generator) -> Pool:
-    """Random stretches, as many of each source.
+              scales: tuple[float, float], levels: tuple[float, float], rng: np.random.Generator) -> Pool:
+    """Random stretches, as many of each source: most near their own load, one in four at any.
 
     Args:
         sources: rates of each interval, req/s; each at least `length` + 1 long.
@@ -47,14 +47,18 @@ def draw_pool(sources: Sequence[np.ndarray], count: int, length: int, interval_s
         length: T.
         interval_s: of the scenario.
         full_rps: what the largest deployment carries.
-        scales: range of the factor on the load, log-uniform.
+        scales: range of the factor on the load of most, log-uniform.
+        levels: range of the mean load of the others, of what the largest deployment carries, log-uniform.
         rng: source of randomness.
     """
     rows = []
     for i in range(count):
         source = sources[i % len(sources)]
         begin = int(rng.integers(len(source) - length))
-        rows.append(source[begin : begin + length + 1] * np.exp(rng.uniform(*np.log(scales))))
+        stretch = source[begin : begin + length + 1]
+        factor, level = np.exp(rng.uniform(*np.log([scales, levels]).T))
+        any_load = i // len(sources) % 4 == 0
+        rows.append(stretch * (level * full_rps / max(float(stretch.mean()), 1e-9) if any_load else factor))
     return pool_of(np.array(rows), interval_s, full_rps, rng)
 
 

@@ -57,7 +57,7 @@ def test_the_value_is_the_mean_of_played_episodes(load_intervals):
     expected = earned(chain, parts, value, prices, start, load_intervals, tau).numpy()
     x, family, cost, union = (part.numpy() for part in chain)
     liking = parts[2].softmax(-1).numpy()
-    b, episodes, totals = 1, 4000, []
+    b, episodes, totals = 1, 1500, []
     price, change = (float(part[b]) for part in prices)
     for _ in range(episodes):
         here, total, t = rng.choice(M, p=start[b].numpy()), 0.0, 0
@@ -65,19 +65,21 @@ def test_the_value_is_the_mean_of_played_episodes(load_intervals):
             low, high = (parts[k][b, min(t, DECISIONS - 1), family[here]].item() for k in (0, 1))
             up = t < DECISIONS and rng.random() < 1 / (1 + np.exp((x[here] - low) / tau))
             down = t < DECISIONS and not up and rng.random() < 1 / (1 + np.exp((high - x[here]) / tau))
-            if not (up or down):
+            there = here
+            if up or down:
+                h = rng.choice(H, p=liking[b, t])
+                level = parts[0 if up else 1][b, t, h].item()
+                weight = np.where(family == h, np.exp(-np.abs(x - level) / tau), 0.0)
+                there = rng.choice(M, p=weight / weight.sum())
+            if there == here:
                 total += float(value[b, t, here]) - price * cost[here]
                 t += 1
                 continue
-            h = rng.choice(H, p=liking[b, t])
-            level = parts[0 if up else 1][b, t, h].item()
-            weight = np.where(family == h, np.exp(-np.abs(x - level) / tau), 0.0)
-            there = rng.choice(M, p=weight / weight.sum())
             for j in range(wait):
                 late = min(max(load_intervals - j, 0.0), 1.0)
                 total += late * (float(value[b, t + j, here]) - price * union[here, there])
                 total += (1 - late) * (float(value[b, t + j, there]) - price * cost[there])
-            total -= change * (here != there)
+            total -= change
             here, t = there, t + wait
         totals.append(total / value.shape[1])
     assert expected[b] == pytest.approx(np.mean(totals), abs=4 * np.std(totals) / np.sqrt(episodes))
