@@ -99,8 +99,9 @@ def _limits(recording: Recording, doubt: Doubt) -> list[str]:
     """What the ranges hold, and what is left out."""
     if recording.scrape_s:
         burst = greatest_cv(recording.requests)
-        spacing = (f"counts are known each {recording.step_s:g} s; within, requests are drawn with gaps of CV 1 to "
-                   f"{burst:.2g}, the most that the counts of neighbouring steps allow")  # fmt: skip
+        gaps_told = (f"with gaps of a CV of 1 to {burst:.2g}, the most that" if burst >= 1.05 else "as Poisson's, as")
+        spacing = (f"counts are known each {recording.step_s:g} s; within, requests are drawn {gaps_told} the counts of "
+                   "neighbouring steps allow")  # fmt: skip
     else:
         spacing = "every request's time was recorded"
     found = [f"Ranges are the lowest and highest draw: {spacing}; {doubt.told}. A policy's planner knows its draw's times."]

@@ -1,11 +1,14 @@
 """A recorded day in a real Prometheus, under each system's names: the load that is read is the load that was written."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 from recorded_day import BEGAN_S, EDGES_S, SCRAPE_S, STEPS, Day, backfill, exposition, histogram_of, prometheus, requests_of
 
+import evaluate
+from reports.replay import command
 from reports.replay.from_prometheus import read_prometheus
 from reports.replay.recording import RecordError
 from runtime.sources import history
@@ -94,7 +97,8 @@ def test_what_is_read_in_small_pieces_is_the_same(recorded, monkeypatch):
     whole = read(url, "triton")
     monkeypatch.setattr(history, "MOST_POINTS", 97)
     pieces = read(url, "triton")
-    assert np.array_equal(whole.requests, pieces.requests, equal_nan=True) and np.array_equal(whole.replicas, pieces.replicas)
+    for name in ("requests", "replicas", "latency_sum_s"):
+        assert np.array_equal(getattr(whole, name), getattr(pieces, name), equal_nan=True)
 
 
 def test_what_only_some_systems_tell(recorded):
@@ -120,3 +124,21 @@ def test_what_cannot_be_read_is_refused_in_one_line(recorded):
     with pytest.raises(RecordError, match=r"127\.0\.0\.1") as refused:
         read("http://127.0.0.1:1", "vllm")
     assert "\n" not in str(refused.value)
+
+
+def test_a_token_engine_is_played_by_rules_on_load_alone(recorded, tmp_path, monkeypatch, capsys):
+    day, url = recorded
+    monkeypatch.setattr(command, "GUESS", tmp_path / "guess")
+    words = ["--replay", f"prometheus:{url}", "--system", "vllm", "--slo", "5", "--from", "2026-11-01T06:00Z",
+             "--to", "2026-11-01T09:00Z", "--seeds", "1", "--no-report", "--json", str(tmp_path / "out.json")]  # fmt: skip
+    assert evaluate.main([*words, "--policies", "hpa,static"]) == 0
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
+    found = {(row["figure"], row["policy"]): row["value"] for row in rows}
+    assert found["held", "recorded"] == pytest.approx(day.pods[360:540].mean(), abs=0.02)
+    assert found["held", "static"] == pytest.approx(2)  # as it was at six
+    assert ("violations", "hpa") not in found and found["held", "hpa"] >= 2
+    assert "cannot be told for this engine" in capsys.readouterr().out
+    assert evaluate.main([*words, "--policies", "infadapter"]) == 2
+    assert "continuous batching" in capsys.readouterr().err
+    assert evaluate.main([*words, "--scenario", "resnet-variants"]) == 2
+    assert "no scenario describes it" in capsys.readouterr().err
