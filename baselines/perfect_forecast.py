@@ -15,7 +15,7 @@ import numpy as np
 
 from baselines.forecasters import Forecaster
 from baselines.future import Future
-from baselines.infadapter import InfAdapter
+from baselines.infadapter import CAPACITY_RATIO, InfAdapter
 from baselines.two_time_scales import FAST_MARGIN, TwoTimeScales
 from envs.reward_table import coming_rps
 from envs.scenario import Scenario
@@ -54,26 +54,29 @@ class PerfectForecastPlanner(TwoTimeScales):
     Args:
         margin: factor on the load.
         capacity_ratio: safety factor on the capacities.
+        hold: how many decisions a plan may outlive its need.
+        finish_rollout: wait for the last plan's replicas before the next plan.
         fast_margin: of the routes.
         future: the episode that it will play; without it, `foresee` makes a planner that has one.
     """
 
-    def __init__(self, margin: float = 1.1, capacity_ratio: float = 1.0, fast_margin: float = FAST_MARGIN,
-                 future: Future | None = None) -> None:
-        self._settings = {"margin": margin, "capacity_ratio": capacity_ratio, "fast_margin": fast_margin}
+    def __init__(self, margin: float = 1.1, capacity_ratio: float = CAPACITY_RATIO, hold: int = 4,
+                 finish_rollout: bool = True, fast_margin: float = FAST_MARGIN, future: Future | None = None) -> None:
+        self._settings = {"margin": margin, "capacity_ratio": capacity_ratio, "hold": hold, "finish_rollout": finish_rollout,
+                          "fast_margin": fast_margin}
         self.future = future
-        planner = InfAdapter(PerfectForecast(margin), hold=0, finish_rollout=False, capacity_ratio=capacity_ratio)
+        planner = InfAdapter(PerfectForecast(margin), hold=hold, finish_rollout=finish_rollout, capacity_ratio=capacity_ratio)
         super().__init__(planner, fast_margin)
 
     @classmethod
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
-        """Settings to calibrate: the margins."""
-        return {"margin": [0.9, 1.0, 1.1, 1.2, 1.3, 1.5], "capacity_ratio": [0.8, 0.9, 1.0],
-                "fast_margin": [1.0, 1.1, 1.2, 1.4, 1.6, 2.0]}
+        """Settings to calibrate: those of InfAdapter that are left, and the fast margin."""
+        taken = {name: InfAdapter.space(scenario)[name] for name in ("margin", "hold", "finish_rollout", "capacity_ratio")}
+        return {**taken, "fast_margin": [1.0, 1.1, 1.2, 1.4, 1.6, 2.0]}
 
     def foresee(self, future: Future) -> PerfectForecastPlanner:
         """The planner of one episode."""
-        return type(self)(**self._settings, future=future)
+        return type(self)(**self._settings, future=future)  # type: ignore[arg-type]  # as they came
 
     def reset(self, scenario: Scenario) -> None:
         """Starts afresh on its episode.

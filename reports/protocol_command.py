@@ -190,8 +190,8 @@ def _tell(found: Sequence[Standing], document: dict[str, Any]) -> None:
     console.print(Text.assemble((document["scenario"]["name"], "bold"), f"  {document['size']}"))
     for load in document["loads"]:
         console.print(Text(f"validation load: {load}", "dim"))
-    told = ("each cell: reward; against the best calibrated planner, with its 95 % interval; shares of the gaps to the oracle "
-            "and to the perfect forecast; verdict; violations, accuracy and cost in percent")
+    told = ("each cell: reward; against the best calibrated planner, with its 95 % interval; the share of the gap to the "
+            "oracle or the perfect forecast that is closed; verdict; violations, accuracy and cost in percent")
     console.print(Text(told, "dim"), "")
     for table in tables(found, console.width):
         console.print(table, "")

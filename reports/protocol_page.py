@@ -12,7 +12,7 @@ from reports.html import embed, filled, made_by
 from reports.learning_curves import Curve, drawing
 from reports.measures import ACCURACY, COST, REWARD, VIOLATIONS
 from reports.protocol import BETTER, WORSE, Standing
-from reports.protocol_table import label, ranked, share
+from reports.protocol_table import closed_gaps, label, ranked, share
 
 MOODS = {BETTER: "better", WORSE: "worse"}
 
@@ -70,10 +70,9 @@ def _cell(s: Standing) -> str:
         interval = REWARD.interval(s.against.low, s.against.high, sign=True)
         lines.append(f'<span class="{MOODS.get(s.verdict, "level")}">{REWARD.show(s.against.value, sign=True)}</span> '
                      f"<small>{interval}</small>")
-    for name, closed in (("oracle", s.of_oracle), ("perfect forecast", s.of_perfect)):
-        if np.isfinite(closed.value):
-            low, high = (f"{100 * x:.0f}".replace("-", "−") for x in (closed.low, closed.high))
-            lines.append(f"<small>{share(closed)} [{low}, {high}] of the gap to the {name}</small>")
+    for name, closed in closed_gaps(s).items():
+        low, high = (f"{100 * x:.0f}".replace("-", "−") for x in (closed.low, closed.high))
+        lines.append(f"<small>{share(closed)} [{low}, {high}] of the gap to the {name}</small>")
     if s.verdict:
         lines.append(f"<small><b>{s.verdict}</b></small>")
     told = ", ".join(f"{m.name} {m.show(s.measured[m.name].value)}" for m in (VIOLATIONS, ACCURACY, COST))

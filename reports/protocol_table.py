@@ -11,7 +11,7 @@ from rich.text import Text
 
 from reports.measures import ACCURACY, COST, REWARD, VIOLATIONS
 from reports.protocol import BETTER, REFERENCE, WORSE, Standing
-from reports.protocol_play import BOUND, KNOWS
+from reports.protocol_play import BOUND, KNOWS, PLANNER
 from reports.statistics import Estimate
 
 STYLES = {BETTER: "green", WORSE: "red", REFERENCE: "bold"}
@@ -68,15 +68,18 @@ def text(standing: Standing) -> str:
         lines.append(REWARD.show(standing.against.value, sign=True))
         if REWARD.interval(standing.against.low, standing.against.high):
             lines.append(f"[{standing.against.low:+.3f}, {standing.against.high:+.3f}]".replace("-", "−"))
-    if np.isfinite(standing.of_oracle.value):
-        lines.append(f"oracle {share(standing.of_oracle)}")
-    if np.isfinite(standing.of_perfect.value) and standing.kind != KNOWS:
-        lines.append(f"forecast {share(standing.of_perfect)}")
+    lines += [f"{share(closed)} of {gap}" for gap, closed in closed_gaps(standing).items()]
     if standing.verdict:
         lines.append(standing.verdict)
     shown = (VIOLATIONS, ACCURACY, COST)
     lines.append(" ".join(f"{100 * standing.measured[m.name].value:.1f}" for m in shown))
     return "\n".join(lines)
+
+
+def closed_gaps(standing: Standing) -> dict[str, Estimate]:
+    """Shares of the gaps, where a policy that has learned is ahead of the planners at all."""
+    shares = {"oracle": standing.of_oracle, "perfect forecast": standing.of_perfect}
+    return {gap: e for gap, e in shares.items() if e.value > 0 and standing.kind not in (KNOWS, PLANNER)}
 
 
 def share(estimate: Estimate) -> str:
