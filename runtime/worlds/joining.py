@@ -19,8 +19,9 @@ from .board import Board
 from .fate import Reason
 from .invitation import Invitation, Member
 from .links import Links
+from .operating import VERDICT_S
 from .streams import Key, Streams
-from .world import VERDICT_S, World
+from .world import World
 
 
 class _Roll:
