@@ -38,6 +38,8 @@ def verdict(found: Sequence[Row], scenario: Scenario, recording: Recording, doub
     if explained:
         (findings if explained[0] else caveats).append(explained[1])
     headline = _headline(again, rivals, unit(scenario))
+    if explained and not explained[0]:
+        headline = f"In a simulator that does not explain this record: {headline}"
     findings += [text for row in found if row.hindsight and (text := _hindsight(row, again, unit(scenario)))]
     findings += guessed
     caveats += [*_limits(recording, doubt), *recording.notes, *dropped]
