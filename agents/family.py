@@ -27,6 +27,8 @@ class Family:
         ValueError: the clusters cannot be shared out evenly.
     """
 
+    render_mode: str | None = None  # SB3 asks for it
+
     def __init__(
         self,
         scenarios: Sequence[Scenario],
