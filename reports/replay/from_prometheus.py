@@ -74,11 +74,12 @@ class _Reading:
         compute = first(adapter.compute, self._names)
         if compute is not None:
             more["compute_sum_s"], _ = self._timed(compute)
+        latencies = self._histogram(timing) if timing and timing.histogram else None
+        notes = self._notes(timing, latencies is not None or violations is not None)
         return recording(
             f"{adapter.title} in {self._url}", grid.begin_s, grid.step_s, requests,
             **{name: values for name, values in more.items() if values is not None},
-            latencies=self._histogram(timing) if timing and timing.histogram else None,
-            tokens=adapter.engine == "tokens", scrape_s=self._scrape_s, notes=tuple(self._notes(timing)))  # fmt: skip
+            latencies=latencies, tokens=adapter.engine == "tokens", scrape_s=self._scrape_s, notes=tuple(notes))  # fmt: skip
 
     def _chosen_grid(self) -> Grid:
         history = self._history
@@ -153,13 +154,13 @@ class _Reading:
         in_bucket = np.maximum(np.diff(counts, axis=0, prepend=0.0), 0.0)
         return Latencies(grid.step_s, np.array(inside) * timing.unit_s, in_bucket.T)
 
-    def _notes(self, timing: Timing | None) -> Iterator[str]:
+    def _notes(self, timing: Timing | None, told: bool) -> Iterator[str]:
         if self._offered.at == "answer":
             yield (f"{self._metric} counts requests when they are answered: a queue that built up looks like a load that came "
                    "later, and what was never answered is not in it.")  # fmt: skip
-        if timing is None:
+        if timing is None and not told:
             yield f"No latencies of {self._adapter.title} are there: recorded violations cannot be told."
-        elif not timing.histogram:
+        elif not told:
             yield f"{self._adapter.title} exports mean latencies only: recorded violations cannot be told."
         if self._grid.step_s > 1.5 * self._scrape_s:
             yield (f"{len(self._series)} series over {duration(self._grid.steps * self._grid.step_s)} are read each "

@@ -64,8 +64,8 @@ class Timing(_Part):
         return (f"{self.histogram}_sum", f"{self.histogram}_count") if self.histogram else (str(self.sum), str(self.count))
 
     def found_in(self, names: Collection[str]) -> bool:
-        """Whether a Prometheus has it."""
-        return all(name in names for name in self.sums)
+        """Whether a Prometheus has it; of a histogram, its buckets or its sum and number will do."""
+        return all(name in names for name in self.sums) or f"{self.histogram}_bucket" in names
 
 
 class Gauge(_Part):

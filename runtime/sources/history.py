@@ -159,6 +159,8 @@ class History:
     def _ask(self, call: Any) -> Any:
         try:
             return self._thread.call(call, TIMEOUT_S)
+        except requests.ConnectionError as error:
+            raise SourceError(f"{self._url}: no connection; is a Prometheus there?") from error
         except (requests.RequestException, PrometheusApiClientException, DeadlineMissed) as error:
             raise SourceError(f"{self._url}: {error}") from error
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:

@@ -46,6 +46,8 @@ def lines_of(day):
     tidal = [("tidal_requests_offered_total", 'application="classify"', pod, day.shares[pod]) for pod in range(3)]
     tidal += [("tidal_requests_settled_total", f'application="classify",fate="{fate}"', pod, n) for pod in range(3)
               for fate, n in (("answered", day.shares[pod] - day.shares[pod] // 20), ("late", day.shares[pod] // 20))]
+    tidal += [row for row in histogram_of(day, "tidal_request_latency_seconds", 'application="classify"')
+              if row[0].endswith("_bucket")]  # of its own histogram Tidal exports no sum
     replicas = [("tidal_kind_replicas", f'kind="k",state="{state}"', pod, int(state == "ready")) for pod in range(3)
                 for state in ("ready", "failed")]
     return lines + exposition(day, triton) + exposition(day, tidal, replicas)
@@ -108,6 +110,7 @@ def test_what_only_some_systems_tell(recorded):
     quiet = day.seen & (np.arange(STEPS) != 300)
     assert triton.failed[quiet].sum() == (day.shares // 50).sum(0)[quiet].sum()
     assert triton.compute_sum_s[quiet] == pytest.approx(day.latency_s.sum(0)[quiet] / 2, rel=1e-6)
+    assert tidal.latencies.edges_s == pytest.approx(EDGES_S) and np.isnan(tidal.latency_sum_s).all() and not tidal.notes
     assert tidal.violations[quiet].sum() == (day.shares // 20).sum(0)[quiet].sum()
 
 

@@ -39,6 +39,8 @@ def test_the_first_name_that_is_there_is_used():
     assert first(vllm.offered, {"vllm:request_success_total", "vllm:num_incoming_requests_total"}).at == "arrival"
     assert first(vllm.memory, {"vllm:gpu_cache_usage_perc"}).name == "vllm:gpu_cache_usage_perc"
     assert first(triton.latency, {"nv_inference_request_duration_us"}) is None  # a sum without its count
+    for alone in ({"request_predict_seconds_bucket"}, {"request_predict_seconds_sum", "request_predict_seconds_count"}):
+        assert first(adapters()["kserve"].latency, alone)
 
 
 def test_our_own_names_are_those_of_the_metric_contract():
