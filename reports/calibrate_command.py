@@ -29,7 +29,7 @@ from reports.results import describe
 from reports.table import WIDTH
 from reports.training_windows import JUDGING_SEED, SELECTING_SEED, Window, training_windows
 
-TABLE_WINDOWS = 24  # of those that choose
+TABLE_WINDOWS = 12  # of those that choose
 SHORTLISTED = 5  # settings that go from the tables to the simulator
 POLICIES = "infadapter,infadapter-fast,hpa,static"
 NOT_HERE = ("windows", "seeds", "split", "reference")  # options of an evaluation only
