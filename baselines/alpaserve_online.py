@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from baselines.placement import PlacementProblem, normal
-from baselines.placement_improve import BUDGET, WIDER, improve, plan, requests_played
+from baselines.placement_improve import BUDGET, WIDER, improve, plan, replan, requests_played
 from baselines.placement_incremental import Scored
 from baselines.placement_replay import Replay
 from baselines.placement_scenario import SteadyLoad, deployment_of, placement_of, problem_of, requests_of
@@ -106,7 +106,7 @@ class AlpaServeOnline(Policy):
         running = normal(placement_of(self._scenario, deployment))
         before = improve(replay, running, requests_played(0))
         worth = Switching(self._scenario, self._problem, before, self.planning_s)
-        after = improve(replay, running, requests_played(ANEW), self.seed, worth)
+        after = replan(replay, running, requests_played(ANEW), self.seed, worth)
         gain = worth(after) - worth(before)
         details = {"running_attainment": _attainment(before, replay), "planned_attainment": _attainment(after, replay),
                    "gain": gain}

@@ -48,10 +48,29 @@ def plan(replay: Replay, wider: Replay, enough: Enough, seed: int = 0) -> Scored
     Raises:
         ValueError: no model runs on any group of the devices of a type.
     """
-    types = tuple(replay.problem.stocks)
-    start = search_sep(replay).placement if len(types) == 1 else tuple(
-        group for device in types for group in _on(replay, device))
+    start = search_sep(replay).placement if len(replay.problem.stocks) == 1 else _anew(replay)
     return better(wider, start, enough, seed)
+
+
+def replan(replay: Replay, running: Placement, enough: Enough, seed: int, worth: Worth) -> Scored:
+    """From what runs, or from AlpaServe's search from nothing where that is worth more.
+
+    Args:
+        replay: of the requests to plan on.
+        running: the placement that runs.
+        enough: as for `improve`; what the search from nothing replays does not count.
+        seed: of the moves.
+        worth: as for `improve`, with what a change costs.
+    """
+    starts = (running, _anew(replay))
+    best = max(starts, key=lambda start: worth(improve(replay, start, requests_played(0))))  # the first of equal ones
+    return improve(replay, best, enough, seed, worth)
+
+
+def _anew(replay: Replay) -> Placement:
+    """AlpaServe's search on the devices of each type."""
+    types = tuple(replay.problem.stocks)
+    return search(replay).placement if len(types) == 1 else tuple(group for device in types for group in _on(replay, device))
 
 
 def better(replay: Replay, start: Placement, enough: Enough, seed: int = 0) -> Scored:
@@ -75,11 +94,12 @@ def _on(replay: Replay, device: str) -> Placement:
     return search(Replay(problem, replay.requests.only(running)), models=running).placement
 
 
-def _score(scored: Scored) -> float:
+def by_score(scored: Scored) -> float:
+    """What a placement is worth that no other one makes way for."""
     return scored.score
 
 
-def improve(replay: Replay, start: Placement, enough: Enough, seed: int = 0, worth: Worth = _score) -> Scored:
+def improve(replay: Replay, start: Placement, enough: Enough, seed: int = 0, worth: Worth = by_score) -> Scored:
     """The best placement seen from a start on.
 
     Args:
