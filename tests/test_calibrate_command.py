@@ -8,6 +8,7 @@ import yaml
 
 import evaluate
 from baselines import settings_file
+from baselines.band import OrderKeepBand
 from baselines.hpa import HPA
 from baselines.infadapter import InfAdapter
 from baselines.static import Static
@@ -15,7 +16,7 @@ from envs import episode as episodes
 from envs.contract import CONTRACT_VERSION
 from envs.scenario_file import load
 
-CLASSES = {"infadapter": InfAdapter, "hpa": HPA, "static": Static}
+CLASSES = {"infadapter": InfAdapter, "hpa": HPA, "static": Static, "band": OrderKeepBand}
 SMALL = ["--scenario", "live-demo", "--trace", "twitter-like", "--intervals", "6", "--policies", "static,hpa"]
 
 
@@ -70,6 +71,17 @@ def test_settings_are_found_kept_and_told(played, tmp_path, capsys):
     document = json.loads(out[0].read_text(), parse_constant=lambda c: pytest.fail(c))
     assert document["settings"] == settings and len(document["rows"]) == 2 * 4
     assert set(pd.read_csv(out[1])["policy"]) == {"static", "hpa"}
+
+
+def test_settings_chosen_in_reward_tables_are_played_and_what_the_tables_took_is_told(played, tmp_path, capsys):
+    words = ["--trace", "twitter-like", "--intervals", "4", "--policies", "band,hpa", "--calibrate", "20", "--tables", "12"]
+    assert evaluate.main(words) == 0
+    text = (tmp_path / "calibrated" / "resnet-variants.yaml").read_text()
+    told = capsys.readouterr().out
+    for sentence in ("Beside the defaults, band tried the best 5 of 12 settings", "The tables took"):
+        assert sentence in text and sentence in told
+    assert len([run for run in played if run[0] == "HPA"]) == 20
+    assert 18 <= len([run for run in played if run[0] == "OrderKeepBand"]) <= 20
 
 
 def test_settings_kept_make_policies(played, tmp_path):
