@@ -1,7 +1,7 @@
 """The order/keep rule with constants in place of the network: margins on recent maxima, and one family for each direction.
 
-Nothing learned: what the network has to beat on the same menu, and what the trust gate falls back on. Hundreds of settings are
-scored by the response in seconds.
+Nothing learned: what the network corrects, so that it begins as them, and has to beat on the same menu. Hundreds of settings
+are scored by the response in seconds.
 """
 
 from __future__ import annotations

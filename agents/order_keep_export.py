@@ -37,7 +37,7 @@ class OrderKeepManifest:
         weights_sha256: of the file of weights, menu and response.
         training: what made it: settings, traces, seed, scores; for people.
         training_sha256: of `training`.
-        constants: by cold start (s, as text), what the trust gate falls back on (`agents.order_keep_constants`).
+        constants: by cold start (s, as text), what the network corrects (`agents.order_keep_constants`).
         load_s: range of cold starts in training.
         activation: between layers.
         format, contract, features: versions of this file, of the contract, and of what the network sees.

@@ -1,14 +1,15 @@
 """The order/keep network as a policy, run by numpy alone: it decides replicas slowly; routes follow what is ready.
 
 Between an order and its completion nothing is decided but routes (`baselines.two_time_scales`). Missing observations repeat
-the last counted load; before the first one, the deployment in force stays. Constants in place of the network decide where it
-is not trusted (`agents.order_keep_trust`).
+the last counted load; before the first one, the deployment in force stays. Outside the range of
+training InfAdapter decides (`agents.order_keep_trust`).
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from agents.order_keep_constants import nearest
 from agents.order_keep_export import read
 from agents.order_keep_features import MEMORY, Question, history_features, question_features
 from agents.order_keep_menu import SPREADS
-from agents.order_keep_rules import Course, Levels, at_cold_start, base_of, levels_of, wanted
-from agents.order_keep_trust import CONSTANTS, NETWORK, WINDOW, Trust, outside_question
+from agents.order_keep_rules import Levels, at_cold_start, base_of, levels_of, wanted
+from agents.order_keep_trust import CONSTANTS, NETWORK, PLANNER, outside, strange
+from baselines.infadapter import InfAdapter
 from baselines.two_time_scales import TwoTimeScales
 from envs.contract import Decision, Observation, Policy
 from envs.routes import deployment_of, hosting_of, share_out
@@ -41,7 +43,7 @@ class OrderKeepPlanner(Policy):
         AgentError: the folder cannot be used; on `reset`, the scenario means something else than the one trained for.
     """
 
-    memory_intervals = MEMORY + WINDOW
+    memory_intervals = MEMORY
 
     def __init__(self, folder: str | Path, rule: int | None = None) -> None:
         self.folder, self.rule = Path(folder), rule
@@ -59,7 +61,8 @@ class OrderKeepPlanner(Policy):
         self._full_rps = float(self.network.menu.capacity_rps.max())
         self._past: deque[float] = deque([math.nan] * MEMORY, maxlen=MEMORY)
         self._ordered_s = -math.inf
-        self._trust: Trust | None = None
+        self._planner = InfAdapter()
+        self._planner.reset(scenario)
 
     def decide(self, observation: Observation) -> Decision:
         """Orders, or leaves all as it is."""
@@ -68,11 +71,14 @@ class OrderKeepPlanner(Policy):
         if math.isnan(rps):
             return Decision(observation.deployment, "no load observed yet: unchanged")
         self._past.append(rps)
+        planned = self._planner.decide(observation) if self.rule is None else None
         menu, question = self.network.menu, self._question(observation)
         here = menu.index(self._scenario, observation.deployment)
-        rule, why, levels = self._ruling(rps, here, question)
+        rule, why, levels = self._ruling(rps, question)
         if left_s := self._loading_s(observation, question):
             return self._decision(here, rps, f"waits {left_s:.3g} s for what was ordered", rule)
+        if rule == PLANNER and planned is not None:
+            return replace(planned, reason=f"{planned.reason}{why}")
         there = int(wanted(menu, np.array([here]), Levels(*(part[None] for part in levels)))[0])
         family = menu.family[here]
         low, high = (float(np.exp(part[family])) for part in (levels.order, levels.keep))
@@ -81,9 +87,9 @@ class OrderKeepPlanner(Policy):
             self._ordered_s = observation.t_s
         return self._decision(there, rps, f"{meant}: {'kept' if there == here else 'ordered'}{why}", rule, low, high)
 
-    def _ruling(self, rps: float, here: int, question: Question) -> tuple[int, str, Levels]:
+    def _ruling(self, rps: float, question: Question) -> tuple[int, str, Levels]:
         """Who decides, why it is not the network, and what the levels are."""
-        network, menu = self.network, self.network.menu
+        network = self.network
         past = np.array(self._past)
         features = history_features(past, self._full_rps)
         constants = nearest(network.constants, question.load_s)
@@ -94,15 +100,9 @@ class OrderKeepPlanner(Policy):
         constant = constants.levels(past, len(SPREADS))
         if self.rule is not None:
             return self.rule, "", (learned, constant)[self.rule]
-        if self._trust is None:
-            device = next(iter(self._scenario.devices.values()))
-            course = Course(menu, question, self._scenario.weights.change, device.price * device.budget,
-                            self._scenario.interval_s, np.full(2, here))
-            self._trust = Trust(course, network.response, network.low, network.high)
-        self._trust.watch(rps, (learned, constant))
-        outside = outside_question(question, network.load_s)
-        why = "cold start or prices outside the range of training" if outside else self._trust.why_not(features)
-        return (CONSTANTS, f" by constants, for {why}", constant) if why else (NETWORK, "", learned)
+        if outside(question, network.load_s) or strange(features, network.low, network.high):
+            return PLANNER, " by the planner: outside the range of training", learned
+        return NETWORK, "", learned
 
     def _question(self, observation: Observation) -> Question:
         weights = self._scenario.weights
@@ -118,9 +118,7 @@ class OrderKeepPlanner(Policy):
                   high: float = math.nan) -> Decision:
         levels = self.network.menu.levels[entry]
         shares = share_out(self._hosting, levels[None], np.array([[rps]]))[0]
-        details = {"load_rps": rps, "order_rps": low, "keep_rps": high, "menu": float(entry), "constants": float(rule)}
-        if self._trust is not None:
-            details["lead"] = self._trust.lead
+        details = {"load_rps": rps, "order_rps": low, "keep_rps": high, "menu": float(entry), "rule": float(rule)}
         return Decision(deployment_of(self._scenario, levels, shares), reason,
                         {k: v for k, v in details.items() if not math.isnan(v)})
 
@@ -146,7 +144,7 @@ class AlwaysNetwork(OrderKeepNetwork):
 
 
 class AlwaysConstants(OrderKeepNetwork):
-    """What the gate falls back on, alone (`agents.order_keep_policy:AlwaysConstants`)."""
+    """The constants that the network corrects, alone (`agents.order_keep_policy:AlwaysConstants`)."""
 
     learning = "planner"
     rule = CONSTANTS

@@ -178,7 +178,7 @@ class OrderKeepRun:
         return base_of(*constants.offsets(features), constants.family)
 
     def _constants(self, load_s: float) -> Constants:
-        """What the trust gate falls back on, calibrated on the training part."""
+        """What the network corrects, calibrated on the training part."""
         question = Question(load_s, self.scenario.weights.cost, self.scenario.weights.slo)
         rows = [self._windows(rates).rps for rates in self.training]
         rng = np.random.default_rng(0)

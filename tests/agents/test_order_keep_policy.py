@@ -18,7 +18,8 @@ from agents.order_keep_policy import AlwaysConstants, AlwaysNetwork, OrderKeepNe
 from agents.order_keep_response import measure
 from agents.order_keep_rules import Course, Levels, at_cold_start, base_of, levels_of, play
 from agents.order_keep_training import band_of, layers_of, make_network
-from agents.order_keep_trust import CONSTANTS, NETWORK, Trust, outside_question
+from agents.order_keep_trust import outside, strange
+from baselines.infadapter import InfAdapter
 from baselines.static import Static
 from baselines.two_time_scales import TwoTimeScales
 from envs.episode import run_episode
@@ -160,31 +161,20 @@ def test_calibration_finds_the_constants_that_earn_most(menu, response):
     assert earned[0] > earned[1]
 
 
-@pytest.mark.parametrize("better", [NETWORK, CONSTANTS])
-def test_trust_follows_who_earned_more_lately(menu, response, better):
-    def asks(entry):  # a rule that always wants this entry
-        level = np.full(3, menu.log_rps[entry])
-        return Levels(level, level, np.eye(3)[menu.family[entry]])
-
-    value = response.earned(np.array([90.0]), np.array([90.0]), 1.0, 1.0)[0]
-    best, worst = int(value.argmax()), int(value.argmin())
-    course = Course(menu, Question(7.0, 0.05, 1.0), 0.001, 20.0, 30.0, np.zeros(2, np.int64))
-    trust = Trust(course, response, np.full(2, -1.0), np.full(2, 1.0))
-    rules = (asks(best), asks(worst)) if better == NETWORK else (asks(worst), asks(best))
-    for i in range(30):
-        trust.watch(90.0, rules)
-        if i < 10:
-            assert trust.lead == 0
-    assert (trust.lead > 0) == (better == NETWORK)
-    assert bool(trust.why_not(np.zeros(2))) == (better == CONSTANTS)
-
-
-def test_strange_loads_are_not_trusted(menu, response):
+def test_what_lies_outside_the_range_of_training_is_strange():
+    low, high = np.zeros(9), np.ones(9)
+    assert strange(np.full(9, 2.0), low, high) and not strange(np.full(9, 0.5), low, high)
     question = Question(7.0, 0.05, 1.0)
-    course = Course(menu, question, 0.001, 20.0, 30.0, np.zeros(2, np.int64))
-    trust = Trust(course, response, np.zeros(9), np.ones(9))
-    assert "range of training" in trust.why_not(np.full(9, 2.0)) and not trust.why_not(np.full(9, 0.5))
-    assert outside_question(question._replace(load_s=900.0), (6.0, 300.0)) and not outside_question(question, (6.0, 300.0))
+    assert not outside(question, (6.0, 300.0))
+    assert outside(question._replace(load_s=900.0), (6.0, 300.0)) and outside(question._replace(w_slo=50.0), (6.0, 300.0))
+
+
+def test_outside_its_range_the_planner_decides(scenario, loads, folder):
+    far = slow(scenario, 900.0)
+    decisions = run_episode(far, OrderKeepNetwork(folder), loads, seed=5, intervals=12).decisions
+    planner = run_episode(far, TwoTimeScales(InfAdapter()), loads, seed=5, intervals=12).decisions
+    assert decisions["reason"].iloc[1:].str.contains("outside the range").all()
+    assert (decisions["deployment"] == planner["deployment"]).all()
 
 
 def test_missing_and_stale_observations_are_bridged(scenario, loads, folder):
