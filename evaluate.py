@@ -27,41 +27,38 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from datetime import date
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-from rich.console import Console
-from rich.text import Text
-from tqdm import tqdm
+from reports import calibrate_command, compare_command, reproduce
+from reports.compare_command import POLICIES, REPORT, WINDOWS
 
-from baselines.bound import check as check_bound
-from envs.episode import Episode
-from envs.loads import Loads, open_loads, spread
-from envs.scenario import Scenario
-from envs.scenario_file import load as load_scenario
-from reports import calibrate_command, reproduce
-from reports.comparison import Comparison, compare
-from reports.courses import courses
-from reports.hindsight import BOUND, NAMES, ORACLE, add_hindsight
-from reports.html import page
-from reports.play import Plan, Player, Run, make_policy, play
-from reports.record import write
-from reports.results import results
-from reports.table import WIDTH, terminal_table
-from reports.verdict import verdict
-
-INTERRUPTED, WRONG = 1, 2
-FAILED = 1
-RESAMPLES, BOOTSTRAP_SEED = 2000, 0
+FAILED = INTERRUPTED = 1
+WRONG = 2
 SHARED_TWITTER = "twitter_2021"
-REPORT = Path("out/evaluation.html")
-DEMO_POLICIES = "infadapter,hpa,static,ppo"
 SCENARIO = "resnet-variants"
-WINDOWS = 12
 LIVE_REPORT = Path("out/live/report.html")
+
+
+class Mode(NamedTuple):
+    """What can be asked for in place of a comparison."""
+
+    command: str  # module of `reports` whose `run(arguments, argv)` does it, and says whether all of it
+    options: tuple[str, ...]  # that go with it alone
+    interrupted: str  # what is left of it then
+    failed: int = FAILED  # exit code where it was not all
+
+
+MODES = {
+    "replay": Mode("replay.command", ("begin", "end", "slo", "select", "system"), "nothing is written"),
+    "reproduce": Mode("reproduce", (), "nothing is written", failed=WRONG),
+    "live": Mode("live_command", (), "all processes are ended, nothing is written"),
+    "protocol": Mode("protocol_command", ("quick", "cold_starts", "store"), "what was played is kept; the same goes on"),
+    "calibrate": Mode("calibrate_command", ("save", "tables"), "nothing is written"),
+}
+SPELT = {"begin": "from", "end": "to"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -75,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--policies",
         metavar="NAME,...",
-        help=f"names, exported agents' folders, package.module:Class, .zip files of SB3, oracle, bound ({DEMO_POLICIES})",
+        help=f"names, exported agents' folders, package.module:Class, .zip files of SB3, oracle, bound ({POLICIES})",
     )
     what.add_argument("--reference", metavar="NAME", help="hold the others against this one (the first)")
     on = top.add_argument_group("on what")
@@ -137,262 +134,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(words)
-    if arguments.replay is not None:
-        return _replay(arguments, ["evaluate.py", *words])
-    arguments.scenario = arguments.scenario or SCENARIO
-    if arguments.reproduce is not None:
-        return _reproduce(arguments, ["evaluate.py", *words])
-    if arguments.live is not None:
-        return _live(arguments, ["evaluate.py", *words])
-    if arguments.protocol:
-        return _protocol(arguments, ["evaluate.py", *words])
-    if arguments.demo:
+    asked = next((name for name in MODES if getattr(arguments, name)), None)
+    if arguments.demo and asked in (None, "calibrate"):
         arguments = parser().parse_args([*_demo(), *words])  # what is said beside --demo wins
-    if arguments.calibrate is not None:
-        return _calibrate(arguments, ["evaluate.py", *words])
     try:
-        scenario, loads, player = _prepare(_with_defaults(arguments))
-    except (ValueError, LookupError, OSError, ImportError) as error:
+        whole = _run(asked, arguments)(arguments, ["evaluate.py", *words])
+    except (ValueError, LookupError, OSError, ImportError, RuntimeError) as error:
         print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
-        return WRONG
+        return FAILED if asked == "live" and not isinstance(error, ValueError) else WRONG
     except KeyboardInterrupt:
+        print(f"\ninterrupted: {MODES[asked].interrupted if asked else 'nothing was played'}", file=sys.stderr)
         return INTERRUPTED
-    episodes: list[Episode] = []
-    oracles: list[Episode] = []
-    interrupted = False
-    try:
-        for episode in _progress(player, arguments.jobs):
-            (oracles if episode.policy == ORACLE else episodes).append(episode)
-    except KeyboardInterrupt:
-        interrupted = True
-        print("\ninterrupted: reporting what every policy has played", file=sys.stderr)
-    label = dict(zip(player.plan.policies, player.plan.labels)).get(arguments.reference or "", arguments.reference or "")
-    try:
-        rng = np.random.default_rng(BOOTSTRAP_SEED)
-        labels = [name for name in player.plan.labels if name != ORACLE]
-        comparison = compare(episodes, scenario.weights, rng, policies=labels, reference=label, resamples=RESAMPLES)
-    except ValueError as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
-        return INTERRUPTED if interrupted else WRONG
-    if player.plan.intervals * scenario.interval_s * len(player.plan.starts_s) > loads.span_s + 1e-6:
-        comparison.notes.append("The windows overlap, so they are not independent: intervals are too narrow.")
-    if asked := [name for name in NAMES if name in _names(arguments)]:
-        add_hindsight(comparison, asked, oracles, scenario, loads.loads, player.plan.intervals, rng, RESAMPLES)
-    _tell(comparison, loads)
-    _write(arguments, ["evaluate.py", *words], comparison, scenario, loads, episodes, player.plan)
-    return INTERRUPTED if interrupted else 0
+    return 0 if whole else MODES[asked].failed if asked else INTERRUPTED
+
+
+def _run(asked: str | None, arguments: argparse.Namespace) -> Callable[[argparse.Namespace, Sequence[str]], bool]:
+    """What does it: its options, and those alone, are given."""
+    for name, mode in MODES.items():
+        for option in mode.options:
+            if name != asked and getattr(arguments, option):
+                raise ValueError(f"--{SPELT.get(option, option).replace('_', '-')} belongs to --{name}")
+    if asked == "live":
+        arguments.report = arguments.report or LIVE_REPORT
+    if asked != "replay":
+        arguments.scenario = arguments.scenario or SCENARIO
+    run = import_module(f"reports.{MODES[asked].command}").run if asked else compare_command.run  # the live one imports torch
+    return run
 
 
 def _demo() -> list[str]:
     real = ["--trace", SHARED_TWITTER] if os.environ.get("TIDAL_TRACES") else []
-    return ["--scenario", "resnet-variants", "--policies", DEMO_POLICIES, "--windows", "12", "--hours", "1", *real]
-
-
-def _calibrate(arguments: argparse.Namespace, argv: list[str]) -> int:
-    try:
-        calibrate_command.run(arguments, argv, make_policy, lambda scenario: _intervals(arguments, scenario))
-    except (ValueError, LookupError, OSError, ImportError) as error:
-        print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
-        return WRONG
-    except KeyboardInterrupt:
-        print("\ninterrupted: nothing is written", file=sys.stderr)
-        return INTERRUPTED
-    return 0
-
-
-def _reproduce(arguments: argparse.Namespace, argv: list[str]) -> int:
-    try:
-        return 0 if reproduce.run(arguments, argv) else WRONG
-    except (ValueError, LookupError, OSError) as error:
-        print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
-        return WRONG
-    except KeyboardInterrupt:
-        print("\ninterrupted: nothing is written", file=sys.stderr)
-        return INTERRUPTED
-
-
-def _protocol(arguments: argparse.Namespace, argv: list[str]) -> int:
-    try:
-        from reports import protocol_command
-
-        return 0 if protocol_command.run(arguments, argv) else INTERRUPTED
-    except (ValueError, LookupError, OSError, ImportError) as error:
-        print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
-        return WRONG
-    except KeyboardInterrupt:
-        print("\ninterrupted: what was played is kept; the same command goes on", file=sys.stderr)
-        return INTERRUPTED
-
-
-def _replay(arguments: argparse.Namespace, argv: list[str]) -> int:
-    try:
-        from reports.replay import command
-
-        command.run(arguments, argv)
-    except (ValueError, LookupError, OSError, ImportError) as error:
-        print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
-        return WRONG
-    except KeyboardInterrupt:
-        print("\ninterrupted: nothing is written", file=sys.stderr)
-        return INTERRUPTED
-    return 0
-
-
-def _live(arguments: argparse.Namespace, argv: list[str]) -> int:
-    try:
-        from reports import live_command  # imports torch: only here
-
-        arguments.report = arguments.report or LIVE_REPORT
-        return 0 if live_command.run(arguments, argv) else FAILED
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"evaluate.py: {_one_line(error)}", file=sys.stderr)
-        return WRONG if isinstance(error, ValueError) else FAILED
-    except KeyboardInterrupt:
-        print("\ninterrupted: all processes are ended, nothing is written", file=sys.stderr)
-        return INTERRUPTED
-
-
-def _with_defaults(arguments: argparse.Namespace) -> argparse.Namespace:
-    """Fills what a comparison was not told; a calibration would refuse some of it."""
-    for name in ("begin", "end", "slo", "select", "system"):
-        if getattr(arguments, name) is not None:
-            raise ValueError(f"--{ {'begin': 'from', 'end': 'to'}.get(name, name)} belongs to --replay")
-    for name in ("quick", "cold_starts", "store"):
-        if getattr(arguments, name):
-            raise ValueError(f"--{name.replace('_', '-')} belongs to --protocol")
-    if arguments.save:
-        raise ValueError("--save FILE: nothing is calibrated; add --calibrate N")
-    if arguments.tables:
-        raise ValueError("--tables N: nothing is calibrated; add --calibrate N")
-    defaults = {"policies": DEMO_POLICIES, "split": "val", "windows": WINDOWS, "seeds": 1, "report": REPORT}
-    for name, default in defaults.items():
-        if getattr(arguments, name) is None:
-            setattr(arguments, name, default)
-    return arguments
-
-
-def _intervals(arguments: argparse.Namespace, scenario: Scenario) -> int:
-    """Length of a window, as asked or the scenario's episode."""
-    if arguments.intervals:
-        return int(arguments.intervals)
-    if arguments.hours is None:
-        return scenario.episode_intervals
-    if round(arguments.hours * 3600 / scenario.interval_s) < 1:
-        raise ValueError(f"--hours {arguments.hours:g} is less than one interval of {scenario.interval_s:g} s")
-    return round(arguments.hours * 3600 / scenario.interval_s)
-
-
-def _prepare(arguments: argparse.Namespace) -> tuple[Scenario, Loads, Player]:
-    """Everything that can be wrong with what was asked is found here, before anything is played."""
-    scenario = load_scenario(arguments.scenario)
-    intervals = _intervals(arguments, scenario)
-    window_s = intervals * scenario.interval_s
-    loads = open_loads(scenario, arguments.trace, arguments.split, window_s * arguments.windows)
-    names = tuple(name for name in _names(arguments) if name != BOUND)
-    if not set(names) - {ORACLE}:
-        raise ValueError("--policies names none" + (f" beside {', '.join(_names(arguments))}" if _names(arguments) else ""))
-    if BOUND in _names(arguments):
-        check_bound(scenario)
-    plan = Plan(
-        arguments.scenario,
-        names,
-        _labels(names),
-        loads.loads,
-        loads.trace,
-        tuple(dict.fromkeys(spread(loads.span_s, window_s, arguments.windows, scenario.interval_s))),
-        tuple(range(arguments.seeds)),
-        intervals,
-    )
-    if arguments.reference and arguments.reference not in {*plan.policies, *plan.labels} - {ORACLE}:
-        raise ValueError(f"--reference {arguments.reference} is not among the policies: {', '.join(names)}")
-    player = Player(plan, scenario, make_policy)
-    for index, name in enumerate(names):
-        try:
-            player.policy(index).reset(scenario)
-        except (ValueError, LookupError, OSError, ImportError) as error:
-            raise ValueError(f"policy {name}: {_one_line(error)}") from error
-    return scenario, loads, player
-
-
-def _names(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """The names in --policies, each once."""
-    return tuple(dict.fromkeys(name.strip() for name in arguments.policies.split(",") if name.strip()))
-
-
-def _progress(player: Player, jobs: int) -> Iterator[Episode]:
-    """Plays, with a bar on a terminal and a line for each tenth of the work elsewhere."""
-    total, began = len(player.plan.runs()), time.monotonic()
-    bar = tqdm(total=total, unit="episode", disable=not sys.stderr.isatty(), dynamic_ncols=True, leave=False)
-    with bar:
-        for done, (run, episode) in enumerate(play(player, jobs), start=1):
-            bar.update()
-            bar.set_postfix_str(_where(player.plan, run))
-            if bar.disable and (done == total or done * 10 // total > (done - 1) * 10 // total):
-                print(f"{done}/{total} episodes, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-            yield episode
-
-
-def _where(plan: Plan, run: Run) -> str:
-    return f"{plan.labels[run.policy]}, window {plan.starts_s.index(run.start_s) + 1}, seed {run.seed}"
-
-
-def _tell(comparison: Comparison, loads: Loads) -> None:
-    """The table and the verdict, 110 columns at most."""
-    console = Console(highlight=False)
-    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
-    said = verdict(comparison)
-    played = f"{_count(len(comparison.windows), 'window')} x {_count(len(comparison.seeds), 'seed')}, the same for all"
-    console.print(Text.assemble((comparison.scenario, "bold"), "  ", loads.told))
-    console.print(Text(f"{played}; 95 % intervals below; bold: the best and all not told apart from it", "dim"))
-    console.print()
-    console.print(terminal_table(comparison, console.width), "")
-    console.print(Text.assemble((said.headline, "bold"), " ", said.evidence))
-    for sentence in said.findings:
-        console.print(Text(f"- {sentence}"))
-    for sentence in said.caveats:
-        console.print(Text(f"! {sentence}", style="yellow"))
-    console.print()
-
-
-def _write(
-    arguments: argparse.Namespace,
-    argv: list[str],
-    comparison: Comparison,
-    scenario: Scenario,
-    loads: Loads,
-    episodes: list[Episode],
-    plan: Plan,
-) -> None:
-    document = results(
-        comparison,
-        scenario,
-        argv,
-        {
-            "load": loads.told,
-            "split": arguments.split,
-            "window_s": plan.intervals * scenario.interval_s,
-            "jobs": arguments.jobs,
-            "made": date.today().isoformat(),
-            "bootstrap": {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED, "level": 0.95},
-        },
-    )
-    if arguments.json:
-        write(arguments.json, document)
-        print(f"every number: {arguments.json}")
-    if arguments.csv:
-        arguments.csv.parent.mkdir(parents=True, exist_ok=True)
-        comparison.runs.drop(columns="slo_slope").to_csv(arguments.csv, index=False)
-        print(f"one row per episode: {arguments.csv}")
-    if not arguments.no_report:
-        arguments.report.parent.mkdir(parents=True, exist_ok=True)
-        arguments.report.write_text(page(comparison, document, courses(comparison, episodes, scenario)), encoding="utf-8")
-        print(f"the page, for any browser: {arguments.report}")
-
-
-def _labels(names: Sequence[str]) -> tuple[str, ...]:
-    """What policies are called in results: a path by its last part where that is enough."""
-    short = [Path(name).stem if "/" in name or name.endswith(".zip") else name.rpartition(":")[2] for name in names]
-    return tuple(s if short.count(s) == 1 else name for s, name in zip(short, names))
+    return ["--scenario", SCENARIO, "--policies", POLICIES, "--windows", "12", "--hours", "1", *real]
 
 
 def _positive(text: str) -> int:
@@ -400,10 +172,6 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
     return number
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _one_line(error: Exception) -> str:

@@ -27,7 +27,8 @@ class LoneService:
         allowed: kinds that may be used.
     """
 
-    def __init__(self, scenario: Scenario, service: str, capacity_ratio: float, allowed: Callable[[ReplicaKind], bool]) -> None:
+    def __init__(self, scenario: Scenario, service: str, capacity_ratio: float,
+                 allowed: Callable[[ReplicaKind], bool]) -> None:
         self._scenario, self._service, self._hosts = scenario, service, hosts_of(scenario, service)
 
         def capacity_rps(kind: ReplicaKind, variant: str) -> float:

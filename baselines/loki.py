@@ -98,7 +98,7 @@ class Loki(Policy):
         return self._deployment(Plan(replicas, shares, 1.0, found.proven))
 
     def scale_accuracy(self, load_rps: float) -> tuple[Deployment | None, bool]:
-        """The most accurate mix that carries the load, and True; where none does the mix that carries most; None: not found."""
+        """The most accurate mix that carries the load, and True; else the one that carries most; None: not found."""
         if self._lone is not None:
             alone = self._lone.plan(load_rps)
             return self._lone.deployment(alone), alone.feasible

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -23,11 +23,12 @@ from envs.loads import Loads, open_loads
 from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
 from reports.calibration import Stage, calibrate_all
-from reports.play import Maker
+from reports.play import make_policy
 from reports.record import command, record, write
 from reports.results import describe
 from reports.table import WIDTH
 from reports.training_windows import JUDGING_SEED, SELECTING_SEED, Window, training_windows
+from reports.window_length import intervals_of
 
 TABLE_WINDOWS = 12  # of those that choose
 SHORTLISTED = 5  # settings that go from the tables to the simulator
@@ -35,14 +36,15 @@ POLICIES = "infadapter,infadapter-fast,hpa,static"
 NOT_HERE = ("windows", "seeds", "split", "reference")  # options of an evaluation only
 
 
-def run(arguments: argparse.Namespace, argv: Sequence[str], make: Maker, intervals: Callable[[Scenario], int]) -> None:
+def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     """Calibrates as asked, prints the table, writes the settings.
 
     Args:
         arguments: of `evaluate.py`.
         argv: the program and its arguments.
-        make: makes a policy by name.
-        intervals: length of a window as asked.
+
+    Returns:
+        True: all of it was done.
 
     Raises:
         ValueError: what was asked cannot be done; nothing was played then.
@@ -50,10 +52,10 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], make: Maker, interva
     """
     _refuse(arguments)
     scenario, budget = load_scenario(arguments.scenario), arguments.calibrate
-    policies = _policies(arguments.policies or POLICIES, scenario, make)
+    policies = _policies(arguments.policies or POLICIES, scenario)
     path = arguments.save or settings_file.path_for(scenario.name)
     _keep_others(path, policies)
-    n = intervals(scenario)
+    n = intervals_of(arguments, scenario)
     window_s = n * scenario.interval_s
     loads = open_loads(scenario, arguments.trace, "train", window_s * budget)
     windows = training_windows(loads.loads.values(), loads.span_s, window_s, budget, scenario.interval_s)
@@ -70,6 +72,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], make: Maker, interva
     )
     print(f"settings: {path}")
     _write(arguments, argv, scenario, loads, found)
+    return True
 
 
 def _shortlists(
@@ -105,11 +108,11 @@ def _refuse(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--calibrate {arguments.calibrate}: give {LEAST_BUDGET} calls of the simulator or more")
 
 
-def _policies(names: str, scenario: Scenario, make: Maker) -> dict[str, type[Policy]]:
+def _policies(names: str, scenario: Scenario) -> dict[str, type[Policy]]:
     """The classes of policies by name, all of which have something to calibrate."""
     policies: dict[str, type[Policy]] = {}
     for name in filter(None, (part.strip() for part in names.split(","))):
-        policy = type(make(name, scenario))
+        policy = type(make_policy(name, scenario))
         if not policy.space(scenario):
             raise ValueError(f"policy {name}: has no settings to calibrate")
         try:

@@ -15,6 +15,7 @@ from baselines.static import Static
 from envs import episode as episodes
 from envs.contract import CONTRACT_VERSION
 from envs.scenario_file import load
+from reports import calibrate_command
 
 CLASSES = {"infadapter": InfAdapter, "hpa": HPA, "static": Static, "band": OrderKeepBand}
 SMALL = ["--scenario", "live-demo", "--trace", "twitter-like", "--intervals", "6", "--policies", "static,hpa"]
@@ -43,7 +44,7 @@ def played(monkeypatch, tmp_path):
         return {**CLASSES, "untunable": Untunable}[name]()
 
     monkeypatch.setattr(episodes, "run_episode", noted)
-    monkeypatch.setattr(evaluate, "make_policy", make)
+    monkeypatch.setattr(calibrate_command, "make_policy", make)
     monkeypatch.setattr(settings_file, "FOLDER", tmp_path / "calibrated")
     monkeypatch.delenv("TIDAL_TRACES", raising=False)
     return asked
@@ -145,8 +146,8 @@ def test_a_shared_trace_is_played_in_its_training_part_only(played, monkeypatch)
         (["--calibrate", "20", "--scenario", "live-dmeo"], "did you mean 'live-demo'?"),
         (["--calibrate", "20", "--trace", "nowhere"], "no folder is named"),
         (["--calibrate", "20", "--hours", "0.0001", "--policies", "hpa"], "less than one interval"),
-        (["--save", "mine.yaml"], "add --calibrate N"),
-        (["--tables", "9"], "--tables N: nothing is calibrated"),
+        (["--save", "mine.yaml"], "--save belongs to --calibrate"),
+        (["--tables", "9"], "--tables belongs to --calibrate"),
         (["--calibrate", "20", "--tables", "9", "--policies", "hpa"], "none of hpa can be tried in reward tables"),
     ],
 )

@@ -13,6 +13,7 @@ from synthetic import episode
 
 import evaluate
 from envs import episode as episodes
+from reports import compare_command
 
 KNOWN = ("infadapter", "hpa", "static", "ppo")
 SMALL = ["--policies", "infadapter,hpa", "--windows", "2", "--intervals", "6", "--seeds", "2"]
@@ -48,7 +49,7 @@ def played(monkeypatch):
 
     run_episode.limit = 10**6
     monkeypatch.setattr(episodes, "run_episode", run_episode, raising=False)
-    monkeypatch.setattr(evaluate, "make_policy", make)
+    monkeypatch.setattr(compare_command, "make_policy", make)
     monkeypatch.delenv("TIDAL_TRACES", raising=False)
     asked_of = run_episode
     asked_of.runs = asked
@@ -146,13 +147,13 @@ def test_the_demo_compares_four_policies_and_arguments_beside_it_win(played, tmp
 
 
 def test_policies_are_called_by_what_tells_them_apart():
-    assert evaluate._labels(["ppo", "out/a/agent", "runs/best.zip", "mine.policies:Greedy"]) == (
+    assert compare_command._labels(["ppo", "out/a/agent", "runs/best.zip", "mine.policies:Greedy"]) == (
         "ppo",
         "agent",
         "best",
         "Greedy",
     )
-    assert evaluate._labels(["out/a/agent", "out/b/agent"]) == ("out/a/agent", "out/b/agent")
+    assert compare_command._labels(["out/a/agent", "out/b/agent"]) == ("out/a/agent", "out/b/agent")
 
 
 def test_overlapping_windows_are_told(played, capsys):

@@ -45,8 +45,8 @@ GIVEN = Doubt(0.1, 0.25, "the scenario's service times are taken to be right wit
 NOT_HERE = ("reference", "trace", "split", "windows", "hours", "intervals", "calibrate", "save", "cold_starts", "store")
 
 
-def run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
-    """Reads, plays, tells and writes.
+def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
+    """Reads, plays, tells and writes; True: all of it was done.
 
     Raises:
         ValueError: what was asked does not go together, or the record cannot be used.
@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     said = verdict(found, what.scenario, recording, doubt, guessed, dropped)
     _tell(what, found, said)
     _write(arguments, argv, what, found, said, played)
+    return True
 
 
 def _read(arguments: argparse.Namespace) -> Recording:
