@@ -79,27 +79,31 @@ class PPOSettings:
 
 def make_ppo(settings: PPOSettings, environment: VecEnv, seed: int, tensorboard: str | None = None) -> PPO:
     """A new PPO model."""
-    model = PPO(
-        "MlpPolicy",
-        environment,
-        seed=seed,
-        device="cpu",
-        tensorboard_log=tensorboard,
-        n_steps=settings.rollout_intervals,
-        batch_size=settings.clusters * settings.rollout_intervals // settings.batches,
-        n_epochs=settings.epochs,
-        learning_rate=falling(settings.learning_rate),
-        gamma=settings.gamma,
-        gae_lambda=settings.gae_lambda,
-        clip_range=settings.clip,
-        ent_coef=settings.entropy,
-        vf_coef=settings.value_weight,
-        policy_kwargs={"net_arch": [settings.hidden, settings.hidden], "activation_fn": torch.nn.Tanh},
-    )
+    network = {"net_arch": [settings.hidden, settings.hidden], "activation_fn": torch.nn.Tanh}
+    model = PPO("MlpPolicy", policy_kwargs=network, **ppo_arguments(settings, environment, seed, tensorboard))
     quiet(model, tensorboard)
     model.policy.action_dist = Choices(nvec_of(environment))
     begin_with(model, first_bias(settings.action_mode, nvec_of(environment)))
     return model
+
+
+def ppo_arguments(settings: PPOSettings, environment: VecEnv, seed: int, tensorboard: str | None) -> dict[str, Any]:
+    """What all of SB3's kinds of PPO take."""
+    return {
+        "env": environment,
+        "seed": seed,
+        "device": "cpu",
+        "tensorboard_log": tensorboard,
+        "n_steps": settings.rollout_intervals,
+        "batch_size": settings.clusters * settings.rollout_intervals // settings.batches,
+        "n_epochs": settings.epochs,
+        "learning_rate": falling(settings.learning_rate),
+        "gamma": settings.gamma,
+        "gae_lambda": settings.gae_lambda,
+        "clip_range": settings.clip,
+        "ent_coef": settings.entropy,
+        "vf_coef": settings.value_weight,
+    }
 
 
 def quiet(model: BaseAlgorithm, tensorboard: str | None) -> None:

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.brain import LSTM, tensors_of
 from agents.choices import Choices
-from agents.ppo import PPOSettings, begin_with, falling, first_bias, layers_of, nvec_of, quiet
+from agents.ppo import PPOSettings, begin_with, first_bias, layers_of, nvec_of, ppo_arguments, quiet
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,9 @@ def make_recurrent_ppo(
     settings: RecurrentPPOSettings, environment: VecEnv, seed: int, tensorboard: str | None
 ) -> RecurrentPPO:
     """A new model."""
-    model = RecurrentPPO(
-        "MlpLstmPolicy",
-        environment,
-        seed=seed,
-        device="cpu",
-        tensorboard_log=tensorboard,
-        n_steps=settings.rollout_intervals,
-        batch_size=settings.clusters * settings.rollout_intervals // settings.batches,
-        n_epochs=settings.epochs,
-        learning_rate=falling(settings.learning_rate),
-        gamma=settings.gamma,
-        gae_lambda=settings.gae_lambda,
-        clip_range=settings.clip,
-        ent_coef=settings.entropy,
-        vf_coef=settings.value_weight,
-        policy_kwargs={"net_arch": [settings.hidden], "activation_fn": torch.nn.Tanh, "enable_critic_lstm": False,
-                       "lstm_hidden_size": settings.memory_units},
-    )
+    network = {"net_arch": [settings.hidden], "activation_fn": torch.nn.Tanh, "enable_critic_lstm": False,
+               "lstm_hidden_size": settings.memory_units}
+    model = RecurrentPPO("MlpLstmPolicy", policy_kwargs=network, **ppo_arguments(settings, environment, seed, tensorboard))
     quiet(model, tensorboard)
     model.policy.action_dist = Choices(nvec_of(environment))
     begin_with(model, first_bias(settings.action_mode, nvec_of(environment)))

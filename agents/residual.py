@@ -14,7 +14,7 @@ import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.ppo import PPOSettings, begin_with, falling, first_bias, nvec_of, quiet
+from agents.ppo import PPOSettings, begin_with, first_bias, nvec_of, ppo_arguments, quiet
 from envs.actions import Mode
 
 
@@ -44,23 +44,8 @@ def make_residual(settings: ResidualSettings, environment: VecEnv, seed: int, te
     """
     if settings.action_mode != "residual" or not settings.base:
         raise ValueError("a residual agent corrects a planner: leave action_mode at residual, and name a base")
-    model = MaskablePPO(
-        "MlpPolicy",
-        environment,
-        seed=seed,
-        device="cpu",
-        tensorboard_log=tensorboard,
-        n_steps=settings.rollout_intervals,
-        batch_size=settings.clusters * settings.rollout_intervals // settings.batches,
-        n_epochs=settings.epochs,
-        learning_rate=falling(settings.learning_rate),
-        gamma=settings.gamma,
-        gae_lambda=settings.gae_lambda,
-        clip_range=settings.clip,
-        ent_coef=settings.entropy,
-        vf_coef=settings.value_weight,
-        policy_kwargs={"net_arch": [settings.hidden, settings.hidden], "activation_fn": torch.nn.Tanh},
-    )
+    network = {"net_arch": [settings.hidden, settings.hidden], "activation_fn": torch.nn.Tanh}
+    model = MaskablePPO("MlpPolicy", policy_kwargs=network, **ppo_arguments(settings, environment, seed, tensorboard))
     quiet(model, tensorboard)
     begin_with(model, first_bias("residual", nvec_of(environment)), weight=0.0)
     return model

@@ -57,15 +57,25 @@ def page(comparison: Comparison, results: Mapping[str, Any], courses: Mapping[st
         "data": embed(
             {"results": results, "courses": courses, "order": comparison.ranking(REWARD), "reference": comparison.reference}
         ),
-        "script": "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        "script": "\n".join(map(_text, SCRIPTS)),
     }
     return filled("page.html", fields)
 
 
 def filled(name: str, fields: Mapping[str, str]) -> str:
     """A template of `PAGE` with these fields, and the style that all of them have."""
-    style = palette.CSS + (PAGE / "page.css").read_text(encoding="utf-8")
-    return Template((PAGE / name).read_text(encoding="utf-8")).substitute(fields, css=style)
+    return Template(_text(name)).substitute(fields, css=palette.CSS + _text("page.css"))
+
+
+def framed(name: str, fields: Mapping[str, str]) -> str:
+    """A page without scripts: the template `name`.html in the frame that these share, with `name`.css where there is one."""
+    own = _text(f"{name}.css") if (PAGE / f"{name}.css").exists() else ""
+    body = Template(_text(f"{name}.html")).substitute(fields)
+    return Template(_text("frame.html")).substitute(fields, body=body, css=palette.CSS + _text("page.css") + own)
+
+
+def _text(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8")
 
 
 def made_by(document: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from reports.html import embed, filled, made_by
+from reports.html import embed, framed, made_by
 from reports.live_chart import chart, legend
 from runtime.demo.record import Record
 from runtime.demo.show import clock
@@ -32,11 +32,11 @@ def page(run: Record, document: Mapping[str, Any]) -> str:
         "legend": legend(run),
         "numbers": "".join(f"<dt>{html.escape(what)}</dt><dd>{html.escape(figure)}</dd>" for what, figure, _ in summary(run)),
         "decisions": _decisions(run),
-        "commands": html.escape("\n".join([document["command"], "", *run.commands.values()])),
+        "command": html.escape("\n".join([document["command"], "", *run.commands.values()])),
         "provenance": made_by(document),
         "data": embed(document),
     }
-    return filled("live.html", fields)
+    return framed("live", fields)
 
 
 def _headline(run: Record) -> str:

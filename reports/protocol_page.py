@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.html import embed, filled, made_by
+from reports.html import embed, framed, made_by
 from reports.learning_curves import Curve, drawing
 from reports.measures import ACCURACY, COST, REWARD, VIOLATIONS
 from reports.protocol import BETTER, WORSE, Standing
@@ -26,7 +26,7 @@ def page(found: Sequence[Standing], document: Mapping[str, Any], curves: Mapping
         curves: learning curves by row.
     """
     drawn = drawing(curves)
-    return filled("protocol.html", {
+    return framed("protocol", {
         "title": html.escape(f"{document['scenario']['name']}: learned agents against calibrated planners"),
         "size": html.escape(document["size"]),
         "facts": "".join(f"<li>{html.escape(load)}</li>" for load in document["loads"]),

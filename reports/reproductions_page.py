@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from reports.html import embed, filled, made_by
+from reports.html import embed, framed, made_by
 from reports.reproductions.reproduction import Found, Row, texts
 
 HEADS = ("case", "figure", "theirs", "ours", "difference", "allowed", "")
@@ -22,6 +22,7 @@ def page(found: Sequence[Found], document: Mapping[str, Any]) -> str:
     """
     judged = [row.reached for one in found for row in one.rows if row.reached is not None]
     fields = {
+        "title": "Reproductions",
         "headline": f"{sum(judged)} of {len(judged)} judged rows reached",
         "contents": "".join(f'<li><a href="#{html.escape(one.name)}">{html.escape(one.name)}</a></li>' for one in found),
         "sections": "".join(map(_section, found)),
@@ -29,7 +30,7 @@ def page(found: Sequence[Found], document: Mapping[str, Any]) -> str:
         "provenance": made_by(document),
         "data": embed(document),
     }
-    return filled("reproductions.html", fields)
+    return framed("reproductions", fields)
 
 
 def _section(one: Found) -> str:

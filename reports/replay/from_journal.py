@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from envs.contract import Deployment, Observation
 from envs.scenario import Scenario
 from reports.replay.recording import RecordError, Recording, recording
-from runtime.autoscaler.journal import Record, newest_first
+from runtime.autoscaler.journal import Record, in_segment, newest_first
 from runtime.autoscaler.observation_json import observation_from_json
 
 FEWEST = 10
@@ -81,18 +80,7 @@ def _recording(path: Path, began_s: float, step_s: float, observations: list[Obs
 
 def _intents(path: Path, newest: bool) -> Iterator[Record]:
     """The decisions, the newest first or last."""
-    found = [r for r in (newest_first(path) if path.is_dir() else _lines(path)) if r.get("type") == "intent"]
+    found = [r for r in (newest_first(path) if path.is_dir() else in_segment(path)) if r.get("type") == "intent"]
     if not found:
         raise RecordError(f"{path}: no decision of an autoscaler in it")
     return iter(found if newest else found[::-1])
-
-
-def _lines(path: Path) -> Iterator[Record]:
-    """The whole lines of one segment, the newest first; what a crash has torn is left out."""
-    for line in reversed(path.read_bytes().split(b"\n")[:-1]):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            yield record

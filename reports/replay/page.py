@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports.html import embed, filled, made_by
+from reports.html import embed, framed, made_by
 from reports.measures import COST
 from reports.replay.chart import chart
 from reports.replay.play import Played
@@ -30,7 +30,7 @@ def page(recording: Recording, found: Sequence[Row], said: Said, played: Sequenc
     shown = columns(scenario, found)
     names = [html.escape(heading(m, scenario)).replace("\n", "<small>") for m in shown]
     heads = "".join(f'<th scope="col">{name}</small></th>' for name in names)
-    return filled("replay.html", {
+    return framed("replay", {
         "title": html.escape(recording.source),
         "headline": html.escape(said.headline),
         "facts": f"<li>{html.escape(recording.told)}</li><li>{document['recording']['draws']} draws</li>",

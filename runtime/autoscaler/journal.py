@@ -104,15 +104,20 @@ class Journal:
 
 
 def newest_first(folder: Path) -> Iterator[Record]:
-    """The records of a journal, the newest first; also while it is being written. Lines that are no JSON are left out."""
+    """The records of a journal, the newest first; also while it is being written."""
     for path in reversed(_segments(folder)):
-        for line in reversed(path.read_bytes().split(b"\n")[:-1]):
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict):
-                yield record
+        yield from in_segment(path)
+
+
+def in_segment(path: Path) -> Iterator[Record]:
+    """The records of one segment, the newest first. Lines that are no JSON, as a crash leaves them, are left out."""
+    for line in reversed(path.read_bytes().split(b"\n")[:-1]):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield record
 
 
 def _segments(folder: Path) -> list[Path]:
