@@ -34,7 +34,12 @@ def read_csv(path: Path) -> Recording:
     header = {name.strip().strip('"') for name in read_text(path).partition("\n")[0].split(",")}
     if {"t_s", "requests"} <= header and "model" not in header:
         return _steps(path)
-    frame = read(path)
+    try:
+        frame = read(path)
+    except TraceError as error:
+        if error.line != 1:  # its form is known
+            raise
+        raise RecordError(f"{error}; for --replay give the columns t_s,requests (docs/replay.md)") from error
     if form(frame) == "arrivals":
         return _requests(path, frame["arrival_s"].to_numpy(dtype=np.float64))
     if form(frame) == "clients":

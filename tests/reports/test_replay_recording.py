@@ -44,7 +44,7 @@ def test_single_requests_keep_their_times(tmp_path):
     ("t_s,requests\n0,0\n10,0\n", RecordError, "no requests"),
     ("t_s,requests\n0,1\n", TraceError, "one step only"),
     ("t_s,requests\n0,1\n10,x\n", TraceError, ":3: .*'x' is not a number"),
-    ("when,what\n0,1\n", TraceError, "unknown format")])
+    ("when,what\n0,1\n", RecordError, "unknown format.*give the columns t_s,requests")])
 def test_a_faulty_file_is_refused_with_its_line(tmp_path, text, error, match):
     with pytest.raises(error, match=match):
         read_csv(written(tmp_path, text))
