@@ -81,3 +81,12 @@ def counted(mean_rps=None, services=("see",), load_s=20.0, second=1.0, currency=
 
 def only(kind, n=1):
     return Deployment({kind: n})
+
+
+def forecasts(forecaster, loads):
+    """What it says after each of the loads."""
+    found = []
+    for rps in loads:
+        forecaster.observe(rps)
+        found.append(forecaster.forecast())
+    return found

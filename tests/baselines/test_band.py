@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from observed import observe
+from observed import forecasts, observe
 
 from baselines.band import Band, OrderKeepBand
 
@@ -13,19 +13,11 @@ LOADS = st.lists(st.floats(0, 500), min_size=1, max_size=40)
 MARGIN, MEMORY = st.floats(0.5, 3), st.integers(1, 8)
 
 
-def planned(band, loads):
-    found = []
-    for rps in loads:
-        band.observe(rps)
-        found.append(band.forecast())
-    return found
-
-
 def test_worked_by_hand():
     # order level 1.5 x the last load, keep level 2 x the greatest of the last two
     loads = [100, 80, 60, 40, 10, 10, 50]
     #        150 | order 120, keep 200 | 90, 160 | 60, 120 | 15, 80 | 15, 20 | 75, 100
-    assert planned(Band(1.5, 1, 2.0, 2), loads) == [150, 150, 150, 120, 80, 20, 75]
+    assert forecasts(Band(1.5, 1, 2.0, 2), loads) == [150, 150, 150, 120, 80, 20, 75]
 
 
 @given(LOADS, MARGIN, MEMORY, MARGIN, MEMORY)
@@ -44,19 +36,19 @@ def test_the_plan_is_within_the_band_and_moves_only_to_its_edge(loads, order_mar
 @given(LOADS, MARGIN, MEMORY)
 def test_a_band_without_width_is_a_margin_on_the_greatest_load(loads, margin, memory):
     expected = [margin * max(loads[max(0, i + 1 - memory) : i + 1]) for i in range(len(loads))]
-    assert planned(Band(margin, memory, 0.01, 1), loads) == expected
+    assert forecasts(Band(margin, memory, 0.01, 1), loads) == expected
 
 
 @given(LOADS, st.floats(0.1, 10))
 def test_changing_units_changes_nothing(loads, factor):
-    scaled = planned(Band(1.3, 2, 2.0, 4), [factor * rps for rps in loads])
-    assert scaled == pytest.approx([factor * rps for rps in planned(Band(1.3, 2, 2.0, 4), loads)])
+    scaled = forecasts(Band(1.3, 2, 2.0, 4), [factor * rps for rps in loads])
+    assert scaled == pytest.approx([factor * rps for rps in forecasts(Band(1.3, 2, 2.0, 4), loads)])
 
 
 def test_missing_loads_are_held_and_reset_forgets():
     band = Band(1.5, 1, 2.0, 2)
     assert math.isnan(band.forecast())
-    assert planned(band, [100, math.nan, 10]) == [150, 150, 150]
+    assert forecasts(band, [100, math.nan, 10]) == [150, 150, 150]
     band.reset()
     assert math.isnan(band.forecast())
 

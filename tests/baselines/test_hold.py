@@ -6,21 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from observed import observe
+from observed import forecasts, observe
 
 from baselines.forecasters import EWM, LastValue, MaxOfLast
 from baselines.hold import HeldInfAdapter, HoldPlanner, ScaleDownHold
 from baselines.infadapter import InfAdapter
 
 LOADS = st.lists(st.floats(0, 500), min_size=1, max_size=30)
-
-
-def forecasts(forecaster, loads):
-    found = []
-    for rps in loads:
-        forecaster.observe(rps)
-        found.append(forecaster.forecast())
-    return found
 
 
 def test_worked_by_hand():
