@@ -12,7 +12,8 @@ import numpy as np
 from safetensors.numpy import save
 
 from agents.brain import LSTM, tensors_of
-from agents.manifest import WEIGHTS, Manifest, digest, scenario_digest
+from agents.manifest import Manifest, digest, scenario_digest
+from baselines.weights_folder import write_folder
 from envs.actions import Actions, Mode
 from envs.scenario import Scenario
 
@@ -61,7 +62,5 @@ def export(
         menu=[list(map(int, levels)) for levels in menu],
         activation=activation,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(weights)
-    manifest.write(folder)
+    write_folder(folder, weights, manifest)
     return manifest

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from baselines.weights_folder import MANIFEST
 from envs.contract import CONTRACT_VERSION
 from envs.layout import HISTORY, LAYOUT_VERSION, observation_names
 from envs.scenario import Scenario
 
 FORMAT = 1
-MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 
 
 class AgentError(ValueError):
@@ -61,10 +61,6 @@ class Manifest:
     format: int = FORMAT
     contract: int = CONTRACT_VERSION
     layout: int = LAYOUT_VERSION
-
-    def write(self, folder: Path) -> None:
-        """Writes it into an agent's folder."""
-        (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
 def read(folder: Path) -> Manifest:

@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 
 from agents.brain import ACTIVATIONS, Brain, choose, forward
-from agents.manifest import WEIGHTS, AgentError, read, scenario_digest
+from agents.manifest import AgentError, read, scenario_digest
+from baselines.weights_folder import WEIGHTS
 from envs.actions import Actions
 from envs.contract import Decision, Observation, Policy
 from envs.layout import HISTORY, Layout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +14,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save
 
-from agents.manifest import MANIFEST, WEIGHTS, AgentError, digest, scenario_digest
+from agents.manifest import AgentError, digest, scenario_digest
 from agents.order_keep_constants import Constants
 from agents.order_keep_features import FEATURES_VERSION
 from agents.order_keep_menu import Menu
 from agents.order_keep_response import Response
+from baselines.weights_folder import MANIFEST, WEIGHTS, write_folder
 from envs.contract import CONTRACT_VERSION
 from envs.scenario import Scenario
 
@@ -78,7 +79,7 @@ class Exported(NamedTuple):
 
 
 def export(network: Exported, folder: Path, scenario: Scenario, training: Mapping[str, Any]) -> OrderKeepManifest:
-    """Writes a network's folder; the manifest goes last, so that a folder with one is whole."""
+    """Writes a network's folder."""
     tensors = {f"{name}.{i}": np.ascontiguousarray(array, np.float32)
                for i, layer in enumerate(network.layers) for name, array in zip(("weight", "bias"), layer)}
     tensors |= {f"menu.{name}": np.ascontiguousarray(array) for name, array in vars(network.menu).items()}
@@ -90,9 +91,7 @@ def export(network: Exported, folder: Path, scenario: Scenario, training: Mappin
     manifest = OrderKeepManifest(KIND, scenario.name, scenario_digest(scenario), hashlib.sha256(weights).hexdigest(), told,
                                  digest(told), {f"{load_s:g}": list(row) for load_s, row in network.constants.items()},
                                  list(network.load_s))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(weights)
-    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+    write_folder(folder, weights, manifest)
     return manifest
 
 

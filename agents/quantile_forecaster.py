@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from agents.manifest import MANIFEST, WEIGHTS, AgentError
+from agents.manifest import AgentError
 from baselines.quantiles import QuantileForecaster
+from baselines.weights_folder import MANIFEST, WEIGHTS, write_folder
 from envs.scenario import Scenario
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "quantile-forecaster"
@@ -131,12 +132,9 @@ def run(weights: Mapping[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
 
 def write(folder: Path, weights: Mapping[str, np.ndarray], shortest_s: float, longest_s: float,
           training: Mapping[str, Any]) -> None:
-    """Writes a folder; the manifest goes last, so that a folder with one is whole."""
+    """Writes a folder."""
     data = save({name: np.ascontiguousarray(value, np.float32) for name, value in weights.items()})
-    manifest = Manifest(shortest_s, longest_s, hashlib.sha256(data).hexdigest(), dict(training))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(data)
-    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+    write_folder(folder, data, Manifest(shortest_s, longest_s, hashlib.sha256(data).hexdigest(), dict(training)))
 
 
 def read(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:

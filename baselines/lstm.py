@@ -17,7 +17,7 @@ import hashlib
 import json
 import math
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from baselines.forecasters import EWM, Forecaster
+from baselines.weights_folder import MANIFEST, WEIGHTS, write_folder
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "lstm-twitter_2021"
-MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 FORMAT = 1
 SPAN = 10  # of the mean that stands in at first
 NAMES = ("kernel", "recurrent", "bias", "out_kernel", "out_bias")
@@ -125,12 +125,9 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def write(folder: Path, shape: Shape, weights: dict[str, np.ndarray], training: dict[str, Any]) -> None:
-    """Writes a folder; the manifest goes last, so that a folder with one is whole."""
+    """Writes a folder."""
     data = save({name: np.ascontiguousarray(weights[name], np.float32) for name in NAMES})
-    manifest = Manifest(shape, hashlib.sha256(data).hexdigest(), training)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(data)
-    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+    write_folder(folder, data, Manifest(shape, hashlib.sha256(data).hexdigest(), training))
 
 
 def read(folder: Path) -> tuple[Shape, dict[str, np.ndarray]]:
