@@ -36,7 +36,7 @@ def scenario(name: str, latency_s: Mapping[str, Mapping[int, float]], candidates
         "devices": {"cpu": {"budget": 8}},
         "variants": {variant: {"accuracy": 1.0, "load_s": 0.05} for variant in latency_s},
         "services": {name: {"variants": list(latency_s), "slo_s": 1.0}},
-        "candidates": candidates, "initial": loaded, "workload": {name: {"trace": "steady", "mean_rps": 10}},
+        "candidates": candidates, "initial": loaded, "workload": {name: {"trace": "twitter-like", "mean_rps": 10}},
         "latency_s": latency_s, **more}
 
 
