@@ -30,37 +30,36 @@ from baselines.two_time_scales import FAST_MARGIN, TwoTimeScales
 from envs.contract import Decision, Observation, Policy, ReplicaKind
 from envs.scenario import Scenario
 
-LIMIT_S = 0.05  # of a decision; it usually takes a twentieth of that
 BLOCK = 16  # courses between two looks at the clock
 
 
 class BandMPC(Policy):
     """The band between the order rung and the keep rung.
 
-    For scenarios of one service whose candidates host one variant each; routes are left to the fast loop.
+    For scenarios of one service whose candidates host one variant each; routes are left to the fast loop. The budget of a
+    decision is its courses; where it has a time limit too (live, `limit_s`), it rests on those looked at by then (any-time).
 
     Args:
         quantiles: draws the courses; None: `Analogs`, of the scenario's own workload.
-        count: how many.
+        count: how many: the budget of a decision.
         horizon: intervals of service that a rung is judged on.
         keep_price: factor on the price, for the keep rung; 1 keeps least.
         margin: factor on the courses.
-        limit_s: time after which no further courses are looked at: the decision rests on those so far (any-time).
-        clock: tells the time, in seconds.
+        clock: tells the time, in seconds; asked only where there is a limit.
 
     Raises:
         ValueError: a count or horizon below 1; on reset, for a scenario without a ladder or a library.
     """
 
     def __init__(self, quantiles: QuantileForecaster | None = None, count: int = 64, horizon: int = 12,
-                 keep_price: float = 0.8, margin: float = 1.0, limit_s: float = LIMIT_S,
+                 keep_price: float = 0.8, margin: float = 1.0,
                  clock: Callable[[], float] = time.perf_counter) -> None:
         for name, value in (("count", count), ("horizon", horizon)):
             if value != int(value) or value < 1:
                 raise ValueError(f"{name} {value}: give a whole number, at least 1")
         self.quantiles = Analogs() if quantiles is None else copy.deepcopy(quantiles)
         self.count, self.horizon = int(count), int(horizon)
-        self.keep_price, self.margin, self.limit_s, self._clock = keep_price, margin, limit_s, clock
+        self.keep_price, self.margin, self._clock = keep_price, margin, clock
 
     @classmethod
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
@@ -123,14 +122,15 @@ class BandMPC(Policy):
 
     def _earned(self) -> tuple[np.ndarray, int]:
         """(intervals, rungs) value on the mean of the courses, and of how many: as many as the time allows."""
-        began = self._clock()
+        limited = self.limit_s < math.inf
+        began = self._clock() if limited else 0.0
         paths = self.margin * self.quantiles.paths(np.array(self._history), self.count)
         total, seen = np.zeros((paths.shape[1], len(self._rungs))), 0
         for start in range(0, len(paths), BLOCK):
             block = paths[start : start + BLOCK]
             total += self._returns.at(block).sum(0)
             seen += len(block)
-            if self._clock() - began > self.limit_s:
+            if limited and self._clock() - began > self.limit_s:
                 break
         return total / seen, seen
 

@@ -61,7 +61,7 @@ class TwoTimeScales(Policy):
 
     def reset(self, scenario: Scenario) -> None:
         """Starts afresh on a scenario."""
-        self._scenario = scenario
+        self._scenario, self.planner.limit_s = scenario, self.limit_s
         self.planner.reset(scenario)
         self.memory_intervals = self.planner.memory_intervals
 

@@ -9,6 +9,7 @@ Missing is never zero: use `math.isnan` before deciding on a number.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -217,9 +218,12 @@ class Policy(ABC):
 
     Attributes:
         memory_intervals: how many past observations suffice to rebuild the policy's memory after a restart.
+        limit_s: seconds that a decision should take at most, for policies that can stop early. Whoever runs a policy live sets
+            it before `reset`; everywhere else it is infinite, so that decisions hang on observations alone.
     """
 
     memory_intervals: int = 0
+    limit_s: float = math.inf
 
     @classmethod
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:

@@ -21,6 +21,7 @@ from runtime.deadline import DeadlineMissed, DeadlineThread
 
 FAILURES = 3
 RETRY_AFTER_INTERVALS = 10
+LIMIT_RATIO = 0.5  # of the deadline: then a policy that can stop early does
 
 
 class InvalidDecision(ValueError):
@@ -53,6 +54,7 @@ class HostedPolicy:
     """
 
     def __init__(self, name: str, policy: Policy, scenario: Scenario, deadline_s: float) -> None:
+        policy.limit_s = LIMIT_RATIO * deadline_s
         policy.reset(scenario)
         self.name = name
         self._policy, self._scenario, self._deadline_s = policy, scenario, deadline_s

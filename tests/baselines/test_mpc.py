@@ -1,5 +1,6 @@
 """Model-predictive control in band form, and the returns that it reads."""
 
+import math
 from functools import partial
 
 import numpy as np
@@ -122,7 +123,7 @@ def test_the_plan_is_clipped_to_the_best_rungs_of_an_exhaustive_search(resnet, s
     rng = np.random.default_rng(seed)
     courses, horizon, price = rng.uniform(10, 250, (5, 9)), int(rng.integers(1, 6)), float(rng.random())
     with pytest.MonkeyPatch.context() as patch:
-        policy = planner(patch, resnet, courses, load_s, count=5, horizon=horizon, keep_price=price, limit_s=10.0)
+        policy = planner(patch, resnet, courses, load_s, count=5, horizon=horizon, keep_price=price)
         found = decided(policy, now)[0]
     delay = int(load_s // 30)
 
@@ -137,9 +138,23 @@ def test_the_plan_is_clipped_to_the_best_rungs_of_an_exhaustive_search(resnet, s
 
 def test_it_stops_looking_when_its_time_is_up(made):
     ticks = iter(np.arange(0.0, 100.0, 0.02))
-    policy = made([[40] * 7], horizon=4, count=10 * BLOCK, limit_s=0.05, clock=lambda: float(next(ticks)))
+    policy = made([[40] * 7], horizon=4, count=10 * BLOCK, clock=lambda: float(next(ticks)))
+    policy.limit_s = 0.05
     assert decided(policy, 0)[1].details["courses"] == 3 * BLOCK
-    assert decided(made([[40] * 7], horizon=4, count=40, clock=lambda: 0.0), 0)[1].details["courses"] == 40
+
+
+def test_without_a_limit_it_looks_at_all_courses_and_never_at_the_clock(made):
+    def clock():
+        raise AssertionError("asked for the time")
+
+    assert decided(made([[40] * 7], horizon=4, count=40, clock=clock), 0)[1].details["courses"] == 40
+
+
+def test_the_limit_of_two_time_scales_is_its_planners(resnet):
+    policy = MPC()
+    policy.limit_s = 0.2
+    policy.reset(resnet)
+    assert policy.planner.limit_s == 0.2 and MPC().limit_s == math.inf
 
 
 def test_missing_load_is_not_zero_and_the_first_decision_waits(made, resnet):

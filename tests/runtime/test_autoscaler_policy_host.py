@@ -196,3 +196,9 @@ def test_memory_is_rebuilt_from_the_last_observations():
 def test_a_static_baseline_is_enough():
     _, [proposal] = play(Sick(ValueError()), 1, Static())
     assert proposal.decision.deployment == SCENARIO.initial_deployment
+
+
+def test_a_policy_that_can_stop_early_is_told_to_before_the_deadline():
+    policy = Sick()
+    hosted("early", policy, deadline_s=3.0)
+    assert 0 < policy.limit_s < 3.0 and Sick().limit_s == float("inf")
