@@ -86,7 +86,7 @@ def weights_for_mean(mean_of_copy: Callable[[int], float], mean_rps: float) -> l
 
 
 def superpose_rates(rates: pd.DataFrame, weights: list[float]) -> pd.DataFrame:
-    """Adds up shifted copies of rates; shifts are rounded to bins.
+    """Adds up shifted copies of rates; shifts are rounded to bins, and copies of one shift are added once, with their number.
 
     Args:
         rates: `t_s`, `requests`.
@@ -95,24 +95,26 @@ def superpose_rates(rates: pd.DataFrame, weights: list[float]) -> pd.DataFrame:
     Returns:
         Rates whose total is sum(weights) times the old one.
     """
-    total = np.zeros(len(rates))
+    bin_s, requests = bin_length_s(rates), rates["requests"].to_numpy(dtype=np.float64)
+    weight_of: dict[int, float] = {}
     for copy, weight in enumerate(weights):
-        total += weight * shifted_rates(rates, copy)
+        bins = shift_bins(copy, len(rates), bin_s)
+        weight_of[bins] = weight_of.get(bins, 0.0) + weight
+    total = np.zeros(len(rates))
+    for bins, weight in weight_of.items():
+        total += weight * np.roll(requests, bins)
     return rates.assign(requests=total)
 
 
-def shifted_rates(rates: pd.DataFrame, copy: int) -> np.ndarray:
-    """Shifts the counts of rates circularly, as copy k.
+def shift_bins(copy: int, bins: int, bin_s: float) -> int:
+    """Tells by how many of its bins copy k of rates is shifted circularly.
 
     Args:
-        rates: `t_s`, `requests`.
         copy: k.
-
-    Returns:
-        float64 (bins,).
+        bins: how many there are.
+        bin_s: length of a bin.
     """
-    bin_s = bin_length_s(rates)
-    return np.roll(rates["requests"].to_numpy(dtype=np.float64), round(shift_s(copy, bin_s * len(rates)) / bin_s))
+    return round(shift_s(copy, bin_s * bins) / bin_s) % bins
 
 
 def superpose_arrivals(arrivals: pd.DataFrame, weights: list[float], span_s: float, rng: np.random.Generator) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from traces.gaps import fill_gaps
 from traces.generators import GENERATORS, generate
 from traces.readers import bin_length_s, form, read, sum_clients
 from traces.samplers import GAMMA, MMPP, POISSON, RECORDED, WEIBULL, Load, make_load
-from traces.scaling import copy_weights, shifted_rates, shifted_times, superpose_arrivals, superpose_rates, weights_for_mean
+from traces.scaling import copy_weights, shift_bins, shifted_times, superpose_arrivals, superpose_rates, weights_for_mean
 from traces.shapes import DAY_S
 from traces.splits import Split, cut, cut_spans, read_manifest, read_shared, split_bounds
 
@@ -173,9 +174,14 @@ def _rates(workload: Workload, frame: pd.DataFrame, begin_s: float, end_s: float
         raise ValueError(f"start_s is {begin_s:g}; it must be a multiple of the trace's bin of {bin_s:g} s")
     ends_s = np.clip(bin_s * np.arange(len(frame) + 1), begin_s, end_s)
     part = np.diff(ends_s) / (end_s - begin_s) / bin_s  # turns the counts of bins into the mean rate of the window
+    requests = frame["requests"].to_numpy(dtype=np.float64)
+
+    @functools.cache
+    def mean_shifted(bins: int) -> float:
+        return float(part @ np.roll(requests, bins))
 
     def mean_of_copy(copy: int) -> float:
-        return float(part @ shifted_rates(frame, copy))
+        return mean_shifted(shift_bins(copy, len(requests), bin_s))
 
     if workload.scaling == "multiply":
         factor = workload.scale if workload.mean_rps is None else workload.mean_rps / max(mean_of_copy(0), 1e-300)

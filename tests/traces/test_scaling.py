@@ -61,6 +61,13 @@ def test_rates_scale_their_total_exactly(counts, scale):
     np.testing.assert_array_equal(scaled["t_s"], rates["t_s"])
 
 
+def test_many_copies_are_added_up_as_one_by_one():
+    rates = pd.DataFrame({"t_s": 10.0 * np.arange(50), "requests": np.arange(50.0)})
+    weights = copy_weights(230.5)  # more copies than bins
+    one_by_one = sum(w * np.roll(np.arange(50.0), round(shift_s(k, 500.0) / 10)) for k, w in enumerate(weights))
+    np.testing.assert_allclose(superpose_rates(rates, weights)["requests"], one_by_one, rtol=1e-12)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 200), st.integers(1, 6), st.floats(1.0, 1e5), st.integers(0, 100))
 def test_whole_copies_of_arrivals_keep_every_request(n, copies, span_s, seed):
