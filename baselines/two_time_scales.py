@@ -102,9 +102,11 @@ class TwoTimeScales(Policy):
         """Kinds of a service with a ready replica, and what each of its variants could carry there."""
         hosts: Hosts = {}
         for kind, seen in observation.kinds.items():
+            if not seen.ready > 0:
+                continue
             variants = [v for v in self._scenario.services[service].variants if v in kind.variants]
             part = self._part(kind, service, observation) if variants else 0.0
-            if seen.ready > 0 and part > 0:
+            if part > 0:
                 replicas = seen.ready * part
                 hosts[kind] = [(v, replicas * self._scenario.capacity_rps(kind, v), self._scenario.variants[v].accuracy)
                                for v in variants]
