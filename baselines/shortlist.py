@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from baselines.quantile_planner import QuantileInfAdapter
 from baselines.quantiles import QuantileForecaster
 from baselines.two_time_scales import TwoTimeScales
 from envs.contract import Policy
+from envs.loading import changes_of
 from envs.reward_table import RewardTable, reward_table
 from envs.scenario import Scenario
 from traces.load import Load
@@ -42,6 +43,13 @@ class Tables:
     scenario: Scenario
     ladder: Ladder
     table: RewardTable
+
+    def at(self, scenario: Scenario) -> Tables:
+        """The same where load times alone differ: what a deployment earns once it has loaded stays."""
+        changes = changes_of(scenario, self.table.levels)
+        loading, switch = changes.between()
+        cost = changes.cost(self.table.levels)
+        return Tables(scenario, self.ladder, replace(self.table, cost=cost, loading=loading, switch=switch, changes=changes))
 
     @property
     def plays(self) -> int:

@@ -22,6 +22,7 @@ from baselines.calibrate import LEAST_BUDGET
 from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
 from reports.learning_curves import curves_of
+from reports.play import make_policy
 from reports.protocol import Standing, figures, standings, summary
 from reports.protocol_page import page
 from reports.protocol_plan import (
@@ -43,7 +44,8 @@ from reports.record import record, write
 from reports.results import describe
 from reports.table import WIDTH
 
-POLICIES = "hpa,infadapter-fast,infadapter-hold,order-keep-band,ppo"
+PLANNERS = ("infadapter-fast", "infadapter-hold", "order-keep-band", "mpc")
+AGENTS = ("infadapter-forecast", "ppo", "order-keep-network")  # where one is pretrained for the scenario
 NOT_HERE = ("split", "reference", "csv", "save", "hours")  # what the protocol fixes, or does not write
 STORE, REPORT = Path("out/protocol"), Path("out/protocol.html")
 RESAMPLES, SEED = 10_000, 0
@@ -66,7 +68,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     _refuse(arguments)
     scenario, sizes = load_scenario(arguments.scenario), _sizes(arguments)
     cells = _cells(arguments, scenario)
-    words = [word.strip() for word in (arguments.policies or POLICIES).split(",") if word.strip()]
+    words = [word.strip() for word in (arguments.policies or "").split(",") if word.strip()] or _usual(scenario)
     rows = [*rows_of(words, scenario), *hindsight_rows()]
     for cell in cells:  # a trace that is missing is told before anything is played
         for split in ("train", "val"):
@@ -92,6 +94,19 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
         path.write_text(page(found, document, {row.label: curves_of(row.members) for row in rows}), encoding="utf-8")
         print(f"the page, for any browser: {path}")
     return whole
+
+
+def _usual(scenario: Scenario) -> list[str]:
+    """The policies of a comparison that names none."""
+    return [*PLANNERS, *(name for name in AGENTS if _made(name, scenario))]
+
+
+def _made(name: str, scenario: Scenario) -> bool:
+    try:
+        make_policy(name, scenario)
+    except (LookupError, ValueError):
+        return False
+    return True
 
 
 def _refuse(arguments: argparse.Namespace) -> None:

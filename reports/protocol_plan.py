@@ -19,6 +19,7 @@ from traces.generators import GENERATORS
 from traces.splits import Split
 
 COLD_STARTS_S = (10.0, 30.0, 60.0, 120.0, 300.0)
+TRIED = 200  # settings that a planner tries in reward tables, where it fits them, before the best few go to the simulator
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,11 @@ class Sizes:
         """In words."""
         name = "protocol size" if self.full else "reduced size, no verdicts"
         return (f"{name}: {self.calls} simulator calls of {self.tuning_intervals} intervals to calibrate each planner in each "
-                f"cell, {self.windows} windows of {self.intervals} intervals x {self.seeds} seed{'s' * (self.seeds > 1)}")
+                f"cell ({TRIED} settings in reward tables before), "
+                f"{self.windows} windows of {self.intervals} intervals x {self.seeds} seed{'s' * (self.seeds > 1)}")
 
 
-FULL = Sizes(300, 40, 24, 120, 1, True)
+FULL = Sizes(100, 40, 24, 120, 1, True)
 QUICK = Sizes(30, 40, 6, 60, 1, False)
 QUICK_COLD_STARTS_S = (10.0, 120.0)
 
@@ -112,6 +114,11 @@ class Cell:
         """In words, short."""
         return f"{self.source.name}, {self.cold_start_s:g} s"
 
+    @property
+    def at_any_cold_start(self) -> Cell:
+        """What cells of one source have in common: the cell whose replicas load at once."""
+        return replace(self, cold_start_s=0.0)
+
     def described(self) -> dict[str, Any]:
         """As plain data."""
         return asdict(self)
@@ -126,6 +133,6 @@ class Cell:
         return _opened(self.scenario, trace, split, needed_s)
 
 
-@lru_cache(maxsize=2)  # the training and the validation part of the source being played
+@lru_cache(maxsize=8)  # the training and the validation parts of the judged sources
 def _opened(scenario: str, trace: str, split: Split, needed_s: float) -> Loads:
     return open_loads(load_scenario(scenario), trace, split, needed_s)

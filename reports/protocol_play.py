@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from glob import glob
 from pathlib import Path
 from typing import Any
 
 from baselines.bound import bound
-from baselines.calibrate import Settings, calibrate
 from baselines.future import Future
 from baselines.oracle import Oracle
 from baselines.perfect_forecast import PerfectForecastPlanner
+from baselines.shortlist import fits
 from envs.contract import Policy
-from envs.episode import Episode, run_episode
+from envs.episode import Episode
 from envs.loads import spread
 from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
+from reports.code_version import ROOT, version_of
 from reports.play import make_policy
 from reports.protocol_plan import Cell, Sizes
+from reports.protocol_tuning import TABLES, calibrated, played
 from reports.record import plain
 from reports.results import digest
-from reports.training_windows import Window, training_windows
 
 ORACLE, BOUND, PERFECT, STATIC = "oracle", "bound", "perfect-forecast", "static"
 HINDSIGHT = (PERFECT, ORACLE, BOUND)  # what nobody can run
 KEPT = ("reward", "violation_ratio", "accuracy", "cost", "settled", "p99_s", "decision_p50_s")
+PLAYING = ("envs/episode.py", "envs/loads.py", "baselines/calibrate.py", "reports/training_windows.py")  # what plays all rows
 PLANNER, SUPERVISED, IMITATION, REWARD, KNOWS = "planner", "supervised", "imitation", "reward-trained", "hindsight"
 
 
@@ -55,9 +59,9 @@ class Task:
     sizes: Sizes
 
     def key(self) -> str:
-        """What all its numbers hang on, as a digest: the scenario, the load, the sizes, and the weights of an agent."""
+        """What all its numbers hang on, as a digest: the scenario, the load, the sizes, the code, and an agent's weights."""
         told = {"cell": self.cell.described(), "row": asdict(self.row), "sizes": asdict(self.sizes),
-                "scenario": digest(self.cell.problem()), "weights": _weights(self.row, load_scenario(self.cell.scenario))}
+                "scenario": digest(self.cell.problem()), **_made_of(self.row, load_scenario(self.cell.scenario))}
         return hashlib.sha256(json.dumps(plain(told), sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -103,20 +107,28 @@ def outcome(task: Task) -> dict[str, Any]:
     found: dict[str, Any] = {"cell": task.cell.described(), "row": label, "members": list(task.row.members), "refused": "",
                              "settings": None, "calls": 0, "episodes": []}
     window_s = sizes.intervals * scenario.interval_s
-    val = task.cell.loads("val", window_s * sizes.windows)
-    found["load"] = val.told
-    starts_s = list(dict.fromkeys(spread(val.span_s, window_s, sizes.windows, scenario.interval_s)))
-    futures = [Future(val.loads, s, seed, sizes.intervals) for s in starts_s for seed in range(sizes.seeds)]
+    found["load"] = task.cell.loads("val", window_s * sizes.windows).told
+    futures = _futures(task.cell.at_any_cold_start, sizes)
     try:
         if label == BOUND:
             found["kind"], found["episodes"] = KNOWS, [_bound(scenario, future) for future in futures]
         else:
             for member, word in enumerate(task.row.members):
                 policy = _member(word, scenario, task, found)
-                found["episodes"] += [{"member": member, **_kept(_played(scenario, policy, f))} for f in futures]
+                found["episodes"] += [{"member": member, **_kept(played(scenario, policy, f))} for f in futures]
     except ValueError as error:
         found["refused"], found["episodes"] = " ".join(str(error).split()), []
     return {**found, "cpu_s": time.process_time() - began}
+
+
+@lru_cache(maxsize=1)
+def _futures(cell: Cell, sizes: Sizes) -> list[Future]:
+    """The validation windows of a source, the same objects at every cold start: what hindsight has found of one is kept."""
+    scenario = cell.problem()
+    window_s = sizes.intervals * scenario.interval_s
+    val = cell.loads("val", window_s * sizes.windows)
+    starts_s = dict.fromkeys(spread(val.span_s, window_s, sizes.windows, scenario.interval_s))
+    return [Future(val.loads, s, seed, sizes.intervals) for s in starts_s for seed in range(sizes.seeds)]
 
 
 def _member(word: str, scenario: Scenario, task: Task, found: dict[str, Any]) -> Policy:
@@ -126,18 +138,8 @@ def _member(word: str, scenario: Scenario, task: Task, found: dict[str, Any]) ->
     space = type(policy).space(scenario)
     if not space or found["kind"] in (IMITATION, REWARD):
         return policy
-    sizes = task.sizes
-    window_s = sizes.tuning_intervals * scenario.interval_s
-    train = task.cell.loads("train", window_s * sizes.calls)
-    windows = training_windows(train.loads.values(), train.span_s, window_s, sizes.calls, scenario.interval_s)
-
-    def rewards(calls: Sequence[tuple[Settings, Window]]) -> Iterator[float]:
-        for settings, window in calls:
-            future = Future(train.loads, window.start_s, window.seed, sizes.tuning_intervals)
-            yield _played(scenario, type(policy)(**settings), future).totals["reward"]
-
-    tuned = calibrate(space, sizes.calls, *windows, rewards)
-    found |= {"settings": tuned.settings, "calls": tuned.calls, "trained_load": train.told}
+    tuned, load = calibrated(type(policy), scenario, task.cell, task.sizes)
+    found |= {"settings": tuned.settings, "calls": tuned.calls, "trained_load": load}
     return type(policy)(**tuned.settings)
 
 
@@ -145,13 +147,6 @@ def _made(word: str, scenario: Scenario) -> Policy:
     if word == ORACLE:
         return Oracle()
     return PerfectForecastPlanner() if word == PERFECT else make_policy(word, scenario)
-
-
-def _played(scenario: Scenario, policy: Policy, future: Future) -> Episode:
-    """One episode; who knows the future is told it."""
-    if isinstance(policy, (Oracle, PerfectForecastPlanner)):
-        policy = policy.foresee(future)
-    return run_episode(scenario, policy, future.loads, seed=future.seed, start_s=future.start_s, intervals=future.intervals)
 
 
 def _kept(episode: Episode) -> dict[str, Any]:
@@ -184,11 +179,11 @@ def trained_on(policy: Policy) -> list[str]:
     return [name.strip() for name in named.split(",")] if isinstance(named, str) else [str(name) for name in named]
 
 
-def _weights(row: Row, scenario: Scenario) -> list[str]:
-    """Of agents: digests of their weights, so that a retrained agent is played again."""
-    if row.label in HINDSIGHT:
-        return []
-    manifests = [manifest_of(_made(word, scenario)) for word in row.members]
-    return [str(getattr(m, "weights_sha256", "")) for m in manifests if m is not None]
-
-
+def _made_of(row: Row, scenario: Scenario) -> dict[str, Any]:
+    """The version of the code that plays a row, and the weights of agents: what is changed or retrained is played anew."""
+    policies = [] if row.label == BOUND else [_made(word, scenario) for word in row.members]
+    own = [Path(inspect.getfile(type(policy))) for policy in policies] or [ROOT / "baselines/bound.py"]
+    own += [ROOT / "baselines/shortlist.py"] if any(fits(type(policy)) for policy in policies) else []
+    manifests = [m for m in map(manifest_of, policies) if m is not None]
+    weights = [str(getattr(m, "weights_sha256", "")) for m in manifests]
+    return {"code": version_of(*(ROOT / name for name in PLAYING), *own), "tables": TABLES, "weights": weights}
