@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Iterable, Sequence
-from functools import partial
+from collections.abc import Awaitable, Sequence
 
 from envs.contract import Deployment
 from envs.scenario import Scenario
@@ -17,12 +16,11 @@ from runtime.gateway.placement import Placement
 from runtime.gateway.queues import Batch, Queue
 from runtime.gateway.quotas import Quota
 from runtime.gateway.request import DROPPED, FAILED, REJECTED, Cause, Request
+from runtime.gateway.serving import Serving
 from runtime.gateway.settling import Settling
-from runtime.gateway.timers import Timers
 from runtime.models.dilated_clock import AsyncClock
 from runtime.models.model import TensorSpec
-from runtime.models.server_clocks import Head
-from runtime.serving.replica import Replica, ReplicaLost, RequestRefused, Tensors
+from runtime.serving.replica import Replica, ReplicaLost, Tensors
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +53,8 @@ class Dispatcher:
         self.inputs: dict[str, Sequence[TensorSpec]] = {}
         self.outputs: dict[str, Sequence[TensorSpec]] = {}
         self.quotas = {name: Quota(tenant, clock.now_s()) for name, tenant in scenario.tenants.items()}
-        self._serving: set[asyncio.Task[None]] = set()
-        self._timers = Timers(clock, self._wake)
-        self.deployment = deployment or scenario.initial_deployment
-        self.placement.want(self.deployment)
+        self._serving = Serving(self.placement, self._requests, clock, lost=self._broke, emptied=self._gone_if_done)
+        self.set_deployment(deployment or scenario.initial_deployment)
 
     # ---- requests
 
@@ -79,7 +75,7 @@ class Dispatcher:
         t_s = self.clock.now_s()
         request = self._requests.arrive(application, tensors, t_s, patience_s)
         if self.quotas[self.tenant_of(application)].take(t_s):
-            self._try_all(self._dispatch([request], t_s, REJECTED), t_s)
+            self._serving.try_all(self._serving.place([request], t_s, REJECTED), t_s)
         else:
             self._requests.unanswered(request, REJECTED, t_s, Cause.QUOTA)
         return request
@@ -90,7 +86,7 @@ class Dispatcher:
             t_s = self.clock.now_s()
             queue.leave(request)
             self._requests.unanswered(request, DROPPED, t_s, Cause.WITHDRAWN)
-            self._try(queue, t_s)
+            self._serving.try_one(queue, t_s)
             if queue.owner:
                 self._gone_if_done(queue.owner)
 
@@ -155,6 +151,12 @@ class Dispatcher:
             self._requests.unanswered(request, FAILED, t_s, Cause.LOST)
         self._review([], t_s, [request for request in again if request.lives])
 
+    def _broke(self, replica: Replica, error: ReplicaLost) -> None:
+        """A replica says that it is gone; it may be known already."""
+        if replica.number in self.hosts:
+            log.warning("replica %d is lost: %s", replica.number, error)
+            self.lost(replica)
+
     def resize(self, replica: Replica) -> None:
         """A ready replica is of another kind, which differs only in cores: it counts as such at once."""
         host, kind, t_s = self.hosts.get(replica.number), self.placement.know(replica.kind), self.clock.now_s()
@@ -172,7 +174,7 @@ class Dispatcher:
         if host := self.hosts.get(replica.number):
             t_s = self.clock.now_s()
             host.resized(t_s)
-            self._try_own(host, t_s)
+            self._serving.try_own(host, t_s)
 
     def queue_length(self, replica: Replica) -> int:
         """Requests that a replica has: in flight and, with early binding, waiting for it; 0 where it is not known."""
@@ -192,13 +194,13 @@ class Dispatcher:
             ProfileError: a kind without a profile.
         """
         self.placement.want(deployment)
-        self.deployment = deployment
+        self.deployment, self._serving.thresholds = deployment, deployment.thresholds
         self._review([], self.clock.now_s())
 
     def _review(self, touched: Sequence[Queue], t_s: float, again: Sequence[Request] = ()) -> None:
         """What follows from other replicas or another deployment: requests to be placed again, and queues to be tried."""
         stranded = self.placement.review()
-        self._try_all([*self._dispatch([*stranded, *again], t_s, FAILED), *touched], t_s)
+        self._serving.try_all([*self._serving.place([*stranded, *again], t_s, FAILED), *touched], t_s)
 
     def _gone_if_done(self, host: Host) -> None:
         """A draining replica without requests is gone."""
@@ -214,95 +216,6 @@ class Dispatcher:
         elif not host.gone.done():
             host.gone.set_result(None)
 
-    # ---- placing and serving
-
-    def _dispatch(self, requests: Iterable[Request], t_s: float, refusal: int) -> list[Queue]:
-        """Each request joins a queue, or settles with the refusal as its fate. The queues joined, in order."""
-        joined = []
-        for request in requests:
-            place = self.placement.place(request, t_s, arriving=refusal == REJECTED)
-            if isinstance(place, Cause):
-                self._requests.unanswered(request, refusal, t_s, place)
-            else:
-                joined.append(place)
-        return joined
-
-    def _try_all(self, queues: Iterable[Queue], t_s: float) -> None:
-        for queue in dict.fromkeys(queues):
-            self._try(queue, t_s)
-
-    def _try(self, queue: Queue, t_s: float) -> None:
-        """Starts as many batches as there are servers for; where one must wait, sets the queue's timer."""
-        again_s = math.inf
-        dropped: list[Request] = []
-        while queue.waiting and (host := _next_host(queue)):
-            batch, again_s = queue.next_batch(t_s, dropped)
-            if batch is None:
-                break
-            self._start(host, batch, t_s)
-        self._timers.set(queue, again_s if queue.waiting else math.inf)
-        for request in dropped:
-            self._requests.unanswered(request, DROPPED, t_s, Cause.EXPIRED)
-
-    def _try_own(self, host: Host, t_s: float) -> None:
-        """Tries the queue that a replica takes from: of its kind, while it does not drain."""
-        if not host.gone or host.own_queue:
-            self._try(host.queue, t_s)
-
-    def _start(self, host: Host, batch: Batch, t_s: float) -> None:
-        host.start(batch, t_s)
-        task = asyncio.ensure_future(self._serve(host, batch))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-
-    async def _serve(self, host: Host, batch: Batch) -> None:
-        """Has a batch answered. An answer that comes when the replica was given up already is nobody's."""
-        first, tensors = batch.requests[0], [request.tensors for request in batch.requests]
-        head = Head(first.application.name, first.number, first.stage)
-        try:
-            answers: list[Tensors | Exception] = [
-                *await host.replica.serve(batch.variant, tensors, head, partial(self._freed, host, batch))]
-            if len(answers) != len(batch):
-                raise ValueError(f"{len(answers)} answers to {len(batch)} requests")
-        except ReplicaLost as error:
-            if host.replica.number in self.hosts:  # else it was known already
-                log.warning("replica %d is lost: %s", host.replica.number, error)
-                self.lost(host.replica)
-            return
-        except Exception as error:
-            log.exception("replica %d could not serve a batch of '%s'", host.replica.number, batch.variant)
-            answers = [error] * len(batch)
-        self._finish(host, batch, answers)
-
-    def _freed(self, host: Host, batch: Batch) -> None:
-        """A batch has left the first stage: its server takes the next one."""
-        t_s = self.clock.now_s()
-        if host.freed(batch, t_s):
-            self._try_own(host, t_s)
-
-    def _finish(self, host: Host, batch: Batch, answers: list[Tensors | Exception]) -> None:
-        """A batch is answered: its requests settle or go on, and its server takes the next one."""
-        t_s = self.clock.now_s()
-        if not host.finish(batch, t_s):
-            return
-        touched: list[Queue] = []
-        for request, answer in zip(batch.requests, answers):
-            if isinstance(answer, Exception):
-                cause = Cause.REFUSED if isinstance(answer, RequestRefused) else Cause.BROKEN
-                self._requests.unanswered(request, FAILED, t_s, cause, str(answer))
-            elif self._requests.answered(request, answer, host.replica.outputs.get(batch.variant, ()), t_s,
-                                         self.deployment.thresholds):
-                touched += self._dispatch([request], t_s, DROPPED)
-        self._try_all(touched, t_s)
-        self._try_own(host, t_s)
-        self._gone_if_done(host)
-
-    def _wake(self, queue: Queue) -> None:
-        """A batch that waited to fill has waited long enough."""
-        self._try(queue, self.clock.now_s())
-        if queue.owner:
-            self._gone_if_done(queue.owner)
-
     # ---- counters, the end
 
     def sample(self) -> Sample:
@@ -313,19 +226,12 @@ class Dispatcher:
         return self.counters.sample(self.clock.now_s(), kinds, hosts, waiting)
 
     async def close(self) -> None:
-        """Fails what is outstanding, and leaves no task behind."""
-        await self._timers.close()
-        for task in (tasks := list(self._serving)):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Fails what is outstanding: what replicas have of it is computed, and nobody reads it."""
+        await self._serving.close()
+        t_s = self.clock.now_s()
+        for host in self.hosts.values():
+            host.give_up(t_s)
         for request in self._requests:
             if request.queue:
                 request.queue.leave(request)
-            self._requests.unanswered(request, FAILED, self.clock.now_s(), Cause.STOPPED)
-
-
-def _next_host(queue: Queue) -> Host | None:
-    """The replica that takes the queue's next batch: its own, or the ready one of the lowest number with an idle server."""
-    if queue.owner:
-        return queue.owner if queue.owner.takes_a_batch else None
-    return next((host for host in queue.kind.ready if host.idle), None)
+            self._requests.unanswered(request, FAILED, t_s, Cause.STOPPED)

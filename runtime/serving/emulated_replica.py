@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from runtime.models.dilated_clock import AsyncClock
 from runtime.models.emulated import EmulatedReplica
 from runtime.models.model import TensorSpec
 from runtime.models.server_clocks import Head
-from runtime.serving.replica import ReplicaLost, RequestRefused, Tensors
+from runtime.serving.replica import Answered, Answers, ReplicaLost, Tensors, answer_by
 
 
 class EmulatedLiveReplica:
@@ -30,6 +31,7 @@ class EmulatedLiveReplica:
         self.inputs: dict[str, tuple[TensorSpec, ...]] = dict.fromkeys(kind.variants, self._emulated.inputs)
         self.outputs: dict[str, tuple[TensorSpec, ...]] = dict.fromkeys(kind.variants, self._emulated.outputs)
         self.whereabouts: dict[str, Any] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
         self._why_gone = ""
         self._call: Callable[[str], None] = lambda reason: None
 
@@ -38,14 +40,18 @@ class EmulatedLiveReplica:
         await self._emulated.load()
         self._raise_if_gone()
 
-    async def serve(
-        self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None]
-    ) -> list[Tensors | RequestRefused]:
+    def serve(self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None],
+              answered: Answered) -> None:
         """See `Replica`."""
+        task = asyncio.ensure_future(answer_by(self._answers(variant, requests, head, freed), answered))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _answers(self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None]) -> Answers:
         self._raise_if_gone()
         await self._emulated.run(variant, len(requests), head, freed)
         self._raise_if_gone()
-        return list(requests)
+        return requests
 
     def resize(self, kind: ReplicaKind) -> Awaitable[None]:
         """See `Replica`; it takes the scenario's `in_place_resize_s`."""

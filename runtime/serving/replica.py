@@ -4,7 +4,7 @@ worlds.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +25,9 @@ class RequestRefused(Exception):
 
 
 Tensors = Sequence[np.ndarray]
+Answers = Sequence[Tensors | Exception]
+Answered = Callable[[Answers | Exception], None]
+"""Called once, on the loop, with an answer to each request of a batch, in its place, or with why there are none."""
 
 
 class Replica(Protocol):
@@ -52,20 +55,19 @@ class Replica(Protocol):
             ReplicaLost: it never will be; the text says why.
         """
 
-    async def serve(
-        self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None]
-    ) -> list[Tensors | RequestRefused]:
-        """Answers a batch of at most `kind.batch` requests of one variant, each answer in its place. As many batches at once
-        as it has servers with a free first stage, and one ahead; more is the caller's mistake.
+    def serve(self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None],
+              answered: Answered) -> None:
+        """Has a batch answered: at most `kind.batch` requests of one variant. As many batches at once as it has servers with a
+        free first stage, and one ahead; more is the caller's mistake. The batch is on its way when this returns, and nothing
+        is called before that.
 
         Args:
             variant: that computes them.
             requests: the tensors of each.
             head: the first of them.
             freed: called, on the loop, when the first stage could take another batch before this one is answered.
-
-        Raises:
-            ReplicaLost: it is gone; none of the batch is answered.
+            answered: called at the end; a request that cannot be answered has a `RequestRefused` in its place, and instead of
+                all answers there is a `ReplicaLost` where it is gone.
         """
 
     def resize(self, kind: ReplicaKind) -> Awaitable[None]:
@@ -99,3 +101,12 @@ MakeReplica = Callable[[int, ReplicaKind], Replica]
 
 Drained = Callable[[Replica], Awaitable[None]]
 """Takes no new work for a replica, and returns when what it had is answered."""
+
+
+async def answer_by(answers: Coroutine[Any, Any, Answers], answered: Answered) -> None:
+    """Has a coroutine answer a batch."""
+    try:
+        found: Answers | Exception = await answers
+    except Exception as error:
+        found = error
+    answered(found)

@@ -16,7 +16,8 @@ from runtime.models.server_clocks import Head
 from runtime.serving.crew import Crew, Part
 from runtime.serving.job import Job, home_name
 from runtime.serving.line import Line
-from runtime.serving.replica import ReplicaLost, RequestRefused, Tensors
+from runtime.serving.replica import Answered, ReplicaLost, Tensors
+from runtime.serving.under_way import UnderWay
 from runtime.worlds import State, World, WorldError
 
 LEAVE_S = KILLED_S = 5.0
@@ -49,7 +50,7 @@ class WorkerReplica:
         if crew.gpus:
             crew.gpus.hold(self._gpus)
         self._worlds: list[World] = []
-        self._under_way: dict[int, tuple[asyncio.Future[tuple[Said, list[np.ndarray]]], Callable[[], None]]] = {}
+        self._under_way: dict[int, UnderWay] = {}  # by message
         self._ids = itertools.count(secrets.randbits(60))  # an answer to an earlier cluster process is none of ours
         self._call: Callable[[str], None] = lambda reason: None
         self._lost: str | None = None
@@ -167,63 +168,41 @@ class WorkerReplica:
 
     # --- Serving ---
 
-    async def serve(
-        self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None]
-    ) -> list[Tensors | RequestRefused]:
+    def serve(self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None],
+              answered: Answered) -> None:
         """See `Replica`."""
-        answers: list[Tensors | RequestRefused] = [RequestRefused("no answer")] * len(requests)
         by_shape: dict[Any, list[int]] = {}
         for place, request in enumerate(requests):
             by_shape.setdefault(tuple([(part.dtype, part.shape[1:]) for part in request]), []).append(place)
-        if len(by_shape) == 1:
-            await self._serve(variant, requests, by_shape.popitem()[1], answers, freed)
-            return answers
-        left = len(by_shape)
-
-        def one_freed() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                freed()
-
-        await asyncio.gather(*(self._serve(variant, requests, places, answers, one_freed) for places in by_shape.values()))
-        return answers
-
-    async def _serve(
-        self,
-        variant: str,
-        requests: Sequence[Tensors],
-        places: list[int],
-        answers: list[Tensors | RequestRefused],
-        freed: Callable[[], None],
-    ) -> None:
-        """Those of one shape, as one batch."""
-        number, future = next(self._ids), self._loop.create_future()
-        mine = [requests[place] for place in places]
-        arrays = mine[0] if len(mine) == 1 else [np.concatenate(parts) for parts in zip(*mine)]
-        sizes = [len(request[0]) for request in mine]
-        self._raise_if_lost()
-        self._under_way[number] = future, freed
+        batch = UnderWay(len(requests), len(by_shape), freed, answered)
         try:
-            said = {"id": number, "variant": variant, "sizes": sizes, "places": places, "errors": {}}
-            self._first.send(said, arrays)
-            told, outputs = await future
-        finally:
-            self._under_way.pop(number, None)
-        for place, text in told["errors"].items():
-            answers[int(place)] = RequestRefused(text)
-        at = 0
-        for place, size in zip(told["places"], told["sizes"]):
-            answers[place] = [output[at : at + size] for output in outputs]
-            at += size
+            self._raise_if_lost()
+            for places in by_shape.values():
+                self._send(variant, [requests[place] for place in places], places, batch)
+        except Exception as error:
+            self._forget(batch)
+            self._loop.call_soon(answered, error)
+
+    def _send(self, variant: str, requests: Sequence[Tensors], places: Sequence[int], batch: UnderWay) -> None:
+        """Those of one shape, as one message."""
+        number = next(self._ids)
+        arrays = requests[0] if len(requests) == 1 else [np.concatenate(parts) for parts in zip(*requests)]
+        sizes = [len(request[0]) for request in requests]
+        self._first.send({"id": number, "variant": variant, "sizes": sizes, "places": places, "errors": {}}, arrays)
+        self._under_way[number] = batch
 
     def _heard(self, told: Said, outputs: list[np.ndarray]) -> None:
         """From the last stage, an answer; and from the first, what has left it."""
-        future, freed = self._under_way.get(told["id"], (None, None))
-        if freed is not None and "freed" in told:
-            freed()
-        elif future is not None and not future.done():
-            future.set_result((told, outputs))
+        number = told["id"]
+        if batch := self._under_way.get(number):
+            if "freed" in told:
+                batch.free()
+            else:
+                del self._under_way[number]
+                batch.answer(told, outputs)
+
+    def _forget(self, batch: UnderWay) -> None:
+        self._under_way = {number: other for number, other in self._under_way.items() if other is not batch}
 
     def resize(self, kind: ReplicaKind) -> Awaitable[None]:
         """See `Replica`: its workers compute in as many threads as it has cores."""
@@ -249,10 +228,10 @@ class WorkerReplica:
             return
         self._lost = f"{world.name}: {world.broken.text if world.broken else 'closed'}"
         self.fence()
-        for future, _ in self._under_way.values():
-            if not future.done():
-                future.set_exception(ReplicaLost(f"replica {self.number}: {self._lost}"))
         self._call(self._lost)
+        batches, self._under_way = dict.fromkeys(self._under_way.values()), {}
+        for batch in batches:
+            batch.answered(ReplicaLost(f"replica {self.number}: {self._lost}"))
 
     def fence(self) -> None:
         """See `Replica`."""

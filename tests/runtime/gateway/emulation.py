@@ -18,7 +18,7 @@ from runtime.models.emulated import PAYLOAD, EmulatedReplica
 from runtime.models.server_clocks import Head
 from runtime.serving.emulated_replica import EmulatedLiveReplica
 from runtime.serving.live_cluster import LiveCluster
-from runtime.serving.replica import ReplicaLost
+from runtime.serving.replica import ReplicaLost, answer_by
 from traces.samplers import RECORDED, make_load
 
 SEED = 7
@@ -33,12 +33,17 @@ class Emulated:
         self._emulated = EmulatedReplica(scenario, kind, number=number, seed=seed, clock=clock)
         self.batches = []  # (variant, size)
         self.under_way = self.most_under_way = 0
-        self.fenced = False
+        self.fenced, self._tasks = False, set()
 
     async def load(self):
         await self._emulated.load()
 
-    async def serve(self, variant, requests, head: Head, freed):
+    def serve(self, variant, requests, head: Head, freed, answered):
+        task = asyncio.ensure_future(answer_by(self.answers(variant, requests, head, freed), answered))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def answers(self, variant, requests, head, freed):
         if self.fenced:
             raise ReplicaLost(f"replica {self.number} is gone")
         self.batches.append((variant, len(requests)))

@@ -134,8 +134,8 @@ def test_requests_that_a_scenario_says_are_lost():
 
 def test_a_request_that_breaks_replicas_does_not_break_them_all():
     class Breaks(Emulated):
-        async def serve(self, variant, requests, head, freed):
-            answers = await super().serve(variant, requests, head, freed)
+        async def answers(self, variant, requests, head, freed):
+            answers = await super().answers(variant, requests, head, freed)
             if any(tensors[0].item() == 0 for tensors in requests):
                 live.dispatcher.lost(self)
                 await asyncio.sleep(0)
@@ -160,8 +160,8 @@ def test_a_request_that_breaks_replicas_does_not_break_them_all():
 
 def test_a_refused_request_alone_fails():
     class Refuses(Emulated):
-        async def serve(self, variant, requests, head, freed):
-            await super().serve(variant, requests, head, freed)
+        async def answers(self, variant, requests, head, freed):
+            await super().answers(variant, requests, head, freed)
             return [RequestRefused("too long") if tensors[0].item() == 1 else tensors for tensors in requests]
 
     async def story(live):
@@ -181,7 +181,7 @@ def test_a_refused_request_alone_fails():
 @pytest.mark.parametrize("error", [OSError("odd"), None], ids=["raises", "too few answers"])
 def test_a_replica_that_does_not_keep_the_protocol(error):
     class Odd(Emulated):
-        async def serve(self, variant, requests, head, freed):
+        async def answers(self, variant, requests, head, freed):
             if error:
                 raise error
             return []

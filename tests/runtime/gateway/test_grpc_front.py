@@ -213,10 +213,8 @@ def test_without_replicas():
 def test_what_the_replica_says(raised, code):
     async def play():
         async with front() as f:
-            async def serve(variant, requests, *_):
-                if isinstance(raised, RequestRefused):
-                    return [raised for _ in requests]
-                raise raised
+            def serve(variant, requests, head, freed, answered):
+                asyncio.get_running_loop().call_soon(answered, [raised] if isinstance(raised, RequestRefused) else raised)
 
             f.live.replicas[0].serve = serve
             error = await fails(call(f.channel, "ModelInfer", payload()))

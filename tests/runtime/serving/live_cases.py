@@ -13,6 +13,16 @@ from runtime.serving.live_cluster import LiveCluster
 from runtime.serving.replica import ReplicaLost
 
 
+async def served(replica, variant, requests, head, freed=lambda: None):
+    """The answers of a replica to a batch."""
+    done = asyncio.get_running_loop().create_future()
+    replica.serve(variant, requests, head, freed, done.set_result)
+    answers = await done
+    if isinstance(answers, Exception):
+        raise answers
+    return answers
+
+
 class ShortestQueue:
     """A dispatcher of early binding with batches of one: the fewest outstanding requests, ties to the lowest slot.
 
@@ -61,7 +71,7 @@ class ShortestQueue:
                                                          self.slots.get(r.number, r.number)))
         self.outstanding[chosen.number] += 1
         try:
-            answer, = await chosen.serve(chosen.kind.variants[0], [[payload]], Head(application, number), lambda: None)
+            answer, = await served(chosen, chosen.kind.variants[0], [[payload]], Head(application, number))
             self.answered.append(number)
             return answer
         except ReplicaLost:

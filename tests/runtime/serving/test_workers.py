@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from live_cases import served
 
 from envs.contract import ReplicaKind, Shape
 from runtime.models import catalogue
@@ -20,7 +21,7 @@ from runtime.serving.replica import ReplicaLost, RequestRefused
 from runtime.serving.worker_replica import WorkerReplica
 from runtime.worlds import WorldManager
 
-FIRST = Head("application", 0), lambda: None  # nobody waits for the first stage to be free
+FIRST = Head("application", 0)
 PICKY = """
 import torch
 
@@ -134,7 +135,7 @@ def test_answers_are_the_uncut_models(inter_op, intra_op):
     async def play(replica, started):
         assert len(started) == inter_op * intra_op
         requests = requests_of(replica.inputs["tiny"], 4)
-        return requests, await replica.serve("tiny", requests, *FIRST)
+        return requests, await served(replica, "tiny", requests, FIRST)
 
     requests, answers = run(play, Shape(inter_op=inter_op, intra_op=intra_op, device="gpu"), {"tiny": "bert-tiny"})
     for request, answer in zip(requests, answers):
@@ -145,7 +146,7 @@ def test_answers_are_the_uncut_models(inter_op, intra_op):
 def test_two_variants_and_several_servers_answer_each_request_in_its_place():
     async def play(replica, _):
         batches = [(variant, requests_of(replica.inputs[variant], 3, seed)) for seed in range(6) for variant in ("a", "b")]
-        return batches, await asyncio.gather(*(replica.serve(variant, requests, *FIRST) for variant, requests in batches))
+        return batches, await asyncio.gather(*(served(replica, variant, requests, FIRST) for variant, requests in batches))
 
     descriptions = {"a": "bert-tiny", "b": "bert-tiny"}
     batches, answers = run(play, Shape(cores=2), descriptions)
@@ -164,7 +165,7 @@ def picky(tmp_path, monkeypatch):
 def test_one_poisonous_request_spoils_only_itself(picky):
     async def play(replica, _):
         requests = [[np.full((1, 3), value, np.float32)] for value in (1, -1, 3)]
-        return await replica.serve("picky", requests, *FIRST), await replica.serve("picky", requests[:1], *FIRST)
+        return await served(replica, "picky", requests, FIRST), await served(replica, "picky", requests[:1], FIRST)
 
     (first, second, third), (again,) = run(play, Shape(cores=1), {"picky": picky})
     assert isinstance(second, RequestRefused) and "a negative one" in str(second)
@@ -179,11 +180,11 @@ def test_a_stage_that_dies_or_freezes_takes_its_replica_with_it_and_what_was_und
         replica.on_lost(lost.set_result)
         os.kill(started[victim].pid, number)
         outcomes = await asyncio.gather(
-            *(replica.serve("tiny", requests_of(replica.inputs["tiny"], 2), *FIRST) for _ in range(3)), return_exceptions=True
+            *(served(replica, "tiny", requests_of(replica.inputs["tiny"], 2), FIRST) for _ in range(3)), return_exceptions=True
         )
         reason = await asyncio.wait_for(lost, 10)
         with pytest.raises(ReplicaLost):
-            await replica.serve("tiny", requests_of(replica.inputs["tiny"], 1), *FIRST)
+            await served(replica, "tiny", requests_of(replica.inputs["tiny"], 1), FIRST)
         return outcomes, reason
 
     outcomes, reason = run(play, Shape(inter_op=2, device="gpu"), {"tiny": "bert-tiny"})
@@ -208,7 +209,7 @@ def test_the_first_stage_is_told_to_be_free_before_the_answer_comes(tmp_path, mo
 
         async def ask(n):
             request = [np.ones((1, 3), np.float32)]
-            await replica.serve("slow", [request], Head("application", n), lambda: told.append(f"{n} freed"))
+            await served(replica, "slow", [request], Head("application", n), lambda: told.append(f"{n} freed"))
             told.append(f"{n} answered")
 
         await ask(0)
@@ -226,14 +227,14 @@ def test_a_replica_computes_as_many_batches_at_once_as_it_has_cores_also_after_a
 
     async def play(replica, _):
         async def together(wait_s):
-            asked = (replica.serve("m", [[np.full((1, 1), wait_s, np.float32)]], *FIRST) for _ in range(2))
+            asked = (served(replica, "m", [[np.full((1, 1), wait_s, np.float32)]], FIRST) for _ in range(2))
             return [answer[0].item() for (answer,) in await asyncio.gather(*asked)]
 
         alone = await together(0.3)
         await replica.resize(ReplicaKind(("m",), Shape(cores=2), 4))
         met = await together(20.0)
         await replica.resize(ReplicaKind(("m",), Shape(cores=1), 4))
-        await replica.serve("m", [[np.zeros((1, 1), np.float32)]], *FIRST)
+        await served(replica, "m", [[np.zeros((1, 1), np.float32)]], FIRST)
         return alone, met, await together(0.3), replica.kind.shape.cores
 
     assert run(play, Shape(cores=1), {"m": "meeting:make"}) == ([1, 1], [2, 2], [1, 1], 1)

@@ -1,0 +1,135 @@
+"""Serving: who of those that wait is served by which replica, when; and what follows from answers."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+
+from runtime.gateway.hosts import Host
+from runtime.gateway.placement import Placement
+from runtime.gateway.queues import Batch, Queue
+from runtime.gateway.request import DROPPED, FAILED, REJECTED, Cause, Request
+from runtime.gateway.settling import Settling
+from runtime.gateway.timers import Timers
+from runtime.models.dilated_clock import AsyncClock
+from runtime.models.server_clocks import Head
+from runtime.serving.replica import Replica, ReplicaLost, RequestRefused, Tensors
+
+log = logging.getLogger(__name__)
+
+
+class Serving:
+    """Queues and servers of one scenario. Nothing here waits: a batch goes to its replica at once, and comes back by a call.
+
+    Args:
+        placement: where requests go.
+        requests: settles them.
+        clock: its time.
+        lost: called with a replica that says so itself.
+        emptied: called with a replica that may have no requests any more.
+
+    Attributes:
+        thresholds: of cascades, in force.
+    """
+
+    def __init__(self, placement: Placement, requests: Settling, clock: AsyncClock, *,
+                 lost: Callable[[Replica, ReplicaLost], None], emptied: Callable[[Host], None]) -> None:
+        self._placement, self._requests, self._clock = placement, requests, clock
+        self._lost, self._emptied = lost, emptied
+        self._timers = Timers(clock, self._wake)
+        self.thresholds: Mapping[tuple[str, int], float] = {}
+
+    def place(self, requests: Iterable[Request], t_s: float, refusal: int) -> list[Queue]:
+        """Each request joins a queue, or settles with the refusal as its fate. The queues joined, in order."""
+        joined = []
+        for request in requests:
+            place = self._placement.place(request, t_s, arriving=refusal == REJECTED)
+            if isinstance(place, Cause):
+                self._requests.unanswered(request, refusal, t_s, place)
+            else:
+                joined.append(place)
+        return joined
+
+    def try_all(self, queues: Iterable[Queue], t_s: float) -> None:
+        """Each queue once."""
+        for queue in dict.fromkeys(queues):
+            self.try_one(queue, t_s)
+
+    def try_one(self, queue: Queue, t_s: float) -> None:
+        """Starts as many batches as there are servers for; where one must wait, sets the queue's timer."""
+        again_s = math.inf
+        dropped: list[Request] = []
+        while queue.waiting and (host := _next_host(queue)):
+            batch, again_s = queue.next_batch(t_s, dropped)
+            if batch is None:
+                break
+            self._start(host, batch, t_s)
+        self._timers.set(queue, again_s if queue.waiting else math.inf)
+        for request in dropped:
+            self._requests.unanswered(request, DROPPED, t_s, Cause.EXPIRED)
+
+    def try_own(self, host: Host, t_s: float) -> None:
+        """Tries the queue that a replica takes from: of its kind, while it does not drain."""
+        if not host.gone or host.own_queue:
+            self.try_one(host.queue, t_s)
+
+    def _start(self, host: Host, batch: Batch, t_s: float) -> None:
+        host.start(batch, t_s)
+        first = batch.requests[0]
+        host.replica.serve(batch.variant, [request.tensors for request in batch.requests],
+                           Head(first.application.name, first.number, first.stage),
+                           partial(self._freed, host, batch), partial(self._answered, host, batch))
+
+    def _freed(self, host: Host, batch: Batch) -> None:
+        """A batch has left the first stage: its server takes the next one."""
+        t_s = self._clock.now_s()
+        if host.freed(batch, t_s):
+            self.try_own(host, t_s)
+
+    def _answered(self, host: Host, batch: Batch, answers: Sequence[Tensors | Exception] | Exception) -> None:
+        """A batch comes back. One that comes when the replica was given up already is nobody's."""
+        if isinstance(answers, ReplicaLost):
+            self._lost(host.replica, answers)
+            return
+        if not isinstance(answers, Exception) and len(answers) != len(batch):
+            answers = ValueError(f"{len(answers)} answers to {len(batch)} requests")
+        if isinstance(answers, Exception):
+            log.error("replica %d could not serve a batch of '%s'", host.replica.number, batch.variant, exc_info=answers)
+            answers = [answers] * len(batch)
+        self._finish(host, batch, answers)
+
+    def _finish(self, host: Host, batch: Batch, answers: Sequence[Tensors | Exception]) -> None:
+        """Its requests settle or go on, and its server takes the next one."""
+        t_s = self._clock.now_s()
+        if not host.finish(batch, t_s):
+            return
+        outputs = host.replica.outputs.get(batch.variant, ())
+        touched: list[Queue] = []
+        for request, answer in zip(batch.requests, answers):
+            if isinstance(answer, Exception):
+                cause = Cause.REFUSED if isinstance(answer, RequestRefused) else Cause.BROKEN
+                self._requests.unanswered(request, FAILED, t_s, cause, str(answer))
+            elif self._requests.answered(request, answer, outputs, t_s, self.thresholds):
+                touched += self.place([request], t_s, DROPPED)
+        self.try_all(touched, t_s)
+        self.try_own(host, t_s)
+        self._emptied(host)
+
+    def _wake(self, queue: Queue) -> None:
+        """A batch that waited to fill has waited long enough."""
+        self.try_one(queue, self._clock.now_s())
+        if queue.owner:
+            self._emptied(queue.owner)
+
+    async def close(self) -> None:
+        """Starts nothing by itself any more."""
+        await self._timers.close()
+
+
+def _next_host(queue: Queue) -> Host | None:
+    """The replica that takes the queue's next batch: its own, or the ready one of the lowest number with an idle server."""
+    if queue.owner:
+        return queue.owner if queue.owner.takes_a_batch else None
+    return next((host for host in queue.kind.ready if host.idle), None)
