@@ -54,7 +54,7 @@ class ControlApi:
 
     def __init__(self, cluster: LiveCluster, observe: Callable[[], Observation], sample: Callable[[], Sample],
                  metrics: Callable[[], bytes], tokens: Tokens = NO_TOKENS) -> None:
-        unknown = set(tokens.tenants) - set(cluster.scenario.tenants)
+        unknown = tokens.tenants - set(cluster.scenario.tenants)
         if unknown:
             raise ControlError(f"tokens of unknown tenants {sorted(unknown)}; known: {', '.join(cluster.scenario.tenants)}")
         self._cluster, self._observe, self._metrics, self._tokens = cluster, observe, metrics, tokens

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from hmac import compare_digest
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from runtime.bearers import Bearers
 
 MIN_LENGTH = 16
 
@@ -16,42 +18,32 @@ class Caller:
     tenant: str | None = None
 
 
-@dataclass(frozen=True)
 class Tokens:
     """The tokens that are valid. Without any, every caller is an operator.
 
-    Attributes:
+    Args:
         operator: of the operator and the autoscaler; "": none.
         tenants: by tenant.
+
+    Attributes:
+        tenants: names of those that have one.
 
     Raises:
         ValueError: a token that can be guessed, or is given twice.
     """
 
-    operator: str = ""
-    tenants: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        given = [*filter(None, [self.operator]), *self.tenants.values()]
-        if any(len(token) < MIN_LENGTH or not token.isascii() for token in given):
+    def __init__(self, operator: str = "", tenants: Mapping[str, str] = MappingProxyType({})) -> None:
+        given = [*([(Caller(), operator)] if operator else []), *((Caller(name), token) for name, token in tenants.items())]
+        if any(len(token) < MIN_LENGTH or not token.isascii() for _, token in given):
             raise ValueError(f"a token of the control API has at least {MIN_LENGTH} ASCII characters")
-        if len(set(given)) < len(given):
-            raise ValueError("two callers of the control API have the same token; give each its own")
+        self.tenants, self._bearers = frozenset(tenants), Bearers(given)
 
     def __bool__(self) -> bool:
-        return bool(self.operator or self.tenants)
+        return bool(self._bearers)
 
     def caller(self, authorization: str) -> Caller | None:
-        """Whose token the header `Authorization` holds; None where it holds no valid one. Takes as long whoever it is."""
-        if not self:
-            return Caller()
-        scheme, _, token = authorization.partition(" ")
-        said = token.strip().encode()
-        found: Caller | None = None
-        for tenant, valid in [(None, self.operator), *self.tenants.items()]:
-            if compare_digest(said, valid.encode()) and valid and scheme.lower() == "bearer":
-                found = Caller(tenant)
-        return found
+        """Whose token the header `Authorization` holds; None where it holds no valid one."""
+        return self._bearers.bearer(authorization) if self else Caller()
 
 
 NO_TOKENS = Tokens()

@@ -1,14 +1,14 @@
-"""Who may call what: bearer tokens of tenants."""
+"""Who may call what: bearer tokens of tenants, and of whoever reads the metrics."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Iterable, Mapping
+
+from runtime.bearers import Bearers
 
 
 class Access:
-    """Tokens of tenants. A token is kept and compared as its hash, in a time that says nothing about it.
+    """Tokens of tenants.
 
     Args:
         tokens: by tenant; a tenant without one cannot call. None: no tokens are asked for, everyone may call everything.
@@ -22,39 +22,17 @@ class Access:
 
     def __init__(self, tokens: Mapping[str, str] | None, tenants: Iterable[str], scrape_token: str | None = None) -> None:
         known = set(tenants)
-        for tenant, token in (tokens or {}).items():
-            if tenant not in known:
-                raise ValueError(f"a token for tenant '{tenant}'; the scenario has {', '.join(sorted(known))}")
-            if not token:
-                raise ValueError(f"the token of tenant '{tenant}' is empty")
-        if tokens and len(set(tokens.values())) < len(tokens):
-            raise ValueError("two tenants have the same token")
-        self._scrape = _hash(scrape_token) if scrape_token else None
-        self._hashes = None if tokens is None else {tenant: _hash(token) for tenant, token in tokens.items()}
-
-    @property
-    def open(self) -> bool:
+        if unknown := set(tokens or {}) - known:
+            raise ValueError(f"a token for tenant '{min(unknown)}'; the scenario has {', '.join(sorted(known))}")
+        self.open = tokens is None
         """Whether no tokens are asked for."""
-        return self._hashes is None
+        self._tenants = Bearers((tokens or {}).items())
+        self._scrape = Bearers([(True, scrape_token)] if scrape_token else [])
 
     def tenant(self, authorization: str) -> str | None:
         """Whose token an Authorization header holds; None where it is nobody's."""
-        given, found = _bearer(authorization), None
-        for tenant, wanted in (self._hashes or {}).items():
-            if hmac.compare_digest(given, wanted):
-                found = tenant
-        return found
+        return self._tenants.bearer(authorization)
 
     def may_scrape(self, authorization: str) -> bool:
         """Whether an Authorization header is good for the metrics."""
-        return hmac.compare_digest(_bearer(authorization), self._scrape) if self._scrape else self.open
-
-
-def _bearer(authorization: str) -> bytes:
-    """The hash of a header's token; of one that nobody has, where it holds none."""
-    scheme, _, token = authorization.partition(" ")
-    return _hash(token.strip()) if scheme.lower() == "bearer" else b""
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        return bool(self._scrape.bearer(authorization)) or (self.open and not self._scrape)
