@@ -4,70 +4,24 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 import requests
+from running import Processes, until
 
-ROOT = Path(__file__).resolve().parents[2]
 MODELS = "variants: {small: bert-tiny, medium: bert-tiny, large: bert-tiny}\n"
 SCENARIO = ["--scenario", "live-demo"]
-
-
-class Running:
-    """A `tidal` command in a process of its own."""
-
-    def __init__(self, *arguments):
-        command = [sys.executable, "-m", "runtime", *arguments]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.lines = []
-        self._reading = threading.Thread(target=self._read, daemon=True)
-        self._reading.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.append(line)
-
-    def waits_for(self, pattern, timeout_s=60.0):
-        """The groups of the first line that matches."""
-        until_s = time.monotonic() + timeout_s
-        while time.monotonic() < until_s:
-            for line in list(self.lines):
-                if found := re.search(pattern, line):
-                    return found.groups()
-            assert self.process.poll() is None, "".join(self.lines)
-            time.sleep(0.05)
-        raise AssertionError(f"no {pattern!r} in:\n{''.join(self.lines)}")
-
-    def end(self):
-        """Exit code after SIGTERM."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(30)
-        finally:
-            self.process.kill()
-            self.process.wait()
-            self._reading.join()
-            self.process.stdout.close()
 
 
 @pytest.fixture
 def run():
     """Starts commands, and ends those that still run."""
-    started = []
-
-    def start(*arguments):
-        started.append(Running(*arguments))
-        return started[-1]
-
-    yield start
-    for command in started:
-        if command.process.poll() is None:
-            command.end()
+    processes = Processes()
+    yield processes.tidal
+    processes.close()
 
 
 def serve(run, *arguments):
@@ -140,17 +94,15 @@ def test_an_autoscaler_moves_a_live_cluster_under_load_and_no_request_is_lost(ru
         *("--actuator", "cluster", "--control", control, "--interval", "1", "--journal", str(tmp_path)),
     )
     scaler.waits_for(r"infadapter every 1 s")
-    until_s = time.monotonic() + 60
-    while requests.get(f"{control}/v1/deployment", timeout=10).json()["version"] == "1":
-        assert time.monotonic() < until_s, "the autoscaler changed nothing:\n" + "".join(scaler.lines)
-        time.sleep(0.2)
+    until(lambda: requests.get(f"{control}/v1/deployment", timeout=10).json()["version"] != "1",
+          lambda: f"the autoscaler changes something:\n{scaler.text}")
     time.sleep(3)
     statuses = load.end()
-    assert scaler.end() == 0, "".join(scaler.lines)
+    assert scaler.end() == 0, scaler.text
     lines = [json.loads(line) for file in tmp_path.glob("*.jsonl") for line in file.read_text().splitlines()]
     assert any("infadapter" in json.dumps(line) or "load" in json.dumps(line) for line in lines)
     assert set(statuses) == {200} and len(statuses) > 50
-    assert cluster.end() == 0, "".join(cluster.lines)
+    assert cluster.end() == 0, cluster.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
@@ -168,14 +120,12 @@ def test_a_worker_that_is_killed_or_frozen_costs_no_request_and_is_replaced(run,
     time.sleep(1)
     os.kill(workers_of(cluster.process)[0], number)
     cluster.waits_for(r"replica 3, small.*ready")
-    until_s = time.monotonic() + 60
-    while not (measured(gateway, "used_unit_seconds_total") > 0.05 and 20e6 < measured(gateway, "memory_held_bytes") < 4e9):
-        assert time.monotonic() < until_s, "what the workers use was not measured"
-        time.sleep(0.2)
+    until(lambda: measured(gateway, "used_unit_seconds_total") > 0.05 and 20e6 < measured(gateway, "memory_held_bytes") < 4e9,
+          "what the workers use was measured")
     assert set(load.end()) == {200}
     workers = workers_of(cluster.process)
     assert len(workers) == 2
-    assert cluster.end() == 0, "".join(cluster.lines)
+    assert cluster.end() == 0, cluster.text
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
@@ -183,8 +133,7 @@ def test_a_replayed_trace_is_answered_and_told(run, tmp_path):
     _, gateway, _ = serve(run)
     options = ["--scenario", "live-demo", "--url", gateway, "--seconds", "4", "--json", str(tmp_path / "told.json")]
     replay = run("replay", *options)
-    assert replay.process.wait(60) in (0, 1)
-    replay._reading.join()
+    assert replay.wait() in (0, 1)
     if replay.process.returncode:  # a machine with too much to do: then it says so, and nothing else
         assert "nothing is said about the service" in replay.lines[-1]
     else:
@@ -196,8 +145,7 @@ def test_a_replayed_trace_is_answered_and_told(run, tmp_path):
 def test_replaying_at_nobody_or_nothing_is_told_in_one_line(run):
     for options, said in ((["--url", "http://127.0.0.1:9"], "127.0.0.1:9"), (["--service", "nothing"], "it has classify")):
         command = run("replay", "--scenario", "live-demo", "--seconds", "1", *options)
-        assert command.process.wait(60) == 1
-        command._reading.join()
+        assert command.wait() == 1
         assert command.lines[-1].startswith("tidal: ") and said in command.lines[-1]
 
 
@@ -213,27 +161,23 @@ def test_replaying_at_nobody_or_nothing_is_told_in_one_line(run):
 def test_a_models_file_that_cannot_be_used_is_told_in_one_line(run, tmp_path, models, said):
     (tmp_path / "models.yaml").write_text(models)
     command = run("serve", *SCENARIO, "--models", str(tmp_path / "models.yaml"), "--gateway", "127.0.0.1:0")
-    assert command.process.wait(60) == 1
-    command._reading.join()
+    assert command.wait() == 1
     assert command.lines[-1].startswith("tidal: ") and said in command.lines[-1] and len(command.lines) == 1
 
 
 def test_an_address_that_others_can_reach_needs_tokens(run):
     command = run("serve", *SCENARIO, "--gateway", "127.0.0.1:0", "--control", "0.0.0.0:0")
-    assert command.process.wait(60) == 1
-    command._reading.join()
+    assert command.wait() == 1
     assert "give the control API tokens" in command.lines[-1]
 
 
 def test_a_gateway_that_others_can_reach_needs_tokens_too(run):
     command = run("serve", *SCENARIO, "--gateway", "0.0.0.0:0", "--control", "127.0.0.1:0")
-    assert command.process.wait(60) == 1
-    command._reading.join()
+    assert command.wait() == 1
     assert "give the tenants tokens" in command.lines[-1]
 
 
 def test_an_address_that_is_none_is_told_with_its_option(run):
     command = run("serve", *SCENARIO, "--gateway", "127.0.0.1:99999")
-    assert command.process.wait(60) == 2
-    command._reading.join()
+    assert command.wait() == 2
     assert "--gateway 127.0.0.1:99999: give HOST:PORT" in command.lines[-1]

@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from live_system import Autoscaler, Cluster, Load, Prometheus
+from live_system import HERE, Autoscaler, Cluster, Load, Prometheus
 from running import Processes
 
 
@@ -11,7 +11,7 @@ class System:
     """Starts parts; see `live_system`."""
 
     def __init__(self, folder):
-        self.folder, self.processes = folder, Processes()
+        self.folder, self.processes = folder, Processes(HERE)
         self.cluster = partial(Cluster, self.processes, folder)
         self.load = partial(Load, self.processes)
         self.prometheus = partial(Prometheus, self.processes, folder)

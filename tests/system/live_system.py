@@ -6,18 +6,20 @@ import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import pytest
 import requests
 import yaml
 from open_load import ROW
 from prometheus_client.parser import text_string_to_metric_families
-from running import HERE, free_port, until
+from running import free_port, until
 
 from envs.scenario_file import load
 from runtime.autoscaler.journal import newest_first
 from runtime.deployment_json import from_json, to_json
 
+HERE = Path(__file__).resolve().parent
 ECHO = HERE / "scenarios" / "echo.yaml"
 MODELS = {"quick": "echo_models:quick", "good": "echo_models:good"}
 TIMEOUT_S = 20.0

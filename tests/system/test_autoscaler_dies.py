@@ -1,7 +1,7 @@
 """An autoscaler that dies at any point of a decision: serving goes on, and whoever comes next does nothing twice."""
 
 from dying_autoscaler import POINTS
-from running import HERE
+from live_system import HERE
 
 
 def test_serving_goes_on_and_no_decision_is_carried_out_twice(system):

@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("ray", reason="the extra ray is not installed")
 
-from live_system import MODELS
-from running import HERE, until
+from live_system import HERE, MODELS
+from running import until
 
 pytestmark = pytest.mark.slow
 

@@ -15,9 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
-HERE = Path(__file__).resolve().parent
 PATIENCE_S = 60.0
-MARK = "TIDAL_SYSTEM_TEST"  # in the environment of all processes of one test, and of those that they start
+MARK = "TIDAL_TEST"  # in the environment of all processes of one test, and of those that they start
 
 WITH_US = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()  # should this process be killed
 
@@ -99,15 +98,15 @@ class Running:
 
 
 class Processes:
-    """All processes of a test; `close` ends what still runs, and tells what was left over."""
+    """All processes of a test; `close` ends what still runs, and tells what was left over. They import from these folders."""
 
-    def __init__(self):
-        self._mark = secrets.token_hex(8)
+    def __init__(self, *folders):
+        self._mark, self._path = secrets.token_hex(8), os.pathsep.join(map(str, [*folders, ROOT]))
         self._started = []
         self.addresses = []  # URLs that nobody must answer at in the end
 
     def start(self, *command, **environment):
-        variables = {**os.environ, MARK: self._mark, "PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{HERE}:{ROOT}", **environment}
+        variables = {**os.environ, MARK: self._mark, "PYTHONUNBUFFERED": "1", "PYTHONPATH": self._path, **environment}
         self._started.append(Running(command, variables))
         return self._started[-1]
 
