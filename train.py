@@ -2,6 +2,7 @@
 
     python train.py --scenario resnet-variants --trace twitter_2021 --agent ppo --steps 1000000 --seed 0
     python train.py --agent order-keep --trace twitter_2021,nasa_1995_jul,worldcup_1998 --seed 0
+    python train.py --scenario video --agent proposals --seed 0
     python train.py --config runs/mine/config.yaml                 # the same run again
     python train.py --resume runs/mine                             # go on where it stopped
     tensorboard --logdir runs                                      # curves, while it trains
@@ -31,6 +32,7 @@ from agents.learners import LEARNERS
 if TYPE_CHECKING:
     from agents.cem import CEMRun
     from agents.order_keep_training import OrderKeepRun
+    from agents.proposals_training import ProposalsRun
     from agents.training import Run
     from envs.scenario import Scenario
 
@@ -45,10 +47,10 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--trace",
         metavar="NAME_OR_PATH",
-        help="in place of the scenario's trace, at the scenario's mean load; order-keep takes several, with commas",
+        help="in place of the scenario's trace, at the scenario's mean load; order-keep and proposals: several, with commas",
     )
-    what.add_argument("--agent", choices=(*LEARNERS, "cem", "order-keep"), help="how it learns (ppo)")
-    what.add_argument("--steps", type=_count, metavar="N", help="decisions to learn from (1e6, order-keep 8e6)")
+    what.add_argument("--agent", choices=(*LEARNERS, "cem", "order-keep", "proposals"), help="how it learns (ppo)")
+    what.add_argument("--steps", type=_count, metavar="N", help="decisions learnt from (1e6; order-keep 8e6, proposals 2e6)")
     what.add_argument("--seed", type=int, metavar="S", help="of weights, actions and loads (0)")
     what.add_argument(
         "--set", action="append", metavar="SETTING=VALUE", help="a setting of the agent, such as gamma=0.9; repeat it"
@@ -103,7 +105,8 @@ DEFAULTS: dict[str, Any] = {
     "scenario": "resnet-variants", "trace": None, "agent": "ppo", "steps": 1_000_000, "seed": 0, "settings": {},
     "selection": 0.2, "windows": 16, "evaluate_every": 50_000, "days": 5.0, "threads": 1, "export": None,
 }  # fmt: skip
-OF_AGENT: dict[str, dict[str, Any]] = {"order-keep": {"steps": 8_000_000, "selection": 0.15, "evaluate_every": 640_000}}
+OF_AGENT: dict[str, dict[str, Any]] = {"order-keep": {"steps": 8_000_000, "selection": 0.15, "evaluate_every": 640_000},
+                                       "proposals": {"steps": 2_000_000, "evaluate_every": 200_000}}
 
 
 def _config(said: dict[str, Any]) -> tuple[dict[str, Any], Path, bool]:
@@ -134,6 +137,8 @@ def _settings(agent: str, wishes: dict[str, Any]) -> dict[str, Any]:
     """All settings of an agent, with what is wished for."""
     if agent == "order-keep":
         from agents.order_keep_training import OrderKeepSettings as Settings
+    elif agent == "proposals":
+        from agents.proposals_training import ProposalsSettings as Settings  # type: ignore[assignment]
     elif agent == "cem":
         from agents.cem import CEMSettings as Settings  # type: ignore[assignment]
     else:
@@ -146,7 +151,7 @@ def _settings(agent: str, wishes: dict[str, Any]) -> dict[str, Any]:
     return dataclasses.asdict(Settings(**{name: type(known[name])(value) for name, value in wishes.items()}))
 
 
-def _prepare(config: dict[str, Any], folder: Path, resume: bool) -> Run | CEMRun | OrderKeepRun:
+def _prepare(config: dict[str, Any], folder: Path, resume: bool) -> Run | CEMRun | OrderKeepRun | ProposalsRun:
     """Everything that can be wrong is found here, before anything is learnt."""
     import torch
 
@@ -159,6 +164,8 @@ def _prepare(config: dict[str, Any], folder: Path, resume: bool) -> Run | CEMRun
     scenario = load_scenario(config["scenario"])
     if config["agent"] == "order-keep":
         return _prepare_order_keep(config, folder, resume, scenario)
+    if config["agent"] == "proposals":
+        return _prepare_proposals(config, folder, resume, scenario)
     loads = open_loads(scenario, config["trace"], "train", config["days"] * DAY_S)
     run = _run(config["agent"])(scenario, loads.loads, config, folder)
     if resume:
@@ -191,6 +198,20 @@ def _prepare_order_keep(config: dict[str, Any], folder: Path, resume: bool, scen
     run = OrderKeepRun(scenario, {loads.trace: rates_of(loads.loads, scenario) for loads in opened}, config, folder)
     told = "; ".join(loads.told for loads in opened)
     print(f"{folder}: order-keep on {scenario.name}, {told}; {config['steps']} steps, seed {config['seed']}", flush=True)
+    return run
+
+
+def _prepare_proposals(config: dict[str, Any], folder: Path, resume: bool, scenario: Scenario) -> ProposalsRun:
+    from agents.proposals_training import ProposalsRun
+    from envs.loads import DAY_S, open_loads
+
+    if resume:
+        raise ValueError(f"{folder}: a run of proposals takes minutes and is not resumed; give its --config and a --name")
+    traces = config["trace"].split(",") if config["trace"] else [None]
+    opened = [open_loads(scenario, trace, "train", config["days"] * DAY_S) for trace in traces]
+    run = ProposalsRun(scenario, {loads.trace: loads.loads for loads in opened}, config, folder)
+    told = "; ".join(loads.told for loads in opened)
+    print(f"{folder}: proposals on {scenario.name}, {told}; {config['steps']} steps, seed {config['seed']}", flush=True)
     return run
 
 

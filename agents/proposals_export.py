@@ -1,0 +1,132 @@
+"""A network over proposals as files: weights as safetensors, and a manifest that names the proposals."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save
+
+from agents.brain import Layers, tensors_of
+from agents.manifest import AgentError, digest, scenario_digest
+from agents.proposals import Proposals
+from agents.proposals_features import FEATURES_VERSION
+from baselines.weights_folder import MANIFEST, WEIGHTS, write_folder
+from envs.contract import CONTRACT_VERSION, ReplicaKind, Shape
+from envs.scenario import Scenario
+
+KIND = "proposals"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ProposalsManifest:
+    """What an exported network over proposals is.
+
+    Attributes:
+        kind: "proposals", which tells it from other agents.
+        scenario, scenario_digest: what it was trained for, and a digest of what its decisions mean.
+        kinds: of replicas: variants, [cores, inter_op, intra_op, device], batch, maximum wait (s).
+        counts: (M, K) of each proposal.
+        mean_rps: of each application in training.
+        learning: "reward-trained", "supervised" or "imitation": how it came to decide.
+        weights_sha256: of the file of weights.
+        training: what made it: settings, traces, seed, scores; for people.
+        training_sha256: of `training`.
+        activation: between layers.
+        format, contract, features: versions of this file, of the contract, and of what the network sees.
+    """
+
+    kind: str
+    scenario: str
+    scenario_digest: str
+    kinds: list[list[Any]]
+    counts: list[list[int]]
+    mean_rps: list[float]
+    learning: str
+    weights_sha256: str
+    training: dict[str, Any]
+    training_sha256: str
+    activation: str = "tanh"
+    format: int = FORMAT
+    contract: int = CONTRACT_VERSION
+    features: int = FEATURES_VERSION
+
+
+class Exported(NamedTuple):
+    """All that plays a network.
+
+    Attributes:
+        layers: weights (outputs, inputs) and biases (outputs,) of each; M scores and how much a move is minded come out.
+        proposals: what it picks among.
+        mean_rps: (A,) of each application in training.
+        low, high: (F,) range of each feature in training.
+        learning: how it came to decide.
+    """
+
+    layers: Layers
+    proposals: Proposals
+    mean_rps: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    learning: str
+
+
+def export(network: Exported, folder: Path, scenario: Scenario, training: Mapping[str, Any]) -> ProposalsManifest:
+    """Writes a network's folder."""
+    tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in tensors_of(network.layers).items()}
+    tensors |= {"range.low": network.low.astype(np.float32), "range.high": network.high.astype(np.float32)}
+    weights = save(tensors)
+    told = json.loads(json.dumps(dict(training), default=str))
+    kinds = [[list(kind.variants), [kind.shape.cores, kind.shape.inter_op, kind.shape.intra_op, kind.shape.device], kind.batch,
+              kind.max_wait_s] for kind in network.proposals.kinds]
+    manifest = ProposalsManifest(KIND, scenario.name, scenario_digest(scenario), kinds, network.proposals.counts.tolist(),
+                                 network.mean_rps.tolist(), network.learning, hashlib.sha256(weights).hexdigest(), told,
+                                 digest(told))
+    write_folder(folder, weights, manifest)
+    return manifest
+
+
+def is_proposals(folder: Path) -> bool:
+    """Whether a folder's manifest is that of a network over proposals."""
+    try:
+        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["kind"] == KIND)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def read(folder: Path) -> tuple[ProposalsManifest, Exported]:
+    """Reads a network's folder and checks its versions and digest.
+
+    Raises:
+        AgentError: it is not one, of other versions, or its weights are not those of the manifest.
+    """
+    try:
+        manifest = ProposalsManifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        stored = (folder / WEIGHTS).read_bytes()
+    except (OSError, ValueError, TypeError) as error:
+        raise AgentError(f"{folder}: not the folder of a network over proposals ({error})") from error
+    found = (manifest.format, manifest.contract, manifest.features)
+    if found != (FORMAT, CONTRACT_VERSION, FEATURES_VERSION):
+        raise AgentError(f"{folder}: made for format, contract, features {found}, here "
+                         f"{(FORMAT, CONTRACT_VERSION, FEATURES_VERSION)}; train and export it again")
+    sha256 = hashlib.sha256(stored).hexdigest()
+    if sha256 != manifest.weights_sha256:
+        raise AgentError(f"{folder}: {WEIGHTS} has sha256 {sha256[:12]}..., its manifest says "
+                         f"{manifest.weights_sha256[:12]}...; export the network again")
+    try:
+        tensors = load_tensors(stored)
+        layers = [(tensors[f"weight.{i}"], tensors[f"bias.{i}"]) for i in range(sum("weight" in name for name in tensors))]
+        low, high = tensors["range.low"], tensors["range.high"]
+    except (SafetensorError, KeyError) as error:
+        raise AgentError(f"{folder}: {WEIGHTS} lacks a part of a network over proposals ({error})") from error
+    kinds = tuple(ReplicaKind(tuple(variants), Shape(*shape), batch, wait) for variants, shape, batch, wait in manifest.kinds)
+    proposals = Proposals(kinds, np.array(manifest.counts, np.int64))
+    return manifest, Exported(layers, proposals, np.array(manifest.mean_rps), low, high, manifest.learning)
