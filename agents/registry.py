@@ -57,6 +57,7 @@ BASELINES = {
     "fa2-high": "baselines.fa2:FA2High",
     "rim": "baselines.rim:RIM",
     "cascadeserve": "baselines.cascadeserve:CascadeServe",
+    "cascadeserve-fast": "baselines.cascadeserve_fast:FastCascadeServe",
     "edgeshard": "baselines.edgeshard:EdgeShard",
     "sponge": "baselines.sponge:Sponge",
     "adapt": "baselines.adapt:ADAPT",

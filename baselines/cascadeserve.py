@@ -60,7 +60,7 @@ class CascadeServe(Policy):
                              f"{', '.join(scenario.applications)}")
         self._scenario, self._first = scenario, application.services[0]
         self.gears = self._plan()
-        self._deployments = [project(deployment_of(scenario, self._application, gear), scenario)[0] for gear in self.gears]
+        self.deployments = [project(deployment_of(scenario, self._application, gear), scenario)[0] for gear in self.gears]
         self._at: int | None = None
         self._lower = self._overloads = 0
 
@@ -104,4 +104,4 @@ class CascadeServe(Policy):
         reason = f"load {load_rps:.3g} req/s is more than the budget carries: the last gear" if over else reason
         details = {"forecast_rps": load_rps, "gear": float(self._at), "planned_accuracy": gear.cascade.accuracy,
                    "overloads": float(self._overloads)}
-        return Decision(self._deployments[self._at], reason, details)
+        return Decision(self.deployments[self._at], reason, details)

@@ -7,6 +7,7 @@ import pytest
 from observed import NAN, missing, observe
 
 from baselines.cascadeserve import CascadeServe
+from baselines.cascadeserve_fast import FastCascadeServe
 from baselines.cascadeserve_plan import cascade_of, cascades_of, gear_for, pareto
 from envs import scenario_file
 from envs.contract import ServiceObservation
@@ -125,3 +126,43 @@ def test_what_is_no_cascade_is_refused(scenario, resnet):
         CascadeServe().reset(resnet)
     with pytest.raises(ValueError, match="no cascade of its candidates"):
         CascadeServe(least_accuracy=0.99).reset(scenario)
+
+
+def fast(scenario, rps, ready, queue=0.0):
+    """The threshold that two time scales give where these replicas are ready."""
+    policy = FastCascadeServe(fast_margin=1.0)
+    policy.reset(scenario)
+    replicas = {next(k for k in scenario.kinds if k.variants == (v,) and k.batch == 1): n for v, n in ready.items()}
+    observation = observe(scenario, scenario.initial_deployment, rps, ready=replicas)
+    observation.services["first"] = ServiceObservation(rps, queue)
+    return policy.decide(observation).deployment.thresholds["cascade", 0]
+
+
+def test_on_two_time_scales_no_more_is_passed_on_than_what_is_ready_carries(scenario):
+    """large-second answers 5 req/s a core; medium passes on 0.4 at 0.953, and nothing at 0."""
+    assert fast(scenario, 50, {"medium": 5}) == 0  # nobody is there to pass on to
+    assert [fast(scenario, 50, {"medium": 5, "large-second": n}) for n in (3, 4, 9)] == [0, 0.953, 0.953]
+    assert fast(scenario, 50, {"medium": 5, "large-second": 4}, queue=30) == 0  # what waits is needed too
+
+
+def test_on_two_time_scales_the_threshold_is_the_most_accurate_of_the_curve_that_is_carried(scenario):
+    for first, second, n in itertools.product(("small", "medium", "large"), ("medium-second", "large-second"), (1, 3, 5, 12)):
+        found = fast(scenario, 60, {first: 9, second: n})
+        kind = next(k for k in scenario.kinds if k.variants == (second,) and k.batch == 1)
+        most = n * scenario.capacity_rps(kind, second) / 60
+        every = {row.threshold: cascade_of(scenario, (first, second), (row.threshold, 0.0))
+                 for row in scenario.variants[first].certainty}
+        carried = {t: c.accuracy for t, c in every.items() if len(c.places) == 1 or c.places[1].reach_ratio <= most + 1e-9}
+        assert carried[found] == max(carried.values())
+
+
+def test_on_two_time_scales_the_gear_stays_where_nothing_is_known(scenario):
+    policy = FastCascadeServe()
+    policy.reset(scenario)
+    assert policy.decide(missing(scenario)).deployment == scenario.initial_deployment
+    nothing = observe(scenario, scenario.initial_deployment, 50, ready={})
+    slow = CascadeServe()
+    slow.reset(scenario)
+    assert policy.decide(nothing).deployment == slow.decide(nothing).deployment
+    with pytest.raises(ValueError, match="fast_margin"):
+        FastCascadeServe(fast_margin=0)
