@@ -156,6 +156,8 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", limits.connections),
         ("grpc.server_handshake_timeout_ms", int(limits.header_s * 1000)),
         ("grpc.max_connection_idle_ms", int(limits.header_s * 1000)),
+        ("grpc.max_connection_age_ms", int(limits.connection_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(limits.call_s * 1000)),
     ]
 
 

@@ -322,6 +322,35 @@ def test_a_client_that_is_slow_to_send_is_told():
     run(play())
 
 
+def frame(kind, flags, stream, payload=b""):
+    """Of HTTP/2, by RFC 9113, section 4.1."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def headers(**named):
+    """Literal and not indexed, by RFC 7541, section 6.2.2."""
+    fields = [(name.replace("__", ":").replace("_", "-").encode(), value.encode()) for name, value in named.items()]
+    return b"".join(b"\0" + varint(len(name)) + name + varint(len(value)) + value for name, value in fields)
+
+
+def test_a_client_that_never_takes_its_answer_does_not_keep_it_forever():
+    async def play():
+        async with front(connection_s=0.3, call_s=0.3) as f:
+            message = payload().SerializeToString()
+            asked = headers(__method="POST", __scheme="http", __path=INFER, __authority="x", te="trailers",
+                            content_type="application/grpc")
+            reader, writer = await asyncio.open_connection(*f.server.address.split(":"))
+            writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, struct.pack(">HI", 4, 0))  # no room for data
+                         + frame(1, 4, 1, asked) + frame(0, 1, 1, b"\0" + struct.pack(">I", len(message)) + message))
+            await until(lambda: fates(f)[0] == 1)  # it is answered
+            async with asyncio.timeout(10):  # it takes 20 s until gRPC misses what this client never says
+                await reader.read()  # the connection ends
+            writer.close()
+            await call(f.channel, "ModelInfer", payload())
+
+    run(play())
+
+
 def test_it_closes_in_good_order():
     async def play():
         async with front(SLOW) as f:
