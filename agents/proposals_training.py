@@ -29,6 +29,7 @@ from agents.proposals import Moves, Proposals, moves_of
 from agents.proposals_chain import choice, expected
 from agents.proposals_export import Exported, export
 from agents.proposals_features import features, windows
+from agents.proposals_network import last_of, layers_of, make_network
 from agents.proposals_pool import covering, pool_of
 from agents.proposals_rules import minded, parted, play
 from agents.proposals_table import Table, Window, draw_windows
@@ -266,27 +267,3 @@ def rates_of(scenario: Scenario, drawn: Sequence[Window], intervals: int) -> np.
         loads = [interval_rates(window.loads[name], scenario.interval_s) for name in scenario.applications]
         rows.append(np.stack(loads, -1)[first : first + intervals : 5] * window.scale)
     return np.concatenate(rows)
-
-
-def make_network(inputs: int, hidden: int, proposals: int) -> nn.Sequential:
-    """A network to which all proposals are alike, and a move costs what it costs."""
-    network = nn.Sequential(nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(),
-                            nn.Linear(hidden, proposals + 1))
-    with torch.no_grad():
-        last_of(network).weight.mul_(0.1)
-        last_of(network).bias.zero_()
-        last_of(network).bias[-1] = float(np.log(np.expm1(1.0)))
-    return network
-
-
-def last_of(network: nn.Sequential) -> nn.Linear:
-    """Its last layer."""
-    last = network[-1]
-    assert isinstance(last, nn.Linear)
-    return last
-
-
-def layers_of(network: nn.Sequential) -> Layers:
-    """Weights and biases, as `agents.brain.forward` takes them."""
-    return [(part.weight.detach().numpy().copy(), part.bias.detach().numpy().copy())
-            for part in network if isinstance(part, nn.Linear)]

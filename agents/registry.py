@@ -68,7 +68,7 @@ BASELINES = {
 }
 HINDSIGHT = {"oracle": "baselines.oracle:Oracle"}  # needs the future: only evaluate.py can play it
 ORDER_KEEP = "order-keep-network"
-AGENTS = ("ppo", ORDER_KEEP)
+AGENTS = ("ppo", ORDER_KEEP, "proposals-network")
 
 
 def names() -> tuple[str, ...]:
@@ -146,6 +146,12 @@ def _exported(folder: Path) -> Policy:
         from agents.order_keep_policy import OrderKeepNetwork
 
         return OrderKeepNetwork(folder)
+    from agents.proposals_export import is_proposals
+
+    if is_proposals(folder):
+        from agents.proposals_policy import ProposalsNetwork
+
+        return ProposalsNetwork(folder)
     from agents.network_policy import NetworkPolicy
 
     return NetworkPolicy(folder)
