@@ -12,6 +12,7 @@ import pandas as pd
 from envs import state as st
 from envs.contract import Cluster, Deployment, Observation, ReplicaKind
 from envs.growth import grown, with_pipelines
+from envs.interference import Spells
 from envs.kernel import Flags, specialise
 from envs.kernel.clocks import set_clock
 from envs.model import compile_model, kernel_flags, leave_table, new_state
@@ -76,6 +77,7 @@ class SimulatedCluster(Cluster):
         self.seed = seed
         self.kinds = tuple(dict.fromkeys([*scenario.kinds, *kinds, *scenario.initial_deployment.replicas]))
         self._record = record
+        self._spells = Spells(scenario.interference, seed) if scenario.interference else None
         self._slo_s = np.array([a.slo_s for a in scenario.applications.values()])
         self._compile()
         slots = max(8, 2 * sum(scenario.initial_deployment.replicas.values()))
@@ -93,6 +95,7 @@ class SimulatedCluster(Cluster):
 
     def _compile(self) -> None:
         self.model = compile_model(self.scenario, self.kinds)
+        self._calm_s = self.model.latency.copy() if self._spells else self.model.latency
         self.flags = self._features()
         self._constants = kind_constants(self.scenario, self.kinds)
         self._kernel = specialise(self.flags)
@@ -144,9 +147,9 @@ class SimulatedCluster(Cluster):
         heads = np.zeros_like(counts)
         newer = bool(t_sample > self._samples[-1].t_s)
         if newer and t_sample < t_end:
-            self._kernel.run(self.model, self.state, self._times, counts, heads, t_sample)
+            self._run(counts, heads, self.t_s, t_sample)
             self._samples.append(self._sample(t_sample))
-        self._kernel.run(self.model, self.state, self._times, counts, heads, t_end)
+        self._run(counts, heads, max(self.t_s, min(t_sample, t_end)), t_end)
         self._keep_records()
         before, self._truth = self._truth, self._sample(t_end)
         if newer and t_sample >= t_end:
@@ -180,8 +183,8 @@ class SimulatedCluster(Cluster):
         none = np.zeros(len(self._loads), np.int64)
         before, t_end = self._truth, self.t_s
         while self.outstanding and t_end < self.t_s + DRAIN_LIMIT_S:
-            t_end = min(t_end + self.scenario.interval_s, self.t_s + DRAIN_LIMIT_S)
-            self._kernel.run(self.model, self.state, self._times, none, none.copy(), t_end)
+            t, t_end = t_end, min(t_end + self.scenario.interval_s, self.t_s + DRAIN_LIMIT_S)
+            self._run(none, none.copy(), t, t_end)
         if self.outstanding:
             self._kernel.give_up(self.model, self.state, t_end)
         self._keep_records()
@@ -271,6 +274,17 @@ class SimulatedCluster(Cluster):
         return cluster
 
     # ---- inside
+
+    def _run(self, counts: np.ndarray, heads: np.ndarray, t: float, t_end: float) -> None:
+        """Plays from t to t_end, piece by piece where a spell begins or ends in between."""
+        while self._spells:
+            factor, changes = self._spells.at(t)
+            np.multiply(self._calm_s, factor, out=self.model.latency)
+            if changes >= t_end:
+                break
+            self._kernel.run(self.model, self.state, self._times, counts, heads, changes)
+            t = changes
+        self._kernel.run(self.model, self.state, self._times, counts, heads, t_end)
 
     def _observation(self, newer: bool) -> Observation:
         scrape = self.scenario.scrape

@@ -73,6 +73,8 @@ class Clusters:
     """
 
     def __init__(self, scenario: Scenario, loads: Mapping[str, Load], count: int) -> None:
+        if scenario.interference is not None:
+            raise ValueError("a noisy neighbour is played by one cluster at a time: leave `interference` out")
         first = SimulatedCluster(scenario, loads)  # checks the loads, compiles the scenario
         self.scenario, self.count, self.kinds = scenario, count, scenario.kinds
         self._constants = kind_constants(scenario, self.kinds)

@@ -63,6 +63,7 @@ def run_episode(
     policy_name: str = "",
     trace_name: str = "",
     limits: Limits | None = None,
+    told: Scenario | None = None,
 ) -> Episode:
     """Plays one policy, inside the envelope, on one window of the loads.
 
@@ -76,10 +77,12 @@ def run_episode(
         policy_name: for the report.
         trace_name: for the report.
         limits: the operator's limits, for the envelope; None: the budget only.
+        told: what the policy and the envelope are told, where what is played differs from it (a profile that is wrong, say).
     """
     n = scenario.episode_intervals if intervals is None else intervals
     cluster = SimulatedCluster(scenario, loads, seed=seed, offset_s=start_s)
-    policy.reset(scenario)
+    told = told or scenario
+    policy.reset(told)
     prices = pricing(scenario, cluster.kinds)
     observation = cluster.first_observation
     history: History = ()
@@ -90,7 +93,7 @@ def run_episode(
         began = time.perf_counter()
         wanted = policy.decide(observation)
         decision_s = time.perf_counter() - began
-        decision, notes, history = guard(wanted, observation, scenario, limits or Limits(), history)
+        decision, notes, history = guard(wanted, observation, told, limits or Limits(), history)
         decisions.append(
             {
                 "t_s": cluster.t_s,

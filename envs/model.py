@@ -13,7 +13,7 @@ from envs.kernel import Flags
 from envs.kernel.clocks import build_tree
 from envs.randomness import CERTAINTY, FAILURE, LOAD, LOAD_FAILURE, SERVICE, gamma_table, key
 from envs.rules import billionths
-from envs.scenario import Application, Scenario, Variant
+from envs.scenario import Application, Failures, Scenario, Variant
 from envs.state import Model, Size, State
 
 RULES = ("shortest-queue", "least-expected-finish", "last-stage-clock")
@@ -72,7 +72,7 @@ def compile_model(scenario: Scenario, kinds: Sequence[ReplicaKind]) -> Model:
         accuracy=accuracy,
         accuracy_ppb=np.array([billionths(a) for a in accuracy], np.int64),
         service_table=gamma_table(scenario.service_cv),
-        load_table=gamma_table(failures.load_cv),
+        load_table=_load_table(failures),
         failure_table=gamma_table(1.0),
         constants=np.array(
             [
@@ -94,6 +94,13 @@ def compile_model(scenario: Scenario, kinds: Sequence[ReplicaKind]) -> Model:
             np.int64,
         ),
     )
+
+
+def _load_table(failures: Failures) -> np.ndarray:
+    """Quantiles of a load time over the variants' own; read-only, as all tables of the kernel are."""
+    table = gamma_table(failures.load_cv) * failures.load_factor
+    table.setflags(write=False)
+    return table
 
 
 def _limit(scenario: Scenario, kind: ReplicaKind) -> int:

@@ -149,10 +149,19 @@ class Failures(Part):
     """How replicas load and break."""
 
     load_cv: NonNegative = 0.0  # coefficient of variation of load times (gamma)
+    load_factor: Positive = 1.0  # what loading takes, over the variants' `load_s`, that policies are told
     load_failure_ratio: Ratio = 0.0  # share of loads that fail, at the end of the load
     mean_time_s: Positive | None = None  # mean time to failure of a ready replica (exponential)
     detection_s: NonNegative = 1.0  # from failure until it is noticed
     in_flight: Literal["lost", "requeued"] = "requeued"
+
+
+class Interference(Part):
+    """A noisy neighbour: spells, the same for every policy, in which all models on the cluster are slower."""
+
+    slowdown: Annotated[float, Field(ge=1, allow_inf_nan=False)]  # of a batch that starts in a spell
+    calm_s: Positive  # mean time between spells (exponential)
+    lasts_s: Positive  # mean length of a spell (exponential)
 
 
 class Scrape(Part):
@@ -206,6 +215,7 @@ class Scenario(Part):
     weights: Weights = Weights()
     admission: Admission = Admission()
     failures: Failures = Failures()
+    interference: Interference | None = None
     scrape: Scrape = Scrape()
     workload: Mapping[str, Workload]
     profile: Profile
