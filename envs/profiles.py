@@ -88,6 +88,17 @@ class Profile:
         """Load that one replica was measured to carry within the SLO, or None."""
         return self._capacity.get((variant, shape, batch))
 
+    def tables(self) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+        """Latencies and, where there are any, capacities, as they were given; both are ready for `Profile` again."""
+        latencies = [(*key, batch, stage, latency_s) for key, batches in self._table.items()
+                     for batch, stages in batches.items() for stage, latency_s in enumerate(stages)]
+        capacities = [(variant, shape.device, shape.cores, shape.inter_op, shape.intra_op, batch, rps)
+                      for (variant, shape, batch), rps in self._capacity.items()]  # fmt: skip
+        frames = pd.DataFrame(latencies, columns=LATENCY_COLUMNS), pd.DataFrame(capacities, columns=CAPACITY_COLUMNS)
+        for frame in frames:
+            frame["cores"] = [None if cores == ANY_CORES else cores for cores in frame["cores"]]
+        return frames[0].astype({"cores": "Int64"}), frames[1].astype({"cores": "Int64"}) if capacities else None
+
     def scaled(self, factor: float) -> Profile:
         """The same models, slower by a factor: latencies times it, measured capacities divided by it."""
         other = Profile.__new__(Profile)
@@ -96,6 +107,14 @@ class Profile:
             "_table": {key: {batch: tuple(factor * s for s in stages) for batch, stages in batches.items()}
                        for key, batches in self._table.items()},
             "_capacity": {key: rps / factor for key, rps in self._capacity.items()}})  # fmt: skip
+        return other
+
+    def later(self, more_s: float) -> Profile:
+        """The same models, the first stage of each batch longer by `more_s` seconds; measured capacities stay."""
+        other = Profile.__new__(Profile)
+        other.__setstate__({**self.__getstate__(), "_table": {
+            key: {batch: (stages[0] + more_s, *stages[1:]) for batch, stages in batches.items()}
+            for key, batches in self._table.items()}})  # fmt: skip
         return other
 
     def __getstate__(self) -> dict[str, object]:
