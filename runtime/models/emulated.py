@@ -6,10 +6,11 @@ replicas have. Figures from emulated replicas say so, and name the time dilation
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from envs.contract import ReplicaKind
-from envs.randomness import LOAD, gamma_table, key
+from envs.randomness import FAILURE, LOAD, gamma_table, key
 from envs.scenario import Scenario
 from runtime.models.dilated_clock import AsyncClock
 from runtime.models.model import FREE, ModelError, TensorSpec
@@ -31,6 +32,7 @@ class EmulatedReplica:
 
     Attributes:
         inputs, outputs: what requests and answers hold.
+        load_s, lasts_s: until it is ready, and from then until it breaks.
     """
 
     inputs = outputs = (PAYLOAD,)
@@ -39,6 +41,8 @@ class EmulatedReplica:
         self.scenario, self.kind, self.seed, self.clock = scenario, kind, seed, clock
         noise = drawn(gamma_table(scenario.failures.load_cv), key(seed, LOAD, 0), number, 0)
         self.load_s = scenario.load_s(kind) * noise
+        mean_s = scenario.failures.mean_time_s
+        self.lasts_s = mean_s * drawn(gamma_table(1.0), key(seed, FAILURE, 0), number, 0) if mean_s else math.inf
         self._servers: ServerClocks | None = None
 
     async def load(self) -> None:

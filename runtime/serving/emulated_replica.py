@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -34,11 +35,21 @@ class EmulatedLiveReplica:
         self._under_way: set[asyncio.Task[None]] = set()
         self._why_gone = ""
         self._call: Callable[[str], None] = lambda reason: None
+        self._detection_s, self._broken, self._over = scenario.failures.detection_s, False, asyncio.Event()
+        self._breaking: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
-        """See `Replica`."""
+        """See `Replica`. From then on it breaks when a simulated one would, and is lost once that is detected."""
         await self._emulated.load()
         self._raise_if_gone()
+        if self._emulated.lasts_s < math.inf:
+            self._breaking = asyncio.create_task(self._break(self._clock.now_s() + self._emulated.lasts_s))
+
+    async def _break(self, t_s: float) -> None:
+        await self._clock.sleep_until(t_s)
+        self._broken = True
+        await self._clock.sleep_until(t_s + self._detection_s)
+        self.lose("it broke")
 
     def serve(self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None],
               answered: Answered) -> None:
@@ -49,7 +60,9 @@ class EmulatedLiveReplica:
 
     async def _answers(self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None]) -> Answers:
         self._raise_if_gone()
-        await self._emulated.run(variant, len(requests), head, freed)
+        await self._emulated.run(variant, len(requests), head, lambda: None if self._broken else freed())
+        if self._broken:
+            await self._over.wait()
         self._raise_if_gone()
         return requests
 
@@ -90,6 +103,9 @@ class EmulatedLiveReplica:
     def _end(self, why: str) -> None:
         self._why_gone = self._why_gone or why
         self._emulated.unload()
+        self._over.set()
+        if self._breaking and self._breaking is not asyncio.current_task():
+            self._breaking.cancel()
 
     def _raise_if_gone(self) -> None:
         if self._why_gone:

@@ -3,10 +3,8 @@
 import asyncio
 from contextlib import asynccontextmanager
 
-import numpy as np
 from virtual_clock import VirtualClock
 
-from envs.randomness import FAILURE, draw, factor, gamma_table, key
 from runtime.models.server_clocks import Head
 from runtime.serving.emulated_replica import EmulatedLiveReplica
 from runtime.serving.live_cluster import LiveCluster
@@ -89,8 +87,8 @@ class ShortestQueue:
 class Launcher:
     """Makes emulated replicas; what is to go wrong is said to it beforehand."""
 
-    def __init__(self, scenario, clock, dispatcher, seed=0, breaks=False):
-        self.scenario, self.clock, self.dispatcher, self.seed, self.breaks = scenario, clock, dispatcher, seed, breaks
+    def __init__(self, scenario, clock, dispatcher, seed=0):
+        self.scenario, self.clock, self.dispatcher, self.seed = scenario, clock, dispatcher, seed
         self.made, self.bad_kinds, self.hanging_kinds = {}, set(), set()
 
     def __call__(self, number, kind):
@@ -106,11 +104,11 @@ class Launcher:
 
 
 class Told(EmulatedLiveReplica):
-    """Fails as its launcher says, and by the simulator's draws where the launcher `breaks`."""
+    """Fails as its launcher says, besides what its scenario says."""
 
     def __init__(self, number, kind, launcher):
         super().__init__(number, kind, scenario=launcher.scenario, seed=launcher.seed, clock=launcher.clock)
-        self.launcher, self.clock, self.log, self.life, self.loaded = launcher, launcher.clock, [], None, False
+        self.launcher, self.clock, self.log, self.loaded = launcher, launcher.clock, [], False
 
     async def load(self):
         self.log.append("load")
@@ -122,15 +120,6 @@ class Told(EmulatedLiveReplica):
         if self.kind in self.launcher.bad_kinds:
             raise ReplicaLost(f"replica {self.number}: no such weights")
         self.loaded = True
-        if self.launcher.breaks:
-            self.life = asyncio.ensure_future(self._live(self.clock.now_s()))
-
-    async def _live(self, ready_s):
-        failures = self.launcher.scenario.failures
-        word = np.uint64(draw(np.uint64(key(self.launcher.seed, FAILURE, 0)), self.number, 0))
-        breaks_s = ready_s + failures.mean_time_s * float(factor(gamma_table(1.0), word))
-        await self.clock.sleep_until(breaks_s + failures.detection_s)
-        self.lose("it broke")
 
     async def stop(self):
         self.log.append("stop")
@@ -145,16 +134,14 @@ class Told(EmulatedLiveReplica):
     def _gone(self):
         self.launcher.dispatcher.slots.pop(self.number, None)
         self.launcher.made[self.number].loaded = False
-        if self.life and self.life is not asyncio.current_task():
-            self.life.cancel()
 
 
 @asynccontextmanager
-async def live(scenario, *, seed=0, breaks=False, launcher=None, **options):
+async def live(scenario, *, seed=0, launcher=None, **options):
     """A started cluster on a virtual clock, with its launcher, dispatcher and clock; closed afterwards."""
     clock = launcher.clock if launcher else VirtualClock()
     dispatcher = ShortestQueue()
-    launcher = launcher or Launcher(scenario, clock, dispatcher, seed, breaks)
+    launcher = launcher or Launcher(scenario, clock, dispatcher, seed)
     launcher.dispatcher = dispatcher
     cluster = LiveCluster(scenario, launcher, dispatcher, clock, **options)
     cluster.start()
@@ -162,7 +149,6 @@ async def live(scenario, *, seed=0, breaks=False, launcher=None, **options):
     try:
         yield cluster, launcher, dispatcher, clock
     finally:
-        launcher.breaks = False
         closing = asyncio.ensure_future(cluster.close())
         for _ in range(20):
             await clock.run_until(clock.now_s() + 10.0)

@@ -54,10 +54,10 @@ def deployments(draw, routed=True, apart=1, kinds=KINDS):
     return found
 
 
-async def compare(scenario, wanted, seed, arrivals_s=(), breaks=False):
+async def compare(scenario, wanted, seed, arrivals_s=()):
     loads = {SERVICE: make_load(RECORDED, recorded_s=np.array(arrivals_s))} if len(arrivals_s) else {}
     theirs = Simulated(scenario, loads, seed=seed, record=True)
-    async with live(scenario, seed=seed, breaks=breaks) as (ours, _, dispatcher, clock):
+    async with live(scenario, seed=seed) as (ours, _, dispatcher, clock):
         arriving = [asyncio.ensure_future(arrive(clock, dispatcher, t_s, n)) for n, t_s in enumerate(arrivals_s)]
         for step in range(32):
             t_s = step * STEP_S
@@ -102,7 +102,7 @@ def test_replicas_and_routes(wanted, seed, load_cv, delay_s):
 @given(deployments(), some.integers(0, 2**32))
 def test_replicas_that_break(wanted, seed):
     failures = Failures(load_cv=0.5, mean_time_s=2.0, detection_s=0.3)
-    asyncio.run(compare(DEMO.with_(failures=failures), wanted, seed, breaks=True))
+    asyncio.run(compare(DEMO.with_(failures=failures), wanted, seed))
 
 
 @settings(max_examples=10, deadline=None, derandomize=True)
@@ -118,7 +118,7 @@ def test_draining_replicas_that_still_answer(wanted, seed, load_rps):
 @given(deployments(kinds=SIZES.kinds), some.integers(0, 2**32), some.booleans())
 def test_replicas_that_are_resized_in_place(wanted, seed, breaks):
     failures = Failures(load_cv=0.5, **({"mean_time_s": 3.0, "detection_s": 0.3} if breaks else {}))
-    asyncio.run(compare(SIZES.with_(failures=failures), wanted, seed, breaks=breaks))
+    asyncio.run(compare(SIZES.with_(failures=failures), wanted, seed))
 
 
 @settings(max_examples=10, deadline=None, derandomize=True)
