@@ -107,8 +107,8 @@ def check(scenario: Scenario) -> None:
         "a queue_limit_s, so that no request waits out of sight": scenario.admission.queue_limit_s is not None,
         "service times without noise or overheads": scenario.service_cv == 0 and scenario.overhead_s == 0
         and scenario.stage_overhead_ratio == 0,
-        "load times without noise, and no failures": failures.load_cv == 0 and failures.load_failure_ratio == 0
-        and failures.mean_time_s is None,
+        "load times without noise, and no failures": failures.load_cv == 0 and failures.load_factor == 1
+        and failures.load_failure_ratio == 0 and failures.mean_time_s is None,
         "no resizing in place": scenario.in_place_resize_s is None,
         "no decision delay": scenario.decision_delay_s == 0,
         "an initial deployment within the budget": all(
