@@ -26,6 +26,7 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 
 BASELINES = {
     "static": "baselines.static:Static",
+    "static-fast": "baselines.static_fast:FastStatic",
     "hpa": "baselines.hpa:HPA",
     "infadapter": "baselines.infadapter:InfAdapter",
     "keda": "baselines.keda:KEDA",

@@ -1,10 +1,10 @@
 """A short list of settings, chosen in reward tables: hundreds of them in seconds, before the best few play in the simulator.
 
 Fits policies whose replicas hang on the load alone: InfAdapter on two time scales with any forecaster, hold and rollout rule,
-the scale-down hold, the band, the quantile planners and model-predictive control; the fast loop keeps its default margin. On a
-table (`envs.reward_table`) of the ladder's rungs a window is a row of loads; the planner's own forecasters and rules turn it
-into a schedule of rungs, which the table scores. Rungs stand in for the plans that the program would make with the last one in
-view.
+the scale-down hold, the band, the quantile planners, model-predictive control and constant mixes; the fast loop keeps its
+default margin. On a table (`envs.reward_table`) of the ladder's rungs a window is a row of loads; the planner's own
+forecasters and rules turn it into a schedule of rungs, which the table scores. Rungs stand in for the plans that the program
+would make with the last one in view. Constants are no rungs: all are played on some windows, and the better ones on the rest.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from baselines.ladder import Ladder, ladder_of
 from baselines.mpc import BandMPC
 from baselines.quantile_planner import QuantileInfAdapter
 from baselines.quantiles import QuantileForecaster
+from baselines.static import Static
 from baselines.two_time_scales import TwoTimeScales
 from envs.contract import Policy
 from envs.loading import changes_of
@@ -29,8 +30,10 @@ from envs.reward_table import RewardTable, reward_table
 from envs.scenario import Scenario
 from traces.load import Load
 
+FIRST_WINDOWS, BETTER_SHARE = 4, 0.25  # on which all constants are played; of them, what is played on all windows
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(eq=False)
 class Tables:
     """What schedules of a scenario's rungs earn on some windows.
 
@@ -38,23 +41,34 @@ class Tables:
         scenario: the problem.
         ladder: its rungs; the table's first row is the initial deployment, then they follow.
         table: of the windows.
+        loads: by application.
+        windows: start in the loads in seconds, and seed, of each.
+        plays: windows that the simulator has played.
     """
 
     scenario: Scenario
     ladder: Ladder
     table: RewardTable
+    loads: Mapping[str, Load]
+    windows: Sequence[tuple[float, int]]
+    plays: int
 
     def at(self, scenario: Scenario) -> Tables:
         """The same where load times alone differ: what a deployment earns once it has loaded stays."""
         changes = changes_of(scenario, self.table.levels)
         loading, switch = changes.between()
         cost = changes.cost(self.table.levels)
-        return Tables(scenario, self.ladder, replace(self.table, cost=cost, loading=loading, switch=switch, changes=changes))
+        table = replace(self.table, cost=cost, loading=loading, switch=switch, changes=changes)
+        return replace(self, scenario=scenario, table=table)
 
-    @property
-    def plays(self) -> int:
-        """Windows that the simulator played for them."""
-        return self.table.value.shape[0] * self.table.value.shape[2]
+    def constants(self, levels: np.ndarray, windows: Sequence[tuple[float, int]]) -> np.ndarray:
+        """(N, W) mean rewards of constant deployments (N, C) on some windows; these are played."""
+        intervals = self.table.value.shape[1]
+        table = reward_table(self.scenario, self.loads, levels, windows, intervals)
+        self.plays += len(windows) * len(table.levels)
+        schedules = np.concatenate([np.zeros((len(levels), 1), np.int64), np.tile(
+            np.arange(1, len(levels) + 1)[:, None], (1, intervals - 1))], axis=1)
+        return np.array([table.scores(w, schedules) for w in range(len(windows))]).T
 
 
 def tables_of(scenario: Scenario, loads: Mapping[str, Load], windows: Sequence[tuple[float, int]], intervals: int) -> Tables:
@@ -64,14 +78,15 @@ def tables_of(scenario: Scenario, loads: Mapping[str, Load], windows: Sequence[t
         ValueError: the scenario has no ladder.
     """
     ladder = ladder_of(scenario)
-    return Tables(scenario, ladder, reward_table(scenario, loads, ladder.levels, windows, intervals))
+    table = reward_table(scenario, loads, ladder.levels, windows, intervals)
+    return Tables(scenario, ladder, table, loads, windows, len(windows) * len(table.levels))
 
 
 def fits(policy: type[Policy]) -> bool:
-    """Whether a policy's settings can be chosen in tables: two time scales, and the program that made the ladder."""
+    """Whether a policy's settings can be chosen in tables: two time scales, with the ladder's own program or constants."""
     slow = getattr(policy, "slow", Policy)
     own_program = issubclass(slow, InfAdapter) and getattr(slow, "plan", None) is InfAdapter.plan
-    return issubclass(policy, TwoTimeScales) and (own_program or issubclass(slow, BandMPC))
+    return issubclass(policy, TwoTimeScales) and (own_program or issubclass(slow, (BandMPC, Static)))
 
 
 def shortlist(policy: type[Policy], tables: Tables, tried: int, kept: int, seed: int = 0) -> list[Settings]:
@@ -85,10 +100,22 @@ def shortlist(policy: type[Policy], tables: Tables, tried: int, kept: int, seed:
     slow: type[Policy] = policy.slow  # type: ignore[attr-defined]
     shared: dict[bytes, np.ndarray] = {}
     drawn = draw(slow.space(tables.scenario), tried, seed)
+    if issubclass(slow, Static):
+        return _best_constants([settings for settings in drawn if settings], tables, kept)
     schedules = np.array([_schedules(slow, settings, tables, shared) for settings in drawn])
     rewards = np.mean([tables.table.scores(w, schedules[:, w]) for w in range(schedules.shape[1])], axis=0)
     ranked = np.argsort(-rewards, kind="stable")
     return [drawn[i] for i in ranked if drawn[i]][:kept]
+
+
+def _best_constants(drawn: list[Settings], tables: Tables, kept: int) -> list[Settings]:
+    """The constants that earn most: all on the first windows, the better ones on the others too."""
+    levels = np.array([settings["levels"] for settings in drawn])
+    first, rest = tables.windows[:FIRST_WINDOWS], tables.windows[FIRST_WINDOWS:]
+    rewards = tables.constants(levels, first)
+    better = np.argsort(-rewards.mean(1), kind="stable")[: max(kept, math.ceil(BETTER_SHARE * len(drawn)))]
+    rewards = np.concatenate([rewards[better], tables.constants(levels[better], rest)], axis=1) if rest else rewards[better]
+    return [drawn[better[i]] for i in np.argsort(-rewards.mean(1), kind="stable")[:kept]]
 
 
 def _schedules(slow: type[Policy], settings: Settings, tables: Tables, shared: dict[bytes, np.ndarray]) -> np.ndarray:

@@ -23,13 +23,14 @@ from baselines.quantile_planner import HeldQuantilePlanner, QuantilePlanner
 from baselines.rim import RIM
 from baselines.sponge import Sponge
 from baselines.static import Static
+from baselines.static_fast import ConstantMix, FastStatic
 from baselines.target_tracking import TargetTracking
 from baselines.two_time_scales import FastINFaaS, FastModelSwitching, FastModelSwitchingPlus, TwoTimeScales
 from baselines.vpa import VPA
 from envs.contract import Deployment, Policy
 
-POLICIES = [Static, HPA, InfAdapter, TwoTimeScales, ModelSwitching, ModelSwitchingPlus, VPA, KPA, TargetTracking, Autopilot,
-            INFaaS, MArk, FastModelSwitching, FastModelSwitchingPlus, FastINFaaS, HoldPlanner, QuantilePlanner,
+POLICIES = [Static, FastStatic, HPA, InfAdapter, TwoTimeScales, ModelSwitching, ModelSwitchingPlus, VPA, KPA, TargetTracking,
+            Autopilot, INFaaS, MArk, FastModelSwitching, FastModelSwitchingPlus, FastINFaaS, HoldPlanner, QuantilePlanner,
             HeldQuantilePlanner, OrderKeepBand,
             IPA, FastIPA, FA2Low, RIM, Sponge, ADAPT,
             Proteus, FastLoki]
@@ -111,6 +112,17 @@ def test_static_space_is_every_single_pod_that_fits(resnet):
     constants = [resnet.deployment(levels) for levels in Static.space(resnet)["levels"]]
     assert len(constants) == len(set(constants)) == 5 * 19
     assert all(d.units("cpu") <= 20 for d in constants)
+
+
+def test_mixes_are_all_deployments_of_one_or_two_kinds_within_the_budget(resnet):
+    """Sizes of 2 to 20 cores: 19 of each kind, and of each pair those of 4 to 20 cores together."""
+    mixes = [resnet.deployment(levels) for levels in ConstantMix.space(resnet)["levels"]]
+    pairs = sum(m + n <= 20 for m in range(2, 21) for n in range(2, 21))
+    assert len(mixes) == len(set(mixes)) == 5 * 19 + 10 * pairs
+    assert max(len(d.replicas) for d in mixes) == 2 and max(d.units("cpu") for d in mixes) == 20
+    assert resnet.deployment([8, 0, 10, 0, 0]) in mixes
+    two = counted(services=("see", "hear"))
+    assert ConstantMix.space(two) == Static.space(two)
 
 
 def test_static_space_of_two_services_covers_both_within_the_budget():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from baselines.band import OrderKeepBand
-from baselines.calibrate import calibrate
+from baselines.calibrate import calibrate, draw
 from baselines.hold import HoldPlanner
 from baselines.hpa import HPA
 from baselines.infadapter import InfAdapter
@@ -14,6 +14,7 @@ from baselines.ladder import Ladder
 from baselines.mpc import MPC
 from baselines.quantile_planner import HeldQuantilePlanner
 from baselines.shortlist import _mpc_schedule, _plan_schedule, fits, shortlist, tables_of
+from baselines.static_fast import ConstantMix, FastStatic
 from baselines.two_time_scales import FastINFaaS, FastModelSwitchingPlus, TwoTimeScales
 from envs.episode import run_episode
 from traces.samplers import GAMMA, make_load
@@ -54,6 +55,16 @@ def test_what_earns_most_in_the_tables_beats_the_defaults_in_the_simulator(slow,
     assert shortlist(policy, tables, 30, 3) == best
 
 
+def test_the_best_constants_of_the_tables_are_the_best_of_the_simulator(slow, loads, tables):
+    before = tables.plays
+    best = shortlist(FastStatic, tables, 20, 3)
+    assert len(best) == 3 and tables.plays == before + 2 * 20  # 19 drawn and the initial deployment, on both windows
+    drawn = [settings for settings in draw(ConstantMix.space(slow), 20, 0) if settings]
+    rewards = {tuple(s["levels"]): earned(FastStatic(**s), slow, loads) for s in drawn}
+    ranked = sorted(rewards.values(), reverse=True)
+    assert rewards[tuple(best[0]["levels"])] >= ranked[0] - 0.01 and best[0] in drawn
+
+
 def rows(planner, offered, loading=2.0):
     """Schedule on a ladder of one rung for each 10 req/s, between any two of which replicas load for two intervals."""
     ladder = Ladder(np.zeros((5, 1)), np.array([10.0, 20, 30, 40, 50]))
@@ -89,7 +100,7 @@ def test_model_predictive_control_is_told_what_is_ready_and_what_still_loads():
 
 
 def test_only_policies_that_follow_the_load_alone_fit(tables):
-    assert all(map(fits, (TwoTimeScales, HoldPlanner, OrderKeepBand, HeldQuantilePlanner, MPC)))
+    assert all(map(fits, (TwoTimeScales, FastStatic, HoldPlanner, OrderKeepBand, HeldQuantilePlanner, MPC)))
     assert not any(map(fits, (HPA, InfAdapter, FastINFaaS, FastModelSwitchingPlus)))
     with pytest.raises(ValueError, match="HPA"):
         shortlist(HPA, tables, 10, 2)
