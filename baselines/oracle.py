@@ -1,28 +1,33 @@
-"""The oracle: the best schedule that hindsight finds, for one service or pipeline.
+"""The oracle: the best schedule that hindsight finds, for scenarios of every family.
 
 It knows every request of the episode. Reward tables (`envs.reward_table`) made of these very requests, with routes for the
-load that comes, say what each rung of the ladder would earn in each interval; dynamic programming finds the best schedule over
-them, load times and overlap included, for each of several margins of the routes. Where queues are unlimited, a rung that was
-short once is behind for long in the table, though no schedule need be: so rungs that follow the load that comes, with the same
-margins, stand beside. Each schedule is played in the simulator, and the best is the oracle's. What it decides is feasible, and
-a policy that knew the future could decide it too.
+load that comes, say what each rung (`baselines.rungs`: of a service's or pipeline's ladder, a cascade's gears, the deployments
+of several services) would earn in each interval; dynamic programming finds the best schedule over them, load times and overlap
+included, for each of several margins of the routes. Where queues are unlimited, a rung that was short once is behind for long
+in the table, though no schedule need be: so rungs that follow the load that comes, with the same margins, stand beside. Where
+models are placed on devices, the schedules are those of `baselines.hindsight_placement`. Each schedule is played in the
+simulator, and the best is the oracle's. What it decides is feasible, and a policy that knew the future could decide it too.
 
-It is not exact: its deployments are those of the ladder, its routes those of the fast loop, each change finishes loading
-before the next one, and the table forgets what queues one interval leaves to the next. What no policy beats is
-`baselines.bound`; the best policy lies between the two.
+It is not exact: its deployments are the rungs, its routes those of the fast loop, each change finishes loading before the next
+one, and the table forgets what queues one interval leaves to the next. What no policy beats is `baselines.bound`; the best
+policy lies between the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from baselines.future import Future
-from baselines.ladder import Ladder, ladder_of
+from baselines.hindsight_placement import is_placement, placed_schedules
+from baselines.placement_scenario import problem_of
 from baselines.quantiles import loading_intervals
+from baselines.rungs import Rungs, rungs_of
 from envs.cluster import SimulatedCluster
 from envs.contract import Decision, Deployment, Observation, Policy
+from envs.loading import ROUNDING, changes_of
 from envs.reward import pricing, reward, terms
 from envs.reward_table import coming_rps, reward_table
 from envs.routes import ROUTE_MARGIN, deployment_of, hosting_of, share_out
@@ -38,7 +43,7 @@ class Oracle(Policy):
         future: the episode that it will play; without it, `foresee` makes an oracle that has one.
 
     Raises:
-        ValueError: on reset, for a scenario without a ladder; on the first decision, without a future.
+        ValueError: on reset, for a scenario without rungs; on the first decision, without a future.
     """
 
     def __init__(self, future: Future | None = None) -> None:
@@ -50,13 +55,13 @@ class Oracle(Policy):
 
     def reset(self, scenario: Scenario) -> None:
         """Finds the schedule, which takes seconds."""
-        ladder = ladder_of(scenario)
         self._played = 0
         self._schedule: list[Deployment] = []
         future = self.future
         if future is None:
+            _check(scenario)
             return
-        found = [schedule for margin in FAST_MARGINS for schedule in _schedules(scenario, future, ladder, margin)]
+        found = placed_schedules(scenario, future) if is_placement(scenario) else _schedules(scenario, future)
         self._schedule = max(found, key=lambda schedule: played(scenario, future, schedule))
 
     def decide(self, observation: Observation) -> Decision:
@@ -68,30 +73,86 @@ class Oracle(Policy):
         return Decision(deployment, "best in hindsight")
 
 
-def _schedules(scenario: Scenario, future: Future, ladder: Ladder, margin: float) -> Iterator[list[Deployment]]:
-    """The best schedule over the ladder's deployments, and the one that follows the load that comes, with their routes."""
-    window = (future.start_s, future.seed)
-    coming = coming_rps(scenario, future.loads, *window, future.intervals)
-    table = reward_table(scenario, future.loads, ladder.levels, [window], future.intervals, margin, foresight=True)
-    for rows in (table.levels[table.best(0)], _following(scenario, ladder, margin * coming.max(1))):
-        shares = share_out(hosting_of(scenario), rows, coming * (margin / ROUTE_MARGIN))
-        yield [deployment_of(scenario, row, routes) for row, routes in zip(rows, shares)]
+def _check(scenario: Scenario) -> None:
+    """Raises where the scenario has no schedules, whatever comes."""
+    if is_placement(scenario):
+        problem_of(scenario)
+    else:
+        rungs_of(scenario, np.ones((1, len(scenario.services))))
 
 
-def _following(scenario: Scenario, ladder: Ladder, needed_rps: np.ndarray) -> np.ndarray:
-    """(T, C) levels for the greatest load until what is ordered in the next interval has loaded."""
+def _schedules(scenario: Scenario, future: Future) -> Iterator[list[Deployment]]:
+    """For each margin the best schedule over the rungs, and the one that follows the load that comes, with their routes."""
+    coming = admitted_rps(scenario, future)
+    rungs, hosting = rungs_of(scenario, coming), hosting_of(scenario)
+    for margin in FAST_MARGINS:
+        chosen = [_following(scenario, rungs, margin * coming)]
+        if margin == FAST_MARGINS[0] or _routed(scenario, rungs):
+            window = (future.start_s, future.seed)
+            table = reward_table(scenario, future.loads, rungs.levels, [window], future.intervals, margin, coming[None],
+                                 rungs.thresholds)
+            chosen.append(table.best(0) - 1)  # its first row is the initial deployment
+        for schedule in chosen:
+            levels = np.where(schedule[:, None] < 0, scenario.levels(scenario.initial_deployment), rungs.levels[schedule])
+            shares = share_out(hosting, levels, coming * (margin / ROUTE_MARGIN))
+            deployments = [deployment_of(scenario, *row) for row in zip(levels, shares)]
+            yield _with_thresholds(scenario, rungs, deployments, schedule)
+            if rungs.thresholds:
+                yield _with_thresholds(scenario, rungs, deployments, _once_loaded(scenario, levels, schedule))
+
+
+def _with_thresholds(scenario: Scenario, rungs: Rungs, deployments: Sequence[Deployment],
+                     schedule: np.ndarray) -> list[Deployment]:
+    """Deployments with the thresholds of a schedule's rungs; -1: the initial ones."""
+    first = scenario.initial_deployment.thresholds
+    thresholds = [rungs.thresholds[rung] if rungs.thresholds and rung >= 0 else first for rung in schedule]
+    return [replace(deployment, thresholds=row) for deployment, row in zip(deployments, thresholds)]
+
+
+def _once_loaded(scenario: Scenario, levels: np.ndarray, schedule: np.ndarray) -> np.ndarray:
+    """(T,) of a cascade's rungs, those whose replicas have loaded: thresholds would act at once."""
+    loading, loaded, since = changes_of(scenario, levels).between()[0], schedule.copy(), 0
+    now = 0  # the interval whose rung has loaded
+    for t in range(1, len(schedule)):
+        since = t if schedule[t] != schedule[t - 1] else since
+        now = t if t - since >= loading[now, t] - ROUNDING else now
+        loaded[t] = schedule[now]
+    return loaded
+
+
+def _routed(scenario: Scenario, rungs: Rungs) -> bool:
+    """Whether some rung shares a service's requests among several kinds, so that routes depend on the margin."""
+    hosts = hosting_of(scenario).capacity_rps[:, :, 1] > 0
+    return bool(((rungs.levels > 0)[:, None] & hosts).sum(-1).max() > 1)
+
+
+def _following(scenario: Scenario, rungs: Rungs, needed_rps: np.ndarray) -> np.ndarray:
+    """(T,) rungs for the greatest load until what is ordered in the next interval has loaded; the initial deployment first."""
     ahead = loading_intervals(scenario) + 1
-    padded = np.concatenate([needed_rps, np.repeat(needed_rps[-1:], ahead - 1)])
-    greatest = np.lib.stride_tricks.sliding_window_view(padded, ahead).max(1)
-    return ladder.levels[[ladder.rung(rps) for rps in greatest]]
+    padded = np.concatenate([needed_rps, np.repeat(needed_rps[-1:], ahead - 1, axis=0)])
+    rows = rungs.carrying(np.lib.stride_tricks.sliding_window_view(padded, ahead, axis=0).max(-1))
+    return np.concatenate([[-1], rows[1:]])
 
 
-def played(scenario: Scenario, future: Future, schedule: list[Deployment]) -> float:
+def admitted_rps(scenario: Scenario, future: Future) -> np.ndarray:
+    """(T, Z) load that comes, of each tenant no more than its quota."""
+    coming = coming_rps(scenario, future.loads, future.start_s, future.seed, future.intervals)
+    for name, tenant in scenario.tenants.items():
+        own = [z for z, service in enumerate(scenario.services.values()) if service.tenant == name]
+        if tenant.quota_rps and own:
+            total = coming[:, own].sum(1, keepdims=True)
+            coming[:, own] *= np.minimum(1.0, tenant.quota_rps / np.maximum(total, tenant.quota_rps))
+    return coming
+
+
+def played(scenario: Scenario, future: Future, schedule: Sequence[Deployment]) -> float:
     """Mean reward that a schedule earns in the simulator."""
     cluster = SimulatedCluster(scenario, future.loads, seed=future.seed, offset_s=future.start_s)
     prices, earned = pricing(scenario, cluster.kinds), []
     for deployment in [cluster.deployment, *schedule[1:]]:  # the envelope keeps the first one while nothing has been seen
         cluster.apply(deployment)
+        if len(prices.price_units) != len(cluster.kinds):
+            prices = pricing(scenario, cluster.kinds)
         cluster.advance()
         found = terms(prices, cluster.last_truth, cluster.change_load_s, scenario.interval_s)
         earned.append(float(reward(scenario.weights, found)))

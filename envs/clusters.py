@@ -124,6 +124,11 @@ class Clusters:
         self._missing, self._stale = np.ones(n, bool), np.zeros(n, bool)
         self._last = [missing_observation(scenario, self.kinds, scenario.initial_deployment, 0.0)] * n
 
+    def set_thresholds(self, thresholds: Sequence[Mapping[tuple[str, int], float]]) -> None:
+        """The certainty thresholds, by application and stage, that each cluster's deployments have from the next one on."""
+        for e, row in enumerate(thresholds):
+            self._states.leave[e, 1] = leave_table(self.scenario, dict(row), self._states.leave.shape[3])
+
     def advance(self, levels: np.ndarray, shares: np.ndarray) -> None:
         """Makes deployments the desired ones and plays one interval.
 

@@ -27,6 +27,8 @@ from envs.routes import ROUTE_MARGIN, hosting_of, share_out
 from envs.scenario import Scenario
 from traces.samplers import Load, draw
 
+Thresholds = Mapping[tuple[str, int], float]  # by application and stage
+
 
 @dataclass(frozen=True, eq=False)
 class RewardTable:
@@ -90,7 +92,8 @@ class RewardTable:
 
 
 def reward_table(scenario: Scenario, loads: Mapping[str, Load], levels: np.ndarray, windows: Sequence[tuple[float, int]],
-                 intervals: int, fast_margin: float = ROUTE_MARGIN, foresight: bool = False) -> RewardTable:
+                 intervals: int, fast_margin: float = ROUTE_MARGIN, known_rps: np.ndarray | None = None,
+                 thresholds: Sequence[Thresholds] = ()) -> RewardTable:
     """Plays every deployment on every window.
 
     Args:
@@ -100,7 +103,8 @@ def reward_table(scenario: Scenario, loads: Mapping[str, Load], levels: np.ndarr
         windows: (start in the loads in seconds, seed) of each.
         intervals: T.
         fast_margin: factor on the load that routes are made for.
-        foresight: make routes for the load that comes, in place of the one last observed.
+        known_rps: (W, T, Z) load that comes, to make routes for; None: the one last observed.
+        thresholds: of each of `levels`, in a cascade; none: the scenario's.
     """
     initial = scenario.levels(scenario.initial_deployment)
     levels = np.concatenate([[initial], np.asarray(levels, np.int64)])
@@ -111,9 +115,10 @@ def reward_table(scenario: Scenario, loads: Mapping[str, Load], levels: np.ndarr
     value, offered = np.empty((len(windows), intervals, len(levels))), np.empty((len(windows), intervals))
     for w, (start_s, seed) in enumerate(windows):
         clusters.begin([seed] * len(levels), [start_s] * len(levels), [1.0] * len(levels))
-        coming = coming_rps(scenario, loads, start_s, seed, intervals) if foresight else None
+        if thresholds:
+            clusters.set_thresholds([scenario.initial_deployment.thresholds, *thresholds])
         for t in range(intervals):
-            rps = clusters.view.service_rps if coming is None else np.tile(coming[t], (len(levels), 1))
+            rps = clusters.view.service_rps if known_rps is None else np.tile(known_rps[w, t], (len(levels), 1))
             if t == 0:
                 clusters.advance(np.tile(levels[0], (len(levels), 1)), clusters.shares)
             else:

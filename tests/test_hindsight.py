@@ -34,8 +34,6 @@ def test_oracle_and_bound_are_told_apart_from_the_policies(tmp_path, monkeypatch
     [
         (["--policies", "oracle,bound"], "--policies names none beside oracle, bound"),
         (["--policies", "hpa,bound", "--scenario", "tenants"], "no bound is known for scenario 'tenants'"),
-        (["--policies", "hpa,oracle", "--scenario", "tenants"],
-         "policy oracle: scenario 'tenants': a ladder is of one service"),
         (["--policies", "hpa,oracle", "--reference", "oracle"], "--reference oracle is not among"),
     ],
 )

@@ -64,8 +64,9 @@ def test_what_comes_is_what_arrives(scenario, loads, table):
 def test_foresight_never_lacks_the_load_of_a_burst(scenario):
     rates = np.array([20.0] * 4 + [170.0] * 4)
     burst = {"classify": make_load(GAMMA, rates, 30.0, cv=1.0)}
+    coming = coming_rps(scenario, burst, 0.0, 1, 8)[None]
     both = np.array([[19 - 8, 0, 0, 0, 7]])  # ResNet18 on 12 cores, ResNet152 on 8
-    seen, foreseen = (reward_table(scenario, burst, both, [(0.0, 1)], 8, foresight=f).value[0, :, 1] for f in (False, True))
+    seen, foreseen = (reward_table(scenario, burst, both, [(0.0, 1)], 8, known_rps=k).value[0, :, 1] for k in (None, coming))
     assert seen[4] < foreseen[4] - 0.05  # routes for 20 req/s in the first interval of 170
     assert seen[6] == pytest.approx(foreseen[6], abs=0.01)
 
