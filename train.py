@@ -31,6 +31,7 @@ from agents.learners import LEARNERS
 
 if TYPE_CHECKING:
     from agents.cem import CEMRun
+    from agents.dagger import DaggerRun
     from agents.order_keep_training import OrderKeepRun
     from agents.proposals_training import ProposalsRun
     from agents.training import Run
@@ -49,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME_OR_PATH",
         help="in place of the scenario's trace, at the scenario's mean load; order-keep and proposals: several, with commas",
     )
-    what.add_argument("--agent", choices=(*LEARNERS, "cem", "order-keep", "proposals"), help="how it learns (ppo)")
+    what.add_argument("--agent", choices=(*LEARNERS, "cem", "order-keep", "proposals", "dagger"), help="how it learns (ppo)")
     what.add_argument("--steps", type=_count, metavar="N", help="decisions learnt from (1e6; order-keep 8e6, proposals 2e6)")
     what.add_argument("--seed", type=int, metavar="S", help="of weights, actions and loads (0)")
     what.add_argument(
@@ -106,7 +107,8 @@ DEFAULTS: dict[str, Any] = {
     "selection": 0.2, "windows": 16, "evaluate_every": 50_000, "days": 5.0, "threads": 1, "export": None,
 }  # fmt: skip
 OF_AGENT: dict[str, dict[str, Any]] = {"order-keep": {"steps": 8_000_000, "selection": 0.15, "evaluate_every": 640_000},
-                                       "proposals": {"steps": 2_000_000, "evaluate_every": 200_000}}
+                                       "proposals": {"steps": 2_000_000, "evaluate_every": 200_000},
+                                       "dagger": {"steps": 7_000, "windows": 8}}
 
 
 def _config(said: dict[str, Any]) -> tuple[dict[str, Any], Path, bool]:
@@ -139,6 +141,8 @@ def _settings(agent: str, wishes: dict[str, Any]) -> dict[str, Any]:
         from agents.order_keep_training import OrderKeepSettings as Settings
     elif agent == "proposals":
         from agents.proposals_training import ProposalsSettings as Settings  # type: ignore[assignment]
+    elif agent == "dagger":
+        from agents.dagger import DaggerSettings as Settings  # type: ignore[assignment]
     elif agent == "cem":
         from agents.cem import CEMSettings as Settings  # type: ignore[assignment]
     else:
@@ -151,7 +155,9 @@ def _settings(agent: str, wishes: dict[str, Any]) -> dict[str, Any]:
     return dataclasses.asdict(Settings(**{name: type(known[name])(value) for name, value in wishes.items()}))
 
 
-def _prepare(config: dict[str, Any], folder: Path, resume: bool) -> Run | CEMRun | OrderKeepRun | ProposalsRun:
+def _prepare(
+    config: dict[str, Any], folder: Path, resume: bool
+) -> Run | CEMRun | OrderKeepRun | ProposalsRun | DaggerRun:
     """Everything that can be wrong is found here, before anything is learnt."""
     import torch
 
@@ -164,8 +170,8 @@ def _prepare(config: dict[str, Any], folder: Path, resume: bool) -> Run | CEMRun
     scenario = load_scenario(config["scenario"])
     if config["agent"] == "order-keep":
         return _prepare_order_keep(config, folder, resume, scenario)
-    if config["agent"] == "proposals":
-        return _prepare_proposals(config, folder, resume, scenario)
+    if config["agent"] in ("proposals", "dagger"):
+        return _prepare_over_proposals(config, folder, resume, scenario)
     loads = open_loads(scenario, config["trace"], "train", config["days"] * DAY_S)
     run = _run(config["agent"])(scenario, loads.loads, config, folder)
     if resume:
@@ -201,17 +207,24 @@ def _prepare_order_keep(config: dict[str, Any], folder: Path, resume: bool, scen
     return run
 
 
-def _prepare_proposals(config: dict[str, Any], folder: Path, resume: bool, scenario: Scenario) -> ProposalsRun:
+def _prepare_over_proposals(
+    config: dict[str, Any], folder: Path, resume: bool, scenario: Scenario
+) -> ProposalsRun | DaggerRun:
+    from agents.dagger import DaggerRun
     from agents.proposals_training import ProposalsRun
     from envs.loads import DAY_S, open_loads
 
     if resume:
-        raise ValueError(f"{folder}: a run of proposals takes minutes and is not resumed; give its --config and a --name")
+        told = f"a run of {config['agent']} takes minutes and is not resumed"
+        raise ValueError(f"{folder}: {told}; give its --config and a --name")
     traces = config["trace"].split(",") if config["trace"] else [None]
     opened = [open_loads(scenario, trace, "train", config["days"] * DAY_S) for trace in traces]
-    run = ProposalsRun(scenario, {loads.trace: loads.loads for loads in opened}, config, folder)
+    run = (DaggerRun if config["agent"] == "dagger" else ProposalsRun)(
+        scenario, {loads.trace: loads.loads for loads in opened}, config, folder
+    )
     told = "; ".join(loads.told for loads in opened)
-    print(f"{folder}: proposals on {scenario.name}, {told}; {config['steps']} steps, seed {config['seed']}", flush=True)
+    learnt = f"{config['agent']} on {scenario.name}, {told}"
+    print(f"{folder}: {learnt}; {config['steps']} steps, seed {config['seed']}", flush=True)
     return run
 
 

@@ -46,6 +46,7 @@ class PPOSettings:
         gae_lambda: how far advantages look ahead: lower trusts the value function more.
         clip: largest relative change of an action's probability in an update.
         entropy: bonus for trying things; too little, and the policy settles on one deployment for all loads.
+        entropy_floor: nats of a decision; while the policy is surer, the bonus grows (`agents.entropy_floor`). 0: no floor.
         value_weight: of the value function's loss.
         hidden: units of the two hidden layers of policy and value function.
         load_scale_low, load_scale_high: range of the factor on the load in training; wider is more robust.
@@ -68,6 +69,7 @@ class PPOSettings:
     gae_lambda: float = 0.9
     clip: float = 0.2
     entropy: float = 0.002
+    entropy_floor: float = 0.0
     value_weight: float = 0.5
     hidden: int = 64
     load_scale_low: float = 0.6

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from agents import checkpoint, registry
 from agents.brain import Brain
+from agents.entropy_floor import EntropyFloor
 from agents.export import export
 from agents.family import Family
 from agents.groups import GroupedVecEnv
@@ -108,7 +109,9 @@ class Run:
             if self.teacher and not self.steps:
                 self._imitate()
             if left > 0:
-                self.model.learn(left, callback=_Watch(self), reset_num_timesteps=False, tb_log_name=self.config["agent"])
+                floor = getattr(self.settings, "entropy_floor", 0.0)
+                watching = [_Watch(self), *([EntropyFloor(floor)] if floor else [])]
+                self.model.learn(left, callback=watching, reset_num_timesteps=False, tb_log_name=self.config["agent"])
                 self.evaluate()
         except KeyboardInterrupt:
             checkpoint.save(self.folder / "checkpoint.pt", self.model, self.environment)

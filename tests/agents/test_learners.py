@@ -8,11 +8,13 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.brain import Brain, choose
+from agents.entropy_floor import STEP, EntropyFloor, bonus_after
 from agents.export import export
 from agents.groups import GroupedVecEnv, relative
 from agents.learners import LEARNERS
 from agents.menu import MenuVecEnv, menu_of
 from agents.network_policy import NetworkPolicy
+from agents.ppo import PPOSettings, make_ppo
 from agents.vec_env import ServingVecEnv
 from baselines.hold import HoldPlanner
 from envs.cluster import SimulatedCluster
@@ -135,3 +137,13 @@ def test_clusters_of_a_group_meet_the_same_requests(scenario, loads):
     assert (offered[:, 0] != offered[:, 2]).any()
     with pytest.raises(ValueError, match="multiple"):
         GroupedVecEnv(inner, 3)
+
+
+def test_the_bonus_of_entropy_grows_below_its_floor_and_falls_back_above_it(scenario, loads):
+    settings = PPOSettings(clusters=CLUSTERS, rollout_intervals=12, epochs=1)
+    environment = ServingVecEnv(ServingVectorEnv(CLUSTERS, scenario=scenario, loads=loads, action_mode="absolute"))
+    for floor, expected in ((100.0, settings.entropy * STEP**2), (0.0, settings.entropy)):
+        model = make_ppo(settings, environment, seed=0)
+        model.learn(2 * CLUSTERS * 12, callback=EntropyFloor(floor))
+        assert model.ent_coef == pytest.approx(expected)
+    assert bonus_after(0.1, 0.002, entropy=1.0, floor=0.5) == pytest.approx(0.1 / STEP)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from agents import registry
+from agents.dagger import DaggerRun
 from agents.manifest import AgentError
 from agents.pid_lagrangian import PIDLagrangian
 from agents.proposals import Moves, Proposals, moves_of
@@ -242,3 +243,16 @@ def test_proposals_are_told_apart_by_their_replicas(scenario):
     one, two = scenario.deployment([1, 0, 0]), scenario.deployment([0, 0, 2])
     found = Proposals.of([one, two, one])
     assert len(found) == 2 and found.deployment(1).replicas == two.replicas
+
+
+def test_a_network_learns_a_teacher_by_its_own_mistakes(scenario, tmp_path):
+    short = scenario.with_(episode_intervals=24)
+    config = {"agent": "dagger", "selection": 0.3, "seed": 0, "steps": 200, "windows": 2, "export": None,
+              "settings": {"teacher": "infadapter", "windows": 4, "passes": 30}}
+    run = DaggerRun(short, {"swings": {"classify": SWINGS}}, config, tmp_path)
+    assert run.learn()
+    assert run.best["agreed"] > 0.6 and run.best["reward"] > run.best["teacher"] - 0.02
+    manifest, network = read(tmp_path / "best")
+    assert network.learning == "imitation" and manifest.training["settings"]["teacher"] == "infadapter"
+    decided = {lesson.taught.replicas for lesson in run.lessons}
+    assert {network.proposals.deployment(e).replicas for e in range(1, len(network.proposals))} <= decided
