@@ -6,7 +6,7 @@ section 4.2; the rules for ties are those of the published program).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,30 +14,56 @@ from baselines.placement import Group, Placement, normal, room, with_model
 from baselines.placement_replay import Replay
 from envs.contract import Shape
 
+Order = Callable[[np.ndarray], np.ndarray]
 
-def greedy(replay: Replay, shapes: Sequence[Shape], models: Sequence[int] | None = None) -> Placement:
+EPSILON = 1e-6
+
+
+def as_published(values: np.ndarray) -> np.ndarray:
+    """Indices, ascending by value; equal ones in the order in which the published program's sort left them.
+
+    That was numpy's quicksort, which is not stable and differs by processor today; in extended precision it is as it was.
+    """
+    return np.argsort(values.astype(np.longdouble))
+
+
+def shuffled(seed: int) -> Order:
+    """Ascending by value too; equal ones in an order drawn anew each time."""
+    rng = np.random.default_rng(seed)
+
+    def order(values: np.ndarray) -> np.ndarray:
+        drawn = rng.permutation(len(values))
+        return drawn[np.argsort(values[drawn], kind="stable")]
+
+    return order
+
+
+def greedy(replay: Replay, shapes: Sequence[Shape], models: Sequence[int] | None = None,
+           order: Order = as_published) -> Placement:
     """One replay a step: the model that goes unserved most is added to the group that is asked least, where it fits.
 
     The order of groups comes before that of models. It ends when nothing fits anywhere, and what it has then is the answer,
-    though an earlier placement may have scored better: that is how it is published.
+    though an earlier placement may have scored better: that is how it is published. So is EPSILON: of models that go unserved
+    as often, the one whose load is served to the larger share comes first.
 
     Args:
         replay: plays the requests to plan on.
         shapes: of the groups.
         models: which may be placed; None: all.
+        order: of values, ascending: what comes first of equal ones.
 
     Returns:
         The placement, one group for each shape, in normal order.
     """
     placement = normal([Group(shape) for shape in shapes])
-    wanted = _wanted(replay, models)
-    while (fits := room(replay.problem, placement) & wanted).any():
+    chosen = np.arange(len(replay.problem.models)) if models is None else np.asarray(models)
+    while (fits := room(replay.problem, placement)[:, chosen]).any():
         outcome = replay.play(placement)
-        groups = np.argsort(outcome.dispatched, kind="stable")
-        order = np.argsort(outcome.asked - outcome.good, kind="stable")[::-1]  # of equal ones the last comes first
-        first = np.argmax(fits[np.ix_(groups, order)])
+        asked = outcome.asked[chosen]
+        groups, most = order(outcome.dispatched), order(asked * (1 - outcome.good[chosen] / (asked + EPSILON)))[::-1]
+        first = np.argmax(fits[np.ix_(groups, most)])
         g, m = np.unravel_index(first, fits.shape)
-        placement = with_model(placement, int(groups[g]), int(order[m]))
+        placement = with_model(placement, int(groups[g]), int(chosen[most[m]]))
     return placement
 
 

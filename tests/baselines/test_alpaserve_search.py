@@ -18,8 +18,8 @@ from placed import (
 
 from baselines.alpaserve_partitions import device_splits, group_partitions, model_buckets
 from baselines.alpaserve_published import attainment
-from baselines.alpaserve_search import search, search_sep
-from baselines.alpaserve_selection import beam_search, greedy
+from baselines.alpaserve_search import best_cut, refilled, search, search_sep
+from baselines.alpaserve_selection import as_published, beam_search, greedy, shuffled
 from baselines.placement import Group, PlacedModel, PlacementProblem, check, memory_bytes, normal
 from baselines.placement_replay import Replay, Requests
 from baselines.placement_round_robin import dedicated, pipelines, round_robin
@@ -123,6 +123,28 @@ def test_memory_with_activations_is_never_exceeded(select):
         problem, requests = small(np.random.default_rng(seed), models=5, devices=4, copies=2.0, activation=0.4)
         for plan in (search(Replay(problem, requests), select=select), search_sep(Replay(problem, requests), select=select)):
             check(problem, plan.placement)
+
+
+def test_equals_are_ordered_as_by_an_unstable_quicksort():
+    """Few are inserted, which is stable; of more the middle one is the pivot, and equals on both sides of it change places."""
+    assert as_published(np.zeros(16)).tolist() == list(range(16))
+    assert as_published(np.zeros(17)).tolist() != list(range(17))
+    values = np.random.default_rng(0).integers(0, 9, 60)
+    for order in (as_published, shuffled(1)):
+        assert values[order(values)].tolist() == sorted(values)
+    order = shuffled(1)
+    assert order(np.zeros(60)).tolist() != order(np.zeros(60)).tolist()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_cut_filled_again_is_never_worse(seed):
+    problem, requests = small(np.random.default_rng(seed), models=6, devices=5, copies=2.0)
+    replay = Replay(problem, requests)
+    plan = best_cut(replay)
+    again = refilled(replay, plan, None)
+    check(problem, again.placement)
+    assert again.outcome.score >= plan.outcome.score
+    assert sorted(group.shape for group in again.placement) == sorted(group.shape for group in plan.placement)
 
 
 def test_greedy_fills_all_memory():
