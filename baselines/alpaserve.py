@@ -12,13 +12,14 @@ from typing import Any, Literal
 
 from baselines.alpaserve_search import search, search_sep
 from baselines.placement import Placement, check
-from baselines.placement_improve import BUDGET, WIDER, plan, requests_played
+from baselines.placement_improve import BUDGET, JUDGED, WIDER, plan, requests_played
 from baselines.placement_replay import Replay
 from baselines.placement_scenario import deployment_of, problem_of, requests_of
 from baselines.selective_replication import replicate, replicate_by_search
 from envs.contract import Decision, Observation, Policy
 from envs.scenario import Scenario
 
+OTHERS = 1_000_000  # seeds further on
 PLANNING_S = 750.0  # about 30,000 requests of the published experiment of 40 req/s
 
 
@@ -84,8 +85,9 @@ class AlpaServe(_Placed):
 
     def _place(self, replay: Replay, scenario: Scenario) -> Placement:
         if self.method == "better":
-            wider = Replay(replay.problem, requests_of(scenario, WIDER * self.planning_s, self.seed))
-            return plan(replay, wider, requests_played(BUDGET), self.seed).placement
+            wider, judge = (Replay(replay.problem, requests_of(scenario, times * self.planning_s, seed))
+                            for times, seed in ((WIDER, self.seed), (JUDGED, self.seed + OTHERS)))
+            return plan(replay, wider, requests_played(BUDGET), self.seed, judge).placement
         return (search_sep if self.method == "search-sep" else search)(replay).placement
 
 

@@ -53,10 +53,10 @@ class Traffic(NamedTuple):
         """The requests that results are of; seed 0: the published ones."""
         return Requests.of(workload(split_rate(self.rate_rps, self.models), self.cv, self.length_s, seed))
 
-    def training(self, times: int = 1) -> Requests:
+    def training(self, times: int = 1, seed: int = TRAINING_SEED) -> Requests:
         """Others of the same kind, about 30,000, to plan on; or these and as many more as so many times their length has."""
         length_s = times * max(TRAINING_S, TRAINING_REQUESTS / self.rate_rps)
-        return Requests.of(workload(split_rate(self.rate_rps, self.models), self.cv, length_s, TRAINING_SEED))
+        return Requests.of(workload(split_rate(self.rate_rps, self.models), self.cv, length_s, seed))
 
 
 def problem(names: Sequence[str], devices: int, slo_scale: float) -> PlacementProblem:

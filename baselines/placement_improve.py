@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from baselines.alpaserve_search import search, search_sep
+from baselines.alpaserve_search import best_cut, search_sep
 from baselines.placement import Group, Placement, normal, room, with_model
 from baselines.placement_incremental import IncrementalReplay, Scored
 from baselines.placement_moves import emptied, exchange, put, remove
@@ -28,7 +28,8 @@ LATE = 20  # moves
 BUDGET = 3e7  # requests replayed: two or three seconds
 MOST_REPLAYS = 10_000
 WIDER = 4  # times as many requests as AlpaServe plans on: with as many, gains do not carry over to others
-NOISE = 0.001  # of the requests: what a plan must gain on those that it is planned on to be worth more on others
+JUDGED = 16  # times as many again, and others, tell whether they do
+NOISE = 0.001  # of the requests: what a plan must gain to be taken for better
 
 
 def requests_played(most: float) -> Enough:
@@ -36,7 +37,7 @@ def requests_played(most: float) -> Enough:
     return lambda scorer: scorer.played >= most or scorer.replays >= MOST_REPLAYS
 
 
-def plan(replay: Replay, wider: Replay, enough: Enough, seed: int = 0) -> Scored:
+def plan(replay: Replay, wider: Replay, enough: Enough, seed: int = 0, judge: Replay | None = None) -> Scored:
     """From nothing: AlpaServe's search on the devices of each type, then better ones on more requests.
 
     Args:
@@ -44,12 +45,13 @@ def plan(replay: Replay, wider: Replay, enough: Enough, seed: int = 0) -> Scored
         wider: of those that the better search plans on; it tries so much more that it would learn few by heart.
         enough: as for `improve`.
         seed: of the moves.
+        judge: as for `better`.
 
     Raises:
         ValueError: no model runs on any group of the devices of a type.
     """
     start = search_sep(replay).placement if len(replay.problem.stocks) == 1 else _anew(replay)
-    return better(wider, start, enough, seed)
+    return better(wider, start, enough, seed, judge)
 
 
 def replan(replay: Replay, running: Placement, enough: Enough, seed: int, worth: Worth) -> Scored:
@@ -70,10 +72,10 @@ def replan(replay: Replay, running: Placement, enough: Enough, seed: int, worth:
 def _anew(replay: Replay) -> Placement:
     """AlpaServe's search on the devices of each type."""
     types = tuple(replay.problem.stocks)
-    return search(replay).placement if len(types) == 1 else tuple(group for device in types for group in _on(replay, device))
+    return best_cut(replay).placement if len(types) == 1 else tuple(group for device in types for group in _on(replay, device))
 
 
-def better(replay: Replay, start: Placement, enough: Enough, seed: int = 0) -> Scored:
+def better(replay: Replay, start: Placement, enough: Enough, seed: int = 0, judge: Replay | None = None) -> Scored:
     """The best placement seen, where it answers more requests by more than noise; else the start.
 
     Args:
@@ -81,17 +83,22 @@ def better(replay: Replay, start: Placement, enough: Enough, seed: int = 0) -> S
         start: any feasible placement.
         enough: as for `improve`.
         seed: of the moves.
+        judge: of the requests that tell whether it does, others than those planned on, so that what was learned by heart does
+            not count. None: those planned on.
     """
-    found, before = improve(replay, start, enough, seed), improve(replay, start, requests_played(0))
-    gained = int(found.good.sum()) - int(before.good.sum())
-    return found if gained > NOISE * len(replay.requests) else before
+    before, judge = improve(replay, start, requests_played(0)), judge or replay
+    answered, least = judge.play(before.placement).good.sum(), NOISE * len(judge.requests)
+    if len(judge.requests) - answered <= least:
+        return before  # there is nothing to be gained
+    found = improve(replay, start, enough, seed)
+    return found if judge.play(found.placement).good.sum() - answered > least else before
 
 
 def _on(replay: Replay, device: str) -> Placement:
     """AlpaServe's search on one type of several: as if there were no other."""
     problem = replay.problem.of_type(device)
     running = [m for m, model in enumerate(problem.models) if model.latency_s]
-    return search(Replay(problem, replay.requests.only(running)), models=running).placement
+    return best_cut(Replay(problem, replay.requests.only(running)), models=running).placement
 
 
 def by_score(scored: Scored) -> float:

@@ -8,7 +8,7 @@ from placed import PAIR, SHARDS, SINGLE, small
 
 from baselines.alpaserve_search import search_sep
 from baselines.placement import Group, PlacedModel, PlacementProblem, Stock, check, fits, memory_bytes, normal
-from baselines.placement_improve import fill, improve, requests_played
+from baselines.placement_improve import NOISE, better, fill, improve, requests_played
 from baselines.placement_incremental import IncrementalReplay
 from baselines.placement_moves import cut, emptied, exchange, put, remove
 from baselines.placement_replay import Replay, Requests
@@ -126,6 +126,18 @@ def test_the_best_seen_is_the_answer_and_a_longer_search_is_never_worse():
     assert scores[-1] > scores[0]
     again = improve(replay, start, requests_played(200 * len(requests)))
     assert again.score == scores[-1]  # the same budget and seed: the same plan
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_others_judge_what_was_learned_by_heart(seed):
+    """Planned on a few requests: what does not answer more of many others is not taken."""
+    problem, requests = small(np.random.default_rng(seed), models=6, devices=4, copies=2.0)
+    rates = np.bincount(requests.model, minlength=6) / 60.0
+    few, judge = Replay(problem, requests[:12]), Replay(problem, Requests.of(workload(rates, 3.0, 600.0, 77)))
+    start = search_sep(Replay(problem, requests)).placement
+    found = better(few, start, requests_played(200 * len(few.requests)), judge=judge).placement
+    assert judge.play(found).good.sum() >= judge.play(normal(start)).good.sum()
+    assert found == normal(start) or judge.play(found).attainment > judge.play(normal(start)).attainment + NOISE
 
 
 def test_unlike_devices_have_their_own_memory_and_number():
