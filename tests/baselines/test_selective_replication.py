@@ -37,7 +37,7 @@ def test_planned_by_us_it_reaches_the_published_attainment(slo_scale, published,
 
 @pytest.mark.parametrize(("devices", "cv", "recorded"), [(24, 4.0, 0.583), (32, 1.5, 0.941), (32, 2.0, 0.907)])
 def test_mixed_models_planned_on_the_very_requests_attain_what_is_recorded(devices, cv, recorded):
-    """60 models of six sizes, 64 req/s, SLO 5, to three decimals: of CV 1.5 only with equals in the published program's order."""
+    """60 models of six sizes, 64 req/s, SLO 5, to three decimals; CV 1.5 needs equals in the published order."""
     traffic = Traffic(60, 64.0, cv)
     replay = Replay(problem(MIXED * 10, devices, 5), traffic.test())
     placement = replicate(replay)
