@@ -9,6 +9,8 @@ from returns that the kernel has measured (`baselines.mpc_returns`), and two run
 The plan is clip(rung in force, order rung, keep rung). A literal look-ahead, which holds one target over the horizon, cannot
 give back later what it orders now, and orders too little; the band can. A change while the last one still loads throws away
 what has been loaded, so it is made only where it earns more, on the same courses, than letting the load finish first.
+
+Under more load than the greatest rung carries all rungs may earn the same, nothing; then the greatest is wanted (`overloads`).
 """
 
 from __future__ import annotations
@@ -82,6 +84,7 @@ class BandMPC(Policy):
     def forget(self) -> None:
         """Forgets all loads."""
         self._history: deque[float] = deque(maxlen=self.memory_intervals)
+        self._overloads = 0
 
     def decide(self, observation: Observation) -> Decision:
         """The band's decision."""
@@ -95,7 +98,11 @@ class BandMPC(Policy):
             reason = f"rung {now} to {wanted}, the edge of the band {order} to {keep}"
         elif not order <= now <= keep:
             reason = f"rung {now} finishes loading first; the band is {order} to {keep}"
-        details = {"order_rps": self._capacity[order], "keep_rps": self._capacity[keep], "courses": float(courses)}
+        if self._overloaded():
+            self._overloads += 1
+            reason = f"{self._history[-1]:.3g} req/s is more than the budget carries: most capacity, rung {wanted}"
+        details = {"order_rps": self._capacity[order], "keep_rps": self._capacity[keep], "courses": float(courses),
+                   "overloads": float(self._overloads)}
         kept = wanted == now and bool(observation.deployment.replicas)
         deployment = observation.deployment if kept else replace(self._rungs[wanted], routes={})
         return Decision(deployment, reason, {name: float(value) for name, value in details.items()})
@@ -113,12 +120,19 @@ class BandMPC(Policy):
             ready: rung that is ready.
             left: whole intervals until `now` is.
         """
+        if self._overloaded():
+            most = len(self._rungs) - 1
+            return most, (most, most), 0
         earned, courses = self._earned()
         order, keep = self._band(earned, now)
         wanted = int(np.clip(now, order, keep))
         if left and wanted != now and self._better_finished(earned, ready, now, wanted, left):
             wanted = now
         return wanted, (order, keep), courses
+
+    def _overloaded(self) -> bool:
+        """Whether the load now is more than the greatest rung carries."""
+        return self.margin * self._history[-1] > self._returns.ladder.loads_rps[-1]
 
     def _earned(self) -> tuple[np.ndarray, int]:
         """(intervals, rungs) value on the mean of the courses, and of how many: as many as the time allows."""

@@ -157,6 +157,16 @@ def test_the_limit_of_two_time_scales_is_its_planners(resnet):
     assert policy.planner.limit_s == 0.2 and MPC().limit_s == math.inf
 
 
+def test_under_more_load_than_is_carried_it_has_the_most_capacity_and_says_so(made):
+    """200 req/s are carried; beyond, the returns are those of nothing, whatever the rung."""
+    policy = made([[900] * 7], horizon=4)
+    rungs = [policy._scenario.deployment(levels) for levels in LEVELS]
+    decision = policy.decide(observe(policy._scenario, rungs[1], 210))
+    assert decision.deployment == rungs[3] and "more than the budget carries" in decision.reason
+    assert decision.details["overloads"] == 1
+    assert policy.decide(observe(policy._scenario, rungs[3], 190)).deployment == rungs[0]  # the courses decide again
+
+
 def test_missing_load_is_not_zero_and_the_first_decision_waits(made, resnet):
     policy = made([[40] * 7], horizon=4)
     start = slow(resnet, 100.0).initial_deployment
