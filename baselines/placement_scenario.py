@@ -22,6 +22,7 @@ from envs.profiles import ProfileError
 from envs.scenario import Scenario
 from traces.load import POISSON, RECORDED, Load, make_load
 from traces.samplers import draw
+from traces.splits import Split
 
 POWERS = (1, 2, 4, 8)
 PIECE_S = 150.0
@@ -43,15 +44,15 @@ def problem_of(scenario: Scenario) -> PlacementProblem:
                             scenario.stage_overhead_ratio, scenario.overhead_s, {name: stocks[name] for name in others})
 
 
-def requests_of(scenario: Scenario, length_s: float, seed: int = 0) -> Requests:
-    """Requests to plan on: pieces of the training part of the scenario's workload, one after another.
+def requests_of(scenario: Scenario, length_s: float, seed: int = 0, split: Split = "train") -> Requests:
+    """Requests to plan on: pieces of a part of the scenario's workload, one after another.
 
     They are spread by the golden ratio, so that no daily course hides from them, and fewer where that part is shorter.
 
     Raises:
         TraceError: a trace is not there.
     """
-    opened = open_loads(scenario, None, "train", length_s)
+    opened = open_loads(scenario, None, split, length_s)
     length_s = min(length_s, opened.span_s)
     pieces = max(1, round(length_s / PIECE_S))
     own_s = length_s / pieces
