@@ -114,8 +114,9 @@ def account(found: Sequence[Row]) -> list[str]:
         f"Ours / theirs lies between {min(ratios):.2f} and {max(ratios):.2f} on the {len(ratios)} figures that both have; "
         "none was fitted. At 1 Mbit/s an activation takes 131 ms to the cloud, more than all layers there save: the best of "
         "source and cloud is the source alone, in the paper as here. EdgeShard goes round by a device beside the source.",
-        "Times of layers are those of the 7B model, measured by others; 13B and 70B are scaled by their weights. The paper's "
-        "13B with half on the cloud does not fit the 22 GiB that are left on an RTX 3090 in 32 bits.",
+        "Times of layers are those of the 7B model, measured by others; 13B and 70B are scaled by their weights. Half of "
+        "the 13B is 24.2 GiB in 32 bits, and a whole RTX 3090 has 24: the paper's row of it cannot be had so. In 16 bits the "
+        "source alone would hold all of it, which in the paper it does not.",
         "The partition of most throughput keeps all devices busy, which needs more than four sequences; with four, that of "
         "least latency gives more tokens per second.",
     ]

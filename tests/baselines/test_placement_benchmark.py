@@ -16,6 +16,7 @@ def test_every_case_has_its_rows(monkeypatch):
 
 def test_the_better_search_and_a_plan_from_what_runs_are_measured(monkeypatch):
     monkeypatch.setattr(placement, "BUDGET", 1e5)
+    monkeypatch.setattr(placement, "JUDGED", 1)
     monkeypatch.setattr(placement, "PLANNED_ON", 1500)
     monkeypatch.setattr(placement, "PLANNED_S", 0.2)
     training, test = placement.TRAFFIC.training()[:2000], placement.TRAFFIC.test()[:4000]
