@@ -14,8 +14,10 @@ from pathlib import Path
 
 from runtime import (
     autoscale_command,
+    calibrate_command,
     doctor_command,
     explain_command,
+    placement_command,
     profile_command,
     replay_command,
     scenario_command,
@@ -24,8 +26,8 @@ from runtime import (
 )
 
 FAILED = 1
-COMMANDS = (scenario_command, profile_command, serve_command, autoscale_command, replay_command, status_command,
-            doctor_command, explain_command)
+COMMANDS = (scenario_command, profile_command, placement_command, serve_command, autoscale_command, replay_command,
+            status_command, calibrate_command, doctor_command, explain_command)
 """A command is a module with `add(commands)`, which adds its parser and sets `run`, a function from arguments to exit code."""
 
 

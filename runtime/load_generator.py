@@ -85,8 +85,10 @@ async def _metadata(session: aiohttp.ClientSession, url: str, service: str) -> d
         return metadata
 
 
-async def play(url: str, service: str, due_s: Sequence[float] | np.ndarray, token: str = "") -> Played:
-    """Send a request at each of the times (seconds from now, ascending), and wait for all answers.
+async def play(
+    url: str, service: str, due_s: Sequence[float] | np.ndarray, token: str = "", begin_s: float | None = None
+) -> Played:
+    """Send a request at each of the times (seconds from now or, in Unix time, `begin_s`; ascending), and wait for all answers.
 
     Raises:
         ValueError: the service cannot be asked.
@@ -101,7 +103,9 @@ async def play(url: str, service: str, due_s: Sequence[float] | np.ndarray, toke
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
         body = orjson.dumps(await request_for(session, url, service))
         target, start_s, cpu_s = f"{url}/v2/models/{service}/infer", time.perf_counter(), time.process_time()
-        played.began_s = time.time()
+        if begin_s is not None:
+            start_s += begin_s - time.time()
+        played.began_s = time.time() if begin_s is None else begin_s
 
         async def ask(number: int) -> None:
             played.sent_s[number] = time.perf_counter() - start_s
