@@ -15,6 +15,8 @@ verdict go to the terminal, every number to --json, one row per episode to --csv
 With --calibrate N nothing is compared: the settings of each policy are tuned in N calls of the simulator on the training part,
 and kept for all later uses (baselines/calibrated/). With --reproduce NAME|all numbers that others published are made again.
 With --protocol learned agents are held against planners calibrated for each source of load and cold start (docs/protocol.md).
+With --bench POLICY,... any policy is scored on frozen tasks, and --leaderboard makes docs/leaderboard.md of such results
+(docs/bench.md). With --robustness policies meet what a real cluster does to them, one trouble at a time (docs/robustness.md).
 With --replay SOURCE a recorded load is played: what other policies would have done and cost (docs/replay.md).
 With --live SECONDS real processes serve on this machine: gateway, workers, autoscaler, load, and a worker that is killed.
 
@@ -56,6 +58,9 @@ MODES = {
     "reproduce": Mode("reproduce", (), "nothing is written", failed=WRONG),
     "live": Mode("live_command", (), "all processes are ended, nothing is written"),
     "protocol": Mode("protocol_command", ("quick", "cold_starts", "store"), "what was played is kept; the same goes on"),
+    "bench": Mode("bench.command", (), "the policies that were played to their end have their files"),
+    "leaderboard": Mode("bench.leaderboard", (), "nothing is written"),
+    "robustness": Mode("robustness.command", (), "nothing is written"),
     "calibrate": Mode("calibrate_command", ("save", "tables"), "nothing is written"),
 }
 SPELT = {"begin": "from", "end": "to"}
@@ -76,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--reference", metavar="NAME", help="hold the others against this one (the first)")
     on = top.add_argument_group("on what")
-    on.add_argument("--trace", metavar="NAME_OR_PATH", help="in place of the scenario's trace, at the scenario's mean load")
+    on.add_argument("--trace", metavar="NAME_OR_PATH,...", help="in place of the scenario's trace, at its mean load")
     on.add_argument("--split", choices=("train", "val"), help="part of the load (val)")
     on.add_argument("--windows", type=_positive, metavar="N", help=f"stretches of load, spread evenly ({WINDOWS})")
     length = on.add_mutually_exclusive_group()
@@ -111,6 +116,12 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--slo", type=float, metavar="S", help="latency SLO in seconds, where no scenario is given")
     own.add_argument("--select", metavar="LABEL=VALUE,...", help="of the series in Prometheus")
     own.add_argument("--system", metavar="NAME", help="whose series they are, where several fit: vllm, triton, http, ...")
+    score = top.add_argument_group("Tidal Bench and robustness, in place of a comparison")
+    score.add_argument("--bench", metavar="POLICY,...", help="score policies on frozen tasks; all: every registered one")
+    score.add_argument("--leaderboard", action="store_true", help="docs/leaderboard.md from the results in docs/leaderboard/")
+    score.add_argument("--tasks", type=Path, metavar="FILE", help="other tasks than those that come with Tidal")
+    score.add_argument("--results", type=Path, metavar="FOLDER", help="of result files (out/bench, docs/leaderboard)")
+    score.add_argument("--robustness", action="store_true", help="what each trouble of a cluster costs each policy")
     out = top.add_argument_group("what is written")
     out.add_argument("--report", type=Path, metavar="FILE", help=f"the page ({REPORT}, {reproduce.REPORT}, {LIVE_REPORT})")
     out.add_argument("--no-report", action="store_true", help="no page")
@@ -150,6 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(asked: str | None, arguments: argparse.Namespace) -> Callable[[argparse.Namespace, Sequence[str]], bool]:
     """What does it: its options, and those alone, are given."""
+    if asked not in ("bench", "leaderboard") and (arguments.tasks or arguments.results):
+        raise ValueError("--tasks and --results belong to --bench and --leaderboard")
     for name, mode in MODES.items():
         for option in mode.options:
             if name != asked and getattr(arguments, option):

@@ -6,10 +6,12 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.text import Text
 from tqdm import tqdm
@@ -22,9 +24,10 @@ from envs.scenario_file import load as load_scenario
 from reports.comparison import Comparison, compare
 from reports.courses import courses
 from reports.hindsight import BOUND, NAMES, ORACLE, add_hindsight
-from reports.html import page
+from reports.html import Part, page
+from reports.overview import Overview, overview, trace_of
 from reports.play import Plan, Player, Run, make_policy, play
-from reports.record import write
+from reports.record import record, write
 from reports.results import results
 from reports.table import WIDTH, terminal_table
 from reports.verdict import verdict
@@ -38,7 +41,7 @@ DEFAULTS = {"policies": POLICIES, "split": "val", "windows": WINDOWS, "seeds": 1
 
 
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
-    """Plays, tells and writes.
+    """Plays, tells and writes, trace by trace where several are given.
 
     Args:
         arguments: of `evaluate.py`.
@@ -54,7 +57,26 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     for name, default in DEFAULTS.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, default)
-    scenario, loads, player = _prepare(arguments)
+    traces = list(dict.fromkeys(word.strip() for word in (arguments.trace or "").split(",") if word.strip())) or [None]
+    prepared = [_prepare(arguments, trace) for trace in traces]  # what is wrong with any is told before all
+    parts: list[Part] = []
+    whole = True
+    for scenario, loads, player in prepared:
+        part, whole = _compared(arguments, argv, scenario, loads, player, len(traces))
+        if part is not None:
+            parts.append(part)
+        if not whole:
+            break
+    if not parts:
+        return False
+    _write(arguments, argv, parts)
+    return whole
+
+
+def _compared(
+    arguments: argparse.Namespace, argv: Sequence[str], scenario: Scenario, loads: Loads, player: Player, traces: int
+) -> tuple[Part | None, bool]:
+    """One trace played and told, None where no window was played to its end; and whether all of it was."""
     episodes, oracles, whole = _played(player, arguments.jobs)
     plan, rng = player.plan, np.random.default_rng(BOOTSTRAP_SEED)
     label = dict(zip(plan.policies, plan.labels)).get(arguments.reference or "", arguments.reference or "")
@@ -65,22 +87,34 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
         if whole:
             raise
         print(f"evaluate.py: {error}", file=sys.stderr)
-        return False
+        return None, False
     if plan.intervals * scenario.interval_s * len(plan.starts_s) > loads.span_s + 1e-6:
         comparison.notes.append("The windows overlap, so they are not independent: intervals are too narrow.")
     if asked := [name for name in NAMES if name in _names(arguments)]:
         add_hindsight(comparison, asked, oracles, scenario, loads.loads, plan.intervals, rng, RESAMPLES)
     _tell(comparison, loads)
-    _write(arguments, argv, comparison, scenario, loads, episodes, plan)
-    return whole
+    document = results(comparison, scenario, argv, _how(arguments, scenario, loads, plan))
+    return Part(comparison, document, courses(comparison, episodes, scenario, traces)), whole
 
 
-def _prepare(arguments: argparse.Namespace) -> tuple[Scenario, Loads, Player]:
+def _how(arguments: argparse.Namespace, scenario: Scenario, loads: Loads, plan: Plan) -> dict[str, object]:
+    """How it was played, for the record."""
+    return {
+        "load": loads.told,
+        "split": arguments.split,
+        "window_s": plan.intervals * scenario.interval_s,
+        "jobs": arguments.jobs,
+        "made": date.today().isoformat(),
+        "bootstrap": {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED, "level": 0.95},
+    }
+
+
+def _prepare(arguments: argparse.Namespace, trace: str | None) -> tuple[Scenario, Loads, Player]:
     """Everything that can be wrong with what was asked is found here, before anything is played."""
     scenario = load_scenario(arguments.scenario)
     intervals = intervals_of(arguments, scenario)
     window_s = intervals * scenario.interval_s
-    loads = open_loads(scenario, arguments.trace, arguments.split, window_s * arguments.windows)
+    loads = open_loads(scenario, trace, arguments.split, window_s * arguments.windows)
     names = tuple(name for name in _names(arguments) if name != BOUND)
     if not set(names) - {ORACLE}:
         raise ValueError("--policies names none" + (f" beside {', '.join(_names(arguments))}" if _names(arguments) else ""))
@@ -160,39 +194,37 @@ def _tell(comparison: Comparison, loads: Loads) -> None:
     console.print()
 
 
-def _write(
-    arguments: argparse.Namespace,
-    argv: Sequence[str],
-    comparison: Comparison,
-    scenario: Scenario,
-    loads: Loads,
-    episodes: list[Episode],
-    plan: Plan,
-) -> None:
-    document = results(
-        comparison,
-        scenario,
-        argv,
-        {
-            "load": loads.told,
-            "split": arguments.split,
-            "window_s": plan.intervals * scenario.interval_s,
-            "jobs": arguments.jobs,
-            "made": date.today().isoformat(),
-            "bootstrap": {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED, "level": 0.95},
-        },
-    )
+def _write(arguments: argparse.Namespace, argv: Sequence[str], parts: Sequence[Part]) -> None:
+    if len(parts) > 1:
+        _tell_overview(overview([part.comparison for part in parts]))
     if arguments.json:
-        write(arguments.json, document)
+        write(arguments.json, parts[0].results if len(parts) == 1 else together(parts, argv))
         print(f"every number: {arguments.json}")
     if arguments.csv:
         arguments.csv.parent.mkdir(parents=True, exist_ok=True)
-        comparison.runs.drop(columns="slo_slope").to_csv(arguments.csv, index=False)
+        pd.concat([part.comparison.runs for part in parts]).drop(columns="slo_slope").to_csv(arguments.csv, index=False)
         print(f"one row per episode: {arguments.csv}")
     if not arguments.no_report:
         arguments.report.parent.mkdir(parents=True, exist_ok=True)
-        arguments.report.write_text(page(comparison, document, courses(comparison, episodes, scenario)), encoding="utf-8")
+        arguments.report.write_text(page(parts), encoding="utf-8")
         print(f"the page, for any browser: {arguments.report}")
+
+
+def _tell_overview(said: Overview) -> None:
+    console = Console(highlight=False)
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    console.print(Text.assemble((said.headline, "bold"), " ", said.evidence))
+    for sentence in said.findings:
+        console.print(Text(f"- {sentence}"))
+    console.print()
+
+
+def together(parts: Sequence[Part], argv: Sequence[str]) -> dict[str, object]:
+    """The record of several traces: their rows, each with its trace, and what else each trace's record says."""
+    shared = ("command", "machine", "versions", "rows")
+    rows = [{**row, "trace": trace_of(part.comparison)} for part in parts for row in part.results["rows"]]
+    told = {trace_of(p.comparison): {k: v for k, v in p.results.items() if k not in shared} for p in parts}
+    return record(rows, argv, verdict=asdict(overview([p.comparison for p in parts])), traces=told)
 
 
 def _labels(names: Sequence[str]) -> tuple[str, ...]:

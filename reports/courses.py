@@ -18,8 +18,15 @@ MOST_NUMBERS = 240_000  # about 1.2 MB of JSON
 MOST_DECISIONS = 5000  # about 0.8 MB
 
 
-def courses(comparison: Comparison, episodes: Sequence[Episode], scenario: Scenario) -> dict[str, Any]:
-    """The course of every policy on the windows shown, first seed; text that comes again is stored once, in ``texts``."""
+def courses(comparison: Comparison, episodes: Sequence[Episode], scenario: Scenario, traces: int = 1) -> dict[str, Any]:
+    """The course of every policy on the windows shown, first seed; text that comes again is stored once, in ``texts``.
+
+    Args:
+        comparison: the numbers.
+        episodes: all that was played.
+        scenario: what was played.
+        traces: how many share the page, and its bytes.
+    """
     windows, seed = _windows(comparison), comparison.seeds[0]
     shown = {(e.policy, e.trace, e.start_s): e for e in episodes if e.seed == seed}
     chosen = [
@@ -30,8 +37,8 @@ def courses(comparison: Comparison, episodes: Sequence[Episode], scenario: Scena
     played = [e for row in chosen for e in row]
     variants = variant_order(scenario, played)
     columns = 12 + 3 * len(variants)
-    most_points = max(60, MOST_NUMBERS // max(columns * len(played), 1))
-    most_rows = max(20, MOST_DECISIONS // max(len(played), 1))
+    most_points = max(60, MOST_NUMBERS // max(columns * len(played) * traces, 1))
+    most_rows = max(20, MOST_DECISIONS // max(len(played) * traces, 1))
     texts: dict[str, int] = {}
     found, folded, kept, asked = [], 1, 0, 0
     for row in chosen:

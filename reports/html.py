@@ -11,55 +11,118 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
-from reports.comparison import Comparison, slo_figure
-from reports.measures import ACCURACY, COST, DECISION_P50, DECISION_P99, LATENCY_P99, REWARD, VIOLATIONS, Measure
-from reports.table import calibration
-from reports.verdict import tied_for_best
+from reports.comparison import Comparison
+from reports.html_tables import results_table, reward_cell, sensitivity_table
+from reports.measures import REWARD
+from reports.overview import Overview, overview, trace_of
+from reports.verdict import Verdict, tied_for_best
 from runtime import palette
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("draw.js", "pareto.js", "differences.js", "windows.js", "timelines.js", "why.js", "main.js")
-COLUMNS = (REWARD, VIOLATIONS, ACCURACY, COST, LATENCY_P99)
 
 
-def page(comparison: Comparison, results: Mapping[str, Any], courses: Mapping[str, Any]) -> str:
-    """The page.
+class Part(NamedTuple):
+    """One trace of a report.
 
-    Args:
+    Attributes:
         comparison: the numbers.
         results: the JSON record, as `reports.results.results` makes it.
         courses: what the timelines show, as `reports.courses.courses` makes it.
     """
-    said, scenario = results["verdict"], results["scenario"]
-    windows, seeds = len(comparison.windows), len(comparison.seeds)
-    runs = (
-        f"{windows} {'window' if windows == 1 else 'windows'} of {_duration(results['evaluation']['window_s'])}"
-        f" × {seeds} {'seed' if seeds == 1 else 'seeds'}"
-    )
-    fields = {
-        "title": html.escape(f"{scenario['name']}: {', '.join(comparison.policies)}"),
-        "scenario": html.escape(scenario["name"]),
-        "headline": html.escape(said["headline"]),
-        "evidence": html.escape(said["evidence"]),
-        "facts": "".join(f"<li>{html.escape(fact)}</li>" for fact in _facts(results, runs)),
+
+    comparison: Comparison
+    results: Mapping[str, Any]
+    courses: Mapping[str, Any]
+
+    @property
+    def runs(self) -> str:
+        """Windows and seeds, in words."""
+        windows, seeds = len(self.comparison.windows), len(self.comparison.seeds)
+        return (
+            f"{windows} {'window' if windows == 1 else 'windows'} of {_duration(self.results['evaluation']['window_s'])}"
+            f" × {seeds} {'seed' if seeds == 1 else 'seeds'}"
+        )
+
+
+def page(parts: Sequence[Part]) -> str:
+    """The page: of one trace, or an overview of several with each of them behind it."""
+    first, several = parts[0], len(parts) > 1
+    said: Any = overview([p.comparison for p in parts]) if several else Verdict(**first.results["verdict"])
+    facts = _facts(first.results, first.runs)
+    return filled("page.html", {
+        "title": html.escape(f"{first.results['scenario']['name']}: {', '.join(first.comparison.policies)}"),
+        "scenario": html.escape(first.results["scenario"]["name"]),
+        "headline": html.escape(said.headline),
+        "evidence": html.escape(said.evidence),
+        "facts": "".join(f"<li>{html.escape(fact)}</li>" for fact in (facts[1:] if several else facts)),
+        "overview": _overview(parts, said) if several else "",
+        "articles": "".join(_article(part, _at(i), several) for i, part in enumerate(parts)),
+        "command": html.escape(first.results["command"]),
+        "provenance": "" if several else _provenance(first.results),
+        "script": "const drawTrace = AT => {\n" + "\n".join(map(_text, SCRIPTS)) + "\n};\n" + _text("traces.js"),
+    })  # fmt: skip
+
+
+def _at(i: int) -> str:
+    """How the ids of a trace's elements begin."""
+    return f"t{i}-" if i else ""
+
+
+def _article(part: Part, at: str, several: bool) -> str:
+    """One trace; `at` begins the ids of its elements."""
+    comparison, results, courses = part
+    said, name = results["verdict"], html.escape(trace_of(comparison))
+    words = html.escape(f"{said['headline']} {said['evidence']}")
+    intro = f'<h2 class="name">{name}</h2><p class="evidence">{words}</p>'
+    return Template(_text("trace.html")).substitute({
+        "at": at,
+        "trace": name,
+        "intro": intro if several else "",
         "findings": _list("findings", said["findings"]),
         "caveats": _list("caveats", said["caveats"]),
-        "runs": html.escape(runs),
-        "table": _table(comparison),
+        "runs": html.escape(part.runs),
+        "table": results_table(comparison, at),
         "own_weight": f"{comparison.weights.slo:g}",
-        "sensitivity": _sensitivity(comparison),
+        "sensitivity": sensitivity_table(comparison),
         "timeline_note": html.escape(courses["note"]),
         "why_note": html.escape(courses["why_note"]),
-        "command": html.escape(results["command"]),
-        "provenance": _provenance(results),
+        "own_provenance": _provenance(results) if several else "",
         "data": embed(
             {"results": results, "courses": courses, "order": comparison.ranking(REWARD), "reference": comparison.reference}
         ),
-        "script": "\n".join(map(_text, SCRIPTS)),
-    }
-    return filled("page.html", fields)
+    })  # fmt: skip
+
+
+def _overview(parts: Sequence[Part], said: Overview) -> str:
+    """Rewards by policy and trace; a trace's name opens it."""
+    tied = [tied_for_best(p.comparison, REWARD) for p in parts]
+    names = [html.escape(trace_of(p.comparison)) for p in parts]
+    heads = "".join(
+        f'<th scope="col"><button type="button" class="opens" data-trace="{i}">{name}</button>'
+        f"<small>{html.escape(part.results['evaluation']['load'].partition(', ')[2])}</small></th>"
+        for i, (name, part) in enumerate(zip(names, parts))
+    )
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(policy)}</th>'
+        + "".join(reward_cell(p.comparison, policy, policy in best) for p, best in zip(parts, tied))
+        + "</tr>"
+        for policy in parts[0].comparison.policies
+    )
+    tabs = "".join(
+        f'<button type="button" role="tab" class="plain opens" data-trace="{i}" aria-controls="{_at(i)}trace">{name}</button>'
+        for i, name in enumerate(names)
+    )
+    return (
+        f'<section id="overview">{_list("findings", said.findings)}<h2>Reward, trace by trace</h2>'
+        '<p class="note">Bold: the best of a trace and all that are not told apart from it. Under each: 95 % interval, '
+        "violations, cost. Traces are never pooled.</p>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Rewards by trace">'
+        f'<table><thead><tr><th scope="col">Policy</th>{heads}</tr></thead><tbody>{body}</tbody></table></div></section>'
+        f'<nav id="tabs" role="tablist" aria-label="Trace" hidden>{tabs}</nav>'
+    )
 
 
 def filled(name: str, fields: Mapping[str, str]) -> str:
@@ -106,97 +169,6 @@ def _facts(results: Mapping[str, Any], runs: str) -> list[str]:
 
 def _list(name: str, sentences: Sequence[str]) -> str:
     return f'<ul class="{name}">{"".join(f"<li>{html.escape(s)}</li>" for s in sentences)}</ul>' if sentences else ""
-
-
-def _table(comparison: Comparison) -> str:
-    several = len(comparison.policies) > 1
-    heads = ['<th scope="col"><button type="button">Policy</button></th>']
-    heads += [f'<th scope="col"><button type="button">{m.label}</button><small>{_unit(m)}</small></th>' for m in COLUMNS]
-    if several:
-        heads.append(f'<th scope="col">Reward against<small>{html.escape(comparison.reference)}</small></th>')
-    heads.append('<th scope="col"><button type="button">Decision time</button><small>p50, p99</small></th>')
-    ends = {m.name: _ends(comparison, m) for m in COLUMNS}
-    best = {m.name: set(tied_for_best(comparison, m)) if several else set() for m in COLUMNS}
-    body = []
-    for policy in comparison.ranking(REWARD):
-        cells = [f'<th scope="row">{html.escape(policy)}<small>{calibration(comparison, policy)}</small></th>']
-        cells += [_cell(comparison, m, policy, policy in best[m.name], ends[m.name]) for m in COLUMNS]
-        if several:
-            cells.append(_against(comparison, policy))
-        fast, slow = (comparison.estimate(m.name, policy).value for m in (DECISION_P50, DECISION_P99))
-        cells.append(
-            f'<td data-value="{fast!r}"><span class="value">{DECISION_P50.show(fast)}</span>'
-            f"<small>{DECISION_P99.show(slow)}</small></td>"
-        )
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    return f'<table id="results"><thead><tr>{"".join(heads)}</tr></thead><tbody>{"".join(body)}</tbody></table>'
-
-
-def _unit(measure: Measure) -> str:
-    return {"violations": "% of requests", "cost": "% of budget", "latency p99": "ms"}.get(measure.name, measure.shown_unit)
-
-
-def _cell(comparison: Comparison, measure: Measure, policy: str, best: bool, ends: tuple[float, float]) -> str:
-    found = comparison.estimate(measure.name, policy)
-    low, high = ends
-
-    def at(value: float) -> float:
-        return round(4 + 92 * (value - low) / (high - low), 1) if high > low else 50.0
-
-    drawn = '<line class="track" x1="4" x2="96" y1="5" y2="5"/>'
-    if found.low <= found.high:
-        drawn += f'<line class="whisker" x1="{at(found.low)}" x2="{at(found.high)}" y1="5" y2="5"/>'
-    drawn += f'<circle class="dot" cx="{at(found.value)}" cy="5" r="3"/>' if found.value == found.value else ""
-    middle = comparison.estimate(measure.name, policy, "iqm")
-    title = f"interquartile mean {measure.show(middle.value)} {measure.interval(middle.low, middle.high)}".strip()
-    return (
-        f'<td{" class=best" if best else ""} data-value="{found.value!r}" title="{title}">'
-        f'<span class="value">{measure.show(found.value, unit=False)}</span>'
-        f"<small>{measure.interval(found.low, found.high) or '&nbsp;'}</small>"
-        f'<svg width="100" height="10" viewBox="0 0 100 10" aria-hidden="true">{drawn}</svg></td>'
-    )
-
-
-def _ends(comparison: Comparison, measure: Measure) -> tuple[float, float]:
-    found = [comparison.estimate(measure.name, p) for p in comparison.policies]
-    values = [v for e in found for v in (e.value, e.low, e.high) if v == v]
-    return (min(values), max(values)) if values else (0.0, 0.0)
-
-
-def _against(comparison: Comparison, policy: str) -> str:
-    if policy == comparison.reference:
-        return "<td><small>reference</small></td>"
-    gap = comparison.estimate(REWARD.name, policy, "paired difference", comparison.reference)
-    wins = comparison.estimate(REWARD.name, policy, "probability of improvement", comparison.reference)
-    mood = ("better" if gap.value > 0 else "worse") if gap.excludes_zero else "level"
-    return (
-        f'<td><span class="value {mood}">{REWARD.show(gap.value, sign=True)}</span>'
-        f"<small>{REWARD.interval(gap.low, gap.high, sign=True)}</small>"
-        f"<small>better in {100 * wins.value:.0f} %</small></td>"
-    )
-
-
-def _sensitivity(comparison: Comparison) -> str:
-    weights, several = comparison.slo_weights, len(comparison.policies) > 1
-    best = {w: set(tied_for_best(comparison, REWARD, slo_figure(w)) if several else ()) for w in weights}
-    ranks = {w: comparison.ranking(REWARD, slo_figure(w)) for w in weights}
-    own = {comparison.weights.slo: "<small>of the scenario</small>"}
-    heads = "".join(f'<th scope="col">w_slo {w:g}{own.get(w, "")}</th>' for w in weights)
-    body = ""
-    for policy in comparison.ranking(REWARD):
-        cells = ""
-        for w in weights:
-            found = comparison.estimate(slo_figure(w), policy)
-            cells += (
-                f'<td{" class=best" if policy in best[w] else ""}><span class="value">{REWARD.show(found.value)}</span>'
-                f"<small>{_ordinal(ranks[w].index(policy) + 1)} {REWARD.interval(found.low, found.high)}</small></td>"
-            )
-        body += f'<tr><th scope="row">{html.escape(policy)}</th>{cells}</tr>'
-    return f'<table><thead><tr><th scope="col">Policy</th>{heads}</tr></thead><tbody>{body}</tbody></table>'
-
-
-def _ordinal(rank: int) -> str:
-    return f"{rank}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(rank if rank < 20 else rank % 10, 'th') }"
 
 
 def _provenance(results: Mapping[str, Any]) -> str:

@@ -156,6 +156,17 @@ def test_policies_are_called_by_what_tells_them_apart():
     assert compare_command._labels(["out/a/agent", "out/b/agent"]) == ("out/a/agent", "out/b/agent")
 
 
+def test_two_traces_make_one_page_and_one_record(played, tmp_path, capsys):
+    out = [str(tmp_path / name) for name in ("out.json", "out.csv", "out.html")]
+    words = ["--trace", "diurnal,spike", "--json", out[0], "--csv", out[1], "--report", out[2]]
+    assert evaluate.main([*SMALL, *words]) == 0
+    document = json.loads(Path(out[0]).read_text(), parse_constant=lambda c: pytest.fail(c))
+    assert set(document["traces"]) == {"diurnal", "spike"} == {row["trace"] for row in document["rows"]}
+    assert set(pd.read_csv(out[1])["trace"]) == {"diurnal", "spike"}
+    assert document["verdict"]["headline"] in capsys.readouterr().out.replace("\n", " ")
+    assert Path(out[2]).read_text().count('<article class="trace"') == 2
+
+
 def test_overlapping_windows_are_told(played, capsys):
     assert evaluate.main(["--policies", "static", "--windows", "30", "--intervals", "120", "--no-report"]) == 0
     assert "overlap" not in capsys.readouterr().out  # a generated load grows with what is needed

@@ -1,8 +1,8 @@
-// Drawing: elements, scales, ticks, and numbers as people read them. Everything lives in one object, T.
+// Drawing of one trace, whose elements have ids that begin with AT: elements, scales, ticks, and numbers as people read them. Everything lives in one object, T.
 "use strict";
 const T = {};
 
-T.data = JSON.parse(document.getElementById("data").textContent);
+T.data = JSON.parse(document.getElementById(AT + "data").textContent);
 
 /** Makes an HTML element: make("p", {class: "note"}, "text", child). */
 T.make = (tag, attributes = {}, ...children) => T.fill(document.createElement(tag), attributes, children);

@@ -1,6 +1,6 @@
-// Puts the page together.
+// Puts a trace together.
 (() => {
-  const byId = id => document.getElementById(id), {courses, order, results} = T.data;
+  const byId = id => document.getElementById(AT + id), {courses, order, results} = T.data;
   for (const w of courses.windows) for (const c of Object.values(w.policies)) for (const d of c.decisions)
     for (const name of ["change", "deployment", "reason", "notes"]) d[name + "_text"] = courses.texts[d[name]];
 

@@ -45,7 +45,7 @@ T.timelines = (holder, spoken, onMove) => {
       return floor;
     };
     const loadTop = most(c => c.offered_rps) * 1.05, capTop = courses.chain ? loadTop : Math.max(loadTop, Math.min(most(c => c.t_s.map((_, i) => variants.reduce((s, v) => s + (c.capacity[v][i] || 0), 0))), 1.6 * loadTop));
-    let y = T.linear(0, capTop, top + 130, top), clip = `clip-${policy.replace(/\W/g, "-")}`;
+    let y = T.linear(0, capTop, top + 130, top), clip = `${AT}clip-${policy.replace(/\W/g, "-")}`;
     svg.append(T.svg("clipPath", {id: clip}, T.svg("rect", {x: left, y: top, width: right - left, height: 130})));
     panel(130, courses.chain ? "offered load, req/s" : narrow ? "load (line), ready capacity (areas), req/s" : "offered load (line) and capacity that is ready (areas, by variant), req/s", T.ticks(0, capTop, 3), y, T.number);
     const load = T.svg("g", {"clip-path": `url(#${clip})`});

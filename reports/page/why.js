@@ -16,7 +16,7 @@ T.why = (tools, holder, more, onPick) => {
     const body = rows.slice(0, limit).map(({policy, course, d}) => {
       const start = course.t_s[0], step = course.per_point * courses.interval_s, i = Math.min(Math.floor((d.t_s - start) / step), course.t_s.length - 1);
       const numbers = Object.entries(d.details).map(([name, v]) => `${name.replace(/_/g, " ")} ${T.number(v)}`).join(", ");
-      const row = T.make("tr", {}, T.make("td", {}, T.make("a", {href: "#lanes"}, T.clock(d.t_s - start))), T.make("td", {}, policy),
+      const row = T.make("tr", {}, T.make("td", {}, T.make("a", {href: `#${AT}lanes`}, T.clock(d.t_s - start))), T.make("td", {}, policy),
         T.make("td", {class: "number", "data-name": "load"}, i > 0 ? T.number(course.offered_rps[i - 1]) : "–"),
         T.make("td", {}, d.change_text || (d.t_s === start ? "starts with " + d.deployment_text : `no change${d.held > 1 ? ` (${d.held} times)` : ""}`)),
         T.make("td", {}, d.reason_text, d.notes_text ? T.make("div", {class: "noted"}, "envelope: " + d.notes_text) : null),

@@ -11,7 +11,7 @@ T.windows = (table, chosen) => {
       return seeds.reduce((sum, e) => sum + e.violation_ratio, 0) / seeds.length;
     });
     const label = (traces ? w.trace + ", " : "") + T.moment(w.start_s);
-    const row = T.make("tr", {"data-at": at}, T.make("td", {}, at >= 0 ? T.make("a", {href: "#timelines"}, label) : label), T.make("td", {}), T.make("td", {}),
+    const row = T.make("tr", {"data-at": at}, T.make("td", {}, at >= 0 ? T.make("a", {href: `#${AT}timelines`}, label) : label), T.make("td", {}), T.make("td", {}),
       cells.map(v => T.make("td", {class: "hot", style: `--heat:${Math.min(Math.round(55 * Math.log1p(v / 0.002) / Math.log1p(0.3 / 0.002)), 55)}`}, T.percent(v))));
     if (at >= 0) {
       const load = courses.windows[at].policies[order[0]].offered_rps, top = Math.max(...courses.windows.flatMap(c => c.policies[order[0]].offered_rps));

@@ -12,10 +12,12 @@ import pytest
 from synthetic import WEIGHTS, episodes
 
 from envs.scenario_file import load
+from reports.compare_command import together
 from reports.comparison import compare
 from reports.courses import courses
-from reports.html import page
+from reports.html import Part, page
 from reports.measures import REWARD
+from reports.overview import overview
 from reports.record import write
 from reports.results import digest, results
 
@@ -28,7 +30,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 def made(played, scenario, **changes):
     comparison = compare(played, WEIGHTS, np.random.default_rng(0), resamples=200)
     document = results(comparison, scenario, ARGV, {**EVALUATION, **changes})
-    return comparison, document, page(comparison, document, courses(comparison, played, scenario))
+    return comparison, document, page([Part(comparison, document, courses(comparison, played, scenario))])
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,48 @@ def test_the_digest_knows_every_change(scenario):
     assert digest(scenario) != digest(scenario.with_(service_cv=scenario.service_cv + 0.1))
 
 
+@pytest.fixture(scope="module")
+def two(scenario):
+    """A report of two traces; on the second one the best policy of the first has been made worse."""
+    parts = []
+    for trace in ("monday", "tuesday"):
+        played = episodes(("infadapter", "hpa", "static"), windows=3, seeds=1, intervals=20)
+        for e in played:
+            e.trace = trace
+        if parts:
+            best = parts[0].comparison.ranking(REWARD)[0]
+            for e in played:
+                e.totals["reward"] -= 1.0 if e.policy == best else 0.0
+        comparison = compare(played, WEIGHTS, np.random.default_rng(0), resamples=200)
+        document = results(comparison, scenario, ARGV, EVALUATION)
+        parts.append(Part(comparison, document, courses(comparison, played, scenario, 2)))
+    return parts
+
+
+def test_two_traces_have_an_overview_and_are_never_pooled(two):
+    first, second = (p.comparison.ranking(REWARD)[0] for p in two)
+    assert first != second
+    said = overview([p.comparison for p in two])
+    assert said.headline == f"{first} earns the most reward on 1 of 2 traces."
+    assert f"monday: {first} " in said.evidence and f"tuesday: {second} " in said.evidence
+    text = page(two)
+    assert said.headline in text and text.count('<article class="trace"') == 2 and text.count('role="tab"') == 2
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    both = [json.loads(t) for t in re.findall(r'<script type="application/json" id="[^"]*">(.*?)</script>', text, re.S)]
+    assert [b["results"] for b in both] == [p.results for p in two]
+    references = References()
+    references.feed(text)
+    assert all(ref.startswith("#") for ref in references.found)
+    assert set(re.findall(r'aria-controls="([^"]+)"', text)) <= set(ids)
+
+
+def test_the_record_of_two_traces_holds_every_row_with_its_trace(two):
+    document = together(two, ARGV)
+    assert len(document["rows"]) == sum(len(p.results["rows"]) for p in two)
+    assert {row["trace"] for row in document["rows"]} == {"monday", "tuesday"} == set(document["traces"])
+
+
 def browser(file, tmp_path, *options):
     """The page's DOM after its scripts ran, with every host name resolving to nothing, and the browser's console."""
     done = subprocess.run(
@@ -173,3 +217,15 @@ def test_a_browser_draws_every_chart_without_the_network(report, tmp_path, width
         assert "<svg" in part[:4000] or "<tr" in part[:4000], name
     assert dom.count('class="policy"') == 4 and dom.count('class="load"') == 4
     assert "NaN" not in re.sub(r"<script.*?</script>", "", dom, flags=re.S)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: the page is not drawn in a browser")
+def test_a_browser_shows_one_trace_and_draws_no_other_yet(two, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(page(two), encoding="utf-8")
+    dom, console = browser(file, tmp_path, "--window-size=1400,2400")
+    assert console == []
+    first, second = (dom[dom.index(f'id="{at}trace"') :][: 400_000 if at else None] for at in ("", "t1-"))
+    assert 'id="t1-trace" aria-label="tuesday" hidden' in dom and 'id="trace" aria-label="monday" hidden' not in dom
+    assert first.count('class="policy"') == 3 and second.count('class="policy"') == 0
+    assert 'aria-selected="true"' in dom
