@@ -81,8 +81,9 @@ def on_rank(world, plan, came_in):
     return relaid(x, layout, "whole")
 
 
+@pytest.mark.parametrize("backend", ["inproc", "gloo"])
 @pytest.mark.parametrize("layer", BLOCK, ids=lambda layer: layer.name)
-def test_plans_over_a_world_give_the_unsharded_result(layer):
+def test_plans_over_a_world_give_the_unsharded_result(layer, backend):
     came_in = torch.randn(TOKENS, HIDDEN, generator=torch.Generator().manual_seed(1))
     expected = came_in
     for op in layer.operators:
@@ -94,7 +95,7 @@ def test_plans_over_a_world_give_the_unsharded_result(layer):
     managers = [WorldManager(exchange=exchange) for _ in range(2)]
     try:
         with ThreadPoolExecutor(2) as pool:
-            made = pool.submit(managers[0].create, "ranks", 2, backend="inproc")
+            made = pool.submit(managers[0].create, "ranks", 2, backend=backend)
             second = managers[1].join("ranks", 1, managers[0].address)
             worlds = [made.result(30), second]
             for plan in plans:
