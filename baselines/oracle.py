@@ -27,9 +27,10 @@ from baselines.quantiles import loading_intervals
 from baselines.rungs import Rungs, rungs_of
 from envs.cluster import SimulatedCluster
 from envs.contract import Decision, Deployment, Observation, Policy
+from envs.digest import digest
 from envs.loading import ROUNDING, changes_of
 from envs.reward import pricing, reward, terms
-from envs.reward_table import coming_rps, reward_table
+from envs.reward_table import RewardTable, coming_rps, reward_table
 from envs.routes import ROUTE_MARGIN, deployment_of, hosting_of, share_out
 from envs.scenario import Scenario
 
@@ -88,10 +89,7 @@ def _schedules(scenario: Scenario, future: Future) -> Iterator[list[Deployment]]
     for margin in FAST_MARGINS:
         chosen = [_following(scenario, rungs, margin * coming)]
         if margin == FAST_MARGINS[0] or _routed(scenario, rungs):
-            window = (future.start_s, future.seed)
-            table = reward_table(scenario, future.loads, rungs.levels, [window], future.intervals, margin, coming[None],
-                                 rungs.thresholds)
-            chosen.append(table.best(0) - 1)  # its first row is the initial deployment
+            chosen.append(_table(scenario, future, rungs, coming, margin).best(0) - 1)  # row 0 is the initial deployment
         for schedule in chosen:
             levels = np.where(schedule[:, None] < 0, scenario.levels(scenario.initial_deployment), rungs.levels[schedule])
             shares = share_out(hosting, levels, coming * (margin / ROUTE_MARGIN))
@@ -99,6 +97,18 @@ def _schedules(scenario: Scenario, future: Future) -> Iterator[list[Deployment]]
             yield _with_thresholds(scenario, rungs, deployments, schedule)
             if rungs.thresholds:
                 yield _with_thresholds(scenario, rungs, deployments, _once_loaded(scenario, levels, schedule))
+
+
+def _table(scenario: Scenario, future: Future, rungs: Rungs, coming: np.ndarray, margin: float) -> RewardTable:
+    """Played once for a future, whatever the load times."""
+    at_once = scenario.with_(variants={n: v.model_copy(update={"load_s": 0.0}) for n, v in scenario.variants.items()})
+    asked = (digest(at_once), rungs.levels.tobytes(), margin)
+    if asked not in future.found:
+        window = (future.start_s, future.seed)
+        future.found[asked] = reward_table(scenario, future.loads, rungs.levels, [window], future.intervals, margin,
+                                           coming[None], rungs.thresholds)
+    found: RewardTable = future.found[asked]
+    return found.at(scenario)
 
 
 def _with_thresholds(scenario: Scenario, rungs: Rungs, deployments: Sequence[Deployment],

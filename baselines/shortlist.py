@@ -25,7 +25,6 @@ from baselines.quantiles import QuantileForecaster
 from baselines.static import Static
 from baselines.two_time_scales import TwoTimeScales
 from envs.contract import Policy
-from envs.loading import changes_of
 from envs.reward_table import RewardTable, reward_table
 from envs.scenario import Scenario
 from traces.load import Load
@@ -55,11 +54,7 @@ class Tables:
 
     def at(self, scenario: Scenario) -> Tables:
         """The same where load times alone differ: what a deployment earns once it has loaded stays."""
-        changes = changes_of(scenario, self.table.levels)
-        loading, switch = changes.between()
-        cost = changes.cost(self.table.levels)
-        table = replace(self.table, cost=cost, loading=loading, switch=switch, changes=changes)
-        return replace(self, scenario=scenario, table=table)
+        return replace(self, scenario=scenario, table=self.table.at(scenario))
 
     def constants(self, levels: np.ndarray, windows: Sequence[tuple[float, int]]) -> np.ndarray:
         """(N, W) mean rewards of constant deployments (N, C) on some windows; these are played."""

@@ -15,7 +15,7 @@ Scores are for choosing; `envs.episode.run_episode` tells what a choice earns.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,6 +54,12 @@ class RewardTable:
     loading: np.ndarray
     switch: np.ndarray
     changes: Changes
+
+    def at(self, scenario: Scenario) -> RewardTable:
+        """The same where load times alone differ: what a deployment earns once it has loaded stays."""
+        changes = changes_of(scenario, self.levels)
+        loading, switch = changes.between()
+        return replace(self, cost=changes.cost(self.levels), loading=loading, switch=switch, changes=changes)
 
     def score(self, window: int, schedule: np.ndarray) -> float:
         """Mean reward of a schedule."""

@@ -40,6 +40,17 @@ def test_it_is_between_every_policy_and_the_bound(resnet, seed):
     assert oracle <= bound(resnet, future).reward + 1e-9
 
 
+def test_what_it_found_for_one_load_time_serves_another(resnet, monkeypatch):
+    loads = {"classify": make_load(GAMMA, 90 * np.random.default_rng(1).uniform(0.1, 3.0, 4), 30.0, cv=1.5)}
+    quick, slow = (resnet.with_(variants={n: v.model_copy(update={"load_s": load_s}) for n, v in resnet.variants.items()})
+                   for load_s in (10.0, 60.0))
+    future = Future(loads, 0.0, 0, 4)
+    fresh = run_episode(slow, Oracle(Future(loads, 0.0, 0, 4)), loads, seed=0, intervals=4).totals["reward"]
+    Oracle(future).reset(quick)
+    monkeypatch.setattr("baselines.oracle.reward_table", lambda *_: pytest.fail("played again"))
+    assert run_episode(slow, Oracle(future), loads, seed=0, intervals=4).totals["reward"] == fresh
+
+
 def test_without_a_future_it_says_so(resnet):
     oracle = Oracle()
     oracle.reset(resnet)

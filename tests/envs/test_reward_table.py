@@ -57,6 +57,15 @@ def test_a_change_costs_its_load_time_and_what_is_held_beside_it(scenario, table
     assert table.loading[initial, r152] == pytest.approx(part)
 
 
+def test_at_another_load_time_it_is_the_table_of_that_load_time(scenario, loads, table):
+    slow = scenario.with_(variants=loading(scenario, 75.0))
+    mine, played = table.at(slow), reward_table(slow, loads, LEVELS, [(600.0, 3), (1200.0, 4)], INTERVALS)
+    for name in ("value", "cost", "loading", "switch"):
+        np.testing.assert_array_equal(getattr(mine, name), getattr(played, name))
+    schedules = np.array([[0, 2, 2, 3, 3, 1]])
+    assert mine.scores(1, schedules) == played.scores(1, schedules) != table.scores(1, schedules)
+
+
 def test_what_comes_is_what_arrives(scenario, loads, table):
     assert coming_rps(scenario, loads, 600.0, 3, INTERVALS)[:, 0] == pytest.approx(table.offered_rps[0])
 
