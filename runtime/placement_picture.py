@@ -15,7 +15,8 @@ import numpy as np
 from baselines.placement import Group, Placement, PlacementProblem
 from runtime.palette import CSS
 
-DEVICE, HEIGHT, GAP, STAGE, MARGIN = 26, 150, 14, 4, 16  # pixels
+DEVICE, HEIGHT, GAP, MARGIN = 28, 150, 14, 16  # pixels
+STAGE, SHARD = 5, 1  # between them
 HEAD, FOOT, LINE, MOST_WIDE = 34, 56, 14, 1100
 RAMP = 7  # colours
 
@@ -48,12 +49,12 @@ def picture(problem: PlacementProblem, placement: Placement, dispatched: Sequenc
 STYLE = """
 .paper { fill: var(--paper); } .device { fill: var(--panel); stroke: var(--rule); }
 text { font: 11px system-ui, sans-serif; fill: var(--soft); } .title { font-size: 14px; fill: var(--ink); }
-.slice { stroke: var(--paper); stroke-width: 0.7; }
-"""
+.slice { stroke: var(--paper); stroke-width: 0.7; } .between { stroke: var(--paper); }
+""" + "".join(f".v{i} {{ fill: var(--v{i}); }}" for i in range(RAMP))
 
 
 def _width(group: Group) -> int:
-    return DEVICE * group.shape.units + STAGE * (group.shape.inter_op - 1)
+    return DEVICE * group.shape.units
 
 
 def _group(problem: PlacementProblem, group: Group, number: int, share: float, x: int, y: int) -> str:
@@ -61,20 +62,19 @@ def _group(problem: PlacementProblem, group: Group, number: int, share: float, x
     said = [f"{number}: {shape.inter_op}x{shape.intra_op}", f"{100 * share:.0f} %"]
     said += [shape.device] if len(problem.stocks) > 1 else []
     lines = [f'<text x="{x}" y="{y + HEIGHT + LINE * i}">{escape(text)}</text>' for i, text in enumerate(said, 1)]
-    limit = problem.stocks[shape.device].memory_bytes
-    slices = list(_slices(problem, group, limit))
-    for stage in range(shape.inter_op):
-        for shard in range(shape.intra_op):
-            left = x + (stage * shape.intra_op + shard) * DEVICE + stage * STAGE
-            lines.append(f'<rect x="{left}" y="{y}" width="{DEVICE}" height="{HEIGHT}" class="device"/>')
-            lines += [f'<rect x="{left}" y="{y + top:.1f}" width="{DEVICE}" height="{high:.1f}" class="slice" '
-                      f'style="fill:var(--v{colour})"><title>{escape(told)}</title></rect>'
-                      for top, high, colour, told in slices]
+    lines.append(f'<rect x="{x}" y="{y}" width="{_width(group)}" height="{HEIGHT}" class="device"/>')
+    for top, high, colour, told in _slices(problem, group):
+        lines.append(f'<rect x="{x}" y="{y + top:.1f}" width="{_width(group)}" height="{high:.1f}" class="slice v{colour}">'
+                     f"<title>{escape(told)}</title></rect>")
+    for device in range(1, shape.units):
+        wide = STAGE if device % shape.intra_op == 0 else SHARD
+        lines.append(f'<path d="M{x + DEVICE * device},{y - 1}v{HEIGHT + 2}" stroke-width="{wide}" class="between"/>')
     return "".join(lines)
 
 
-def _slices(problem: PlacementProblem, group: Group, limit: float) -> Iterator[tuple[float, float, int, str]]:
+def _slices(problem: PlacementProblem, group: Group) -> Iterator[tuple[float, float, int, str]]:
     """From the bottom up: top and height in pixels, the step of the ramp, and what is told."""
+    limit = problem.stocks[group.shape.device].memory_bytes
     sizes_s = sorted({round(model.size_s, 6) for model in problem.models})
     top = float(HEIGHT)
     for model in sorted((problem.models[m] for m in group.models), key=lambda model: -model.size_s):
