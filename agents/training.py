@@ -95,7 +95,10 @@ class Run:
     def resume(self) -> None:
         """Goes back to the last checkpoint, and to the best agent until then."""
         checkpoint.restore(self.folder / "checkpoint.pt", self.model, self.environment)
-        with (self.folder / "evaluations.csv").open(newline="") as file:
+        evaluations = self.folder / "evaluations.csv"
+        if not evaluations.exists():  # interrupted before the first one
+            return
+        with evaluations.open(newline="") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
         rows = [row for row in rows if row["steps"] <= self.steps]
         self._write(rows)
@@ -103,16 +106,17 @@ class Run:
         self.next_evaluation = int(rows[-1]["steps"]) + self.config["evaluate_every"] if rows else 0
 
     def learn(self) -> bool:
-        """Learns until all steps are done; False where it was interrupted. Saves in either case."""
+        """Learns until all steps are done; False where it was interrupted. Saves in either case, if there was a step left."""
         left = self.config["steps"] - self.steps
+        if left <= 0:
+            return True
         try:
             if self.teacher and not self.steps:
                 self._imitate()
-            if left > 0:
-                floor = getattr(self.settings, "entropy_floor", 0.0)
-                watching = [_Watch(self), *([EntropyFloor(floor)] if floor else [])]
-                self.model.learn(left, callback=watching, reset_num_timesteps=False, tb_log_name=self.config["agent"])
-                self.evaluate()
+            floor = getattr(self.settings, "entropy_floor", 0.0)
+            watching = [_Watch(self), *([EntropyFloor(floor)] if floor else [])]
+            self.model.learn(left, callback=watching, reset_num_timesteps=False, tb_log_name=self.config["agent"])
+            self.evaluate()
         except KeyboardInterrupt:
             checkpoint.save(self.folder / "checkpoint.pt", self.model, self.environment)
             return False

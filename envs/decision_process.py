@@ -57,6 +57,7 @@ class DecisionProcess:
         self.clusters = Clusters(self.scenario, self.loads, count)
         self._pricing = pricing(self.scenario, self.scenario.kinds)
         self._last_start_s = self._latest_start_s()
+        self.step_count = 0
         self._bases = [copy.deepcopy(base_policy) for _ in range(count)] if base_policy is not None else []
 
     def begin(self, keys: Sequence[tuple[int, int, int]]) -> dict[str, np.ndarray]:

@@ -59,6 +59,25 @@ def test_an_interrupted_run_is_saved_and_goes_on(folder, capsys, monkeypatch):
     whole, parts = (folder / "runs" / name for name in ("whole", "parts"))
     assert (parts / "evaluations.csv").read_text() == (whole / "evaluations.csv").read_text()
     assert weights(parts / "best") == weights(whole / "best")
+    checkpoint = (parts / "checkpoint.pt").read_bytes()
+    assert train.main(["--resume", "runs/parts"]) == 0
+    assert (parts / "checkpoint.pt").read_bytes() == checkpoint, "a finished run has nothing left to learn"
+
+
+def test_a_run_that_is_interrupted_before_its_first_step_is_saved(folder, monkeypatch, capsys):
+    def interrupted(run):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.Run, "_imitate", interrupted)
+    said = ["--set", "teacher=infadapter", "--name", "early"]
+    assert train.main([*SMALL, *said]) == train.INTERRUPTED
+    assert "--resume runs/early" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    assert train.main([*SMALL, *said[:2], "--name", "whole-taught"]) == 0
+    assert train.main(["--resume", "runs/early"]) == 0
+    early, whole = (folder / "runs" / name / "best" for name in ("early", "whole-taught"))
+    assert weights(early) == weights(whole)
 
 
 def test_a_residual_run_corrects_a_baseline(folder):
