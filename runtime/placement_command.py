@@ -66,6 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ValueError("give a scenario, or all of --profile, --requests, --devices and --slo")
     task = _of_scenario(arguments.scenario) if arguments.scenario else _of_files(arguments)
     planned = _plan(task, arguments.method)
+    print(f"planned in {planned.took_s:.1f} s", file=sys.stderr)
     problem = task.test.problem
     title = _title(problem, planned, arguments.method)
     print(title)
@@ -132,7 +133,7 @@ def _title(problem: PlacementProblem, planned: Planned, method: str) -> str:
     devices = ", ".join(f"{stock.devices} {name}" for name, stock in problem.stocks.items())
     beside = "" if planned.replicated is None or method == "replication" else \
         f"; whole models on single devices: {100 * planned.replicated:.1f} %"
-    return (f"{len(problem.models)} models on {devices}, {method}, planned in {planned.took_s:.1f} s: "
+    return (f"{len(problem.models)} models on {devices}, {method}: "
             f"{100 * planned.outcome.attainment:.1f} % of {len(planned.outcome.latency_s)} other requests within their SLO"
             f"{beside}")
 

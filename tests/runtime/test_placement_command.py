@@ -31,7 +31,7 @@ def test_a_placement_is_planned_printed_and_drawn(files, tmp_path, capsys):
     assert main([*words, "--json", str(tmp_path / "p.json"), "--svg", str(tmp_path / "p.svg")]) == 0
     told = capsys.readouterr().out.splitlines()
     plan = json.loads((tmp_path / "p.json").read_text())
-    assert told[0].startswith("4 models on 4 gpu, search, planned in") and len(told) == 2 + len(plan["groups"])
+    assert told[0].startswith("4 models on 4 gpu, search: ") and len(told) == 2 + len(plan["groups"])
     hosted = {name for group in plan["groups"] for name in group["models"]}
     assert hosted == set(MODELS) and all(name in "".join(told) for name in MODELS)
     held = [len(group["models"]) * GB / group["inter_op"] for group in plan["groups"]]
