@@ -75,7 +75,7 @@ class Dispatcher:
         t_s = self.clock.now_s()
         request = self._requests.arrive(application, tensors, t_s, patience_s)
         if self.quotas[self.tenant_of(application)].take(t_s):
-            self._serving.try_all(self._serving.place([request], t_s, REJECTED), t_s)
+            self._serving.place([request], t_s, REJECTED)
         else:
             self._requests.unanswered(request, REJECTED, t_s, Cause.QUOTA)
         return request
@@ -86,7 +86,7 @@ class Dispatcher:
             t_s = self.clock.now_s()
             queue.leave(request)
             self._requests.unanswered(request, DROPPED, t_s, Cause.WITHDRAWN)
-            self._serving.try_one(queue, t_s)
+            self._serving.try_soon(queue)
             if queue.owner:
                 self._gone_if_done(queue.owner)
 
@@ -174,7 +174,7 @@ class Dispatcher:
         if host := self.hosts.get(replica.number):
             t_s = self.clock.now_s()
             host.resized(t_s)
-            self._serving.try_own(host, t_s)
+            self._serving.try_own(host)
 
     def queue_length(self, replica: Replica) -> int:
         """Requests that a replica has: in flight and, with early binding, waiting for it; 0 where it is not known."""
@@ -200,7 +200,9 @@ class Dispatcher:
     def _review(self, touched: Sequence[Queue], t_s: float, again: Sequence[Request] = ()) -> None:
         """What follows from other replicas or another deployment: requests to be placed again, and queues to be tried."""
         stranded = self.placement.review()
-        self._serving.try_all([*self._serving.place([*stranded, *again], t_s, FAILED), *touched], t_s)
+        self._serving.place([*stranded, *again], t_s, FAILED)
+        for queue in touched:
+            self._serving.try_soon(queue)
 
     def _gone_if_done(self, host: Host) -> None:
         """A draining replica without requests is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class Serving:
-    """Queues and servers of one scenario. Nothing here waits: a batch goes to its replica at once, and comes back by a call.
+    """Queues and servers of one scenario. Nothing here waits: a batch goes to its replica, and comes back by a call.
+
+    Queues that requests join, or whose servers are free again, are tried at the end of the event loop's turn, before anything
+    else can come: so all that has come in one turn goes in one batch.
 
     Args:
         placement: where requests go.
@@ -39,23 +43,19 @@ class Serving:
         self._placement, self._requests, self._clock = placement, requests, clock
         self._lost, self._emptied = lost, emptied
         self._timers = Timers(clock, self._wake)
+        self._due: dict[Queue, None] = {}
         self.thresholds: Mapping[tuple[str, int], float] = {}
 
-    def place(self, requests: Iterable[Request], t_s: float, refusal: int) -> list[Queue]:
-        """Each request joins a queue, or settles with the refusal as its fate. The queues joined, in order."""
-        joined = []
+    def place(self, requests: Iterable[Request], t_s: float, refusal: int) -> None:
+        """Each request joins a queue, or settles with the refusal as its fate."""
         for request in requests:
             place = self._placement.place(request, t_s, arriving=refusal == REJECTED)
             if isinstance(place, Cause):
                 self._requests.unanswered(request, refusal, t_s, place)
-            else:
-                joined.append(place)
-        return joined
-
-    def try_all(self, queues: Iterable[Queue], t_s: float) -> None:
-        """Each queue once."""
-        for queue in dict.fromkeys(queues):
-            self.try_one(queue, t_s)
+            elif place.kind.limit is None:
+                self.try_soon(place)
+            else:  # those of one turn must not fill it while servers idle
+                self.try_one(place, t_s)
 
     def try_one(self, queue: Queue, t_s: float) -> None:
         """Starts as many batches as there are servers for; where one must wait, sets the queue's timer."""
@@ -70,10 +70,21 @@ class Serving:
         for request in dropped:
             self._requests.unanswered(request, DROPPED, t_s, Cause.EXPIRED)
 
-    def try_own(self, host: Host, t_s: float) -> None:
-        """Tries the queue that a replica takes from: of its kind, while it does not drain."""
+    def try_soon(self, queue: Queue) -> None:
+        """Tries it at the end of the turn."""
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._end_of_turn)
+        self._due[queue] = None
+
+    def try_own(self, host: Host) -> None:
+        """Tries, at the end of the turn, the queue that a replica takes from: of its kind, while it does not drain."""
         if not host.gone or host.own_queue:
-            self.try_one(host.queue, t_s)
+            self.try_soon(host.queue)
+
+    def _end_of_turn(self) -> None:
+        due, self._due = self._due, {}
+        for queue in due:
+            self._wake(queue)
 
     def _start(self, host: Host, batch: Batch, t_s: float) -> None:
         host.start(batch, t_s)
@@ -84,9 +95,8 @@ class Serving:
 
     def _freed(self, host: Host, batch: Batch) -> None:
         """A batch has left the first stage: its server takes the next one."""
-        t_s = self._clock.now_s()
-        if host.freed(batch, t_s):
-            self.try_own(host, t_s)
+        if host.freed(batch, self._clock.now_s()):
+            self.try_own(host)
 
     def _answered(self, host: Host, batch: Batch, answers: Sequence[Tensors | Exception] | Exception) -> None:
         """A batch comes back. One that comes when the replica was given up already is nobody's."""
@@ -106,25 +116,24 @@ class Serving:
         if not host.finish(batch, t_s):
             return
         outputs = host.replica.outputs.get(batch.variant, ())
-        touched: list[Queue] = []
         for request, answer in zip(batch.requests, answers):
             if isinstance(answer, Exception):
                 cause = Cause.REFUSED if isinstance(answer, RequestRefused) else Cause.BROKEN
                 self._requests.unanswered(request, FAILED, t_s, cause, str(answer))
             elif self._requests.answered(request, answer, outputs, t_s, self.thresholds):
-                touched += self.place([request], t_s, DROPPED)
-        self.try_all(touched, t_s)
-        self.try_own(host, t_s)
+                self.place([request], t_s, DROPPED)
+        self.try_own(host)
         self._emptied(host)
 
     def _wake(self, queue: Queue) -> None:
-        """A batch that waited to fill has waited long enough."""
+        """It is time to try a queue."""
         self.try_one(queue, self._clock.now_s())
         if queue.owner:
             self._emptied(queue.owner)
 
     async def close(self) -> None:
         """Starts nothing by itself any more."""
+        self._due.clear()
         await self._timers.close()
 
 

@@ -274,6 +274,7 @@ def test_what_is_ahead_still_waits():
     async def story(live):
         for _ in range(4):
             live.send("s")
+        await until(live, 0.01)
         waiting = live.dispatcher.sample()
         assert (waiting.service_waiting.sum(), waiting.kind_waiting.sum()) == (1, 1)
 
@@ -282,9 +283,12 @@ def test_what_is_ahead_still_waits():
 
 def test_a_client_that_leaves_while_it_is_served_is_counted_as_answered():
     async def story(live):
-        live.dispatcher.withdraw(live.send("s"))
+        first = live.send("s")
+        await until(live, 0.01)
+        live.dispatcher.withdraw(first)
         for _ in range(5):
             last = live.send("s")
+        await until(live, 0.02)
         live.dispatcher.withdraw(last)
 
     live = play(made({"v": 0.1}, ONE), story)
