@@ -1,5 +1,7 @@
 """A bound on the reward of any policy on one episode of services with variants, with the scenario's candidates.
 
+Where tenants have quotas it is `baselines.bound_quotas`; this is the argument for early binding.
+
 The relaxation: true arrivals, each answer at its variant's fastest service time on cores that never idle, paid for only while
 they compute, changed at will and for nothing, at most as many in an interval as any policy can have ready. Several services
 are one: each request may be answered by any variant.
@@ -31,10 +33,12 @@ Rounding: the simulator counts accuracy in billionths, so that a reward may be a
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from baselines.bound_quotas import best_within_quotas, has_quotas, wants
 from baselines.future import Future
 from envs.contract import CPU, ReplicaKind
 from envs.randomness import ARRIVAL, key
@@ -63,6 +67,9 @@ def bound(scenario: Scenario, future: Future) -> Bound:
         NoBoundError: the argument does not hold for the scenario.
     """
     check(scenario)
+    if has_quotas(scenario):
+        best = best_within_quotas(scenario, future)
+        return Bound(best.reward, best.accuracy, best.violation, best.cost)
     interval_s, budget = scenario.interval_s, scenario.devices[CPU].budget
     services_s = {kind: service_s(scenario, kind) for kind in scenario.kinds}
     work_s = {v: min(s for k, s in services_s.items() if v in k.variants)
@@ -97,8 +104,11 @@ def _arrivals(scenario: Scenario, future: Future) -> np.ndarray:
 
 def check(scenario: Scenario) -> None:
     """Raises `NoBoundError` where the argument does not hold."""
+    if has_quotas(scenario):
+        _refuse(scenario, wants(scenario))
+        return
     failures = scenario.failures
-    wants = {
+    _refuse(scenario, {
         "services by themselves, of one tenant": all(len(a.services) == 1 for a in scenario.applications.values())
         and len(scenario.tenants) == 1,
         "candidates on cpu only, of one variant, without batches": list(scenario.devices) == [CPU]
@@ -113,13 +123,16 @@ def check(scenario: Scenario) -> None:
         "no decision delay": scenario.decision_delay_s == 0,
         "an initial deployment within the budget": all(
             scenario.initial_deployment.units(name) <= d.budget for name, d in scenario.devices.items()),
-    }
-    missing = [what for what, holds in wants.items() if not holds]
-    if missing:
-        raise NoBoundError(f"no bound is known for scenario '{scenario.name}': it would need {'; '.join(missing)}")
+    })
     if longest_stay_s(scenario) > scenario.interval_s:
         raise NoBoundError(f"no bound is known for scenario '{scenario.name}': requests may stay for "
                            f"{longest_stay_s(scenario):.3g} s, longer than an interval")
+
+
+def _refuse(scenario: Scenario, wanted: Mapping[str, bool]) -> None:
+    missing = [what for what, holds in wanted.items() if not holds]
+    if missing:
+        raise NoBoundError(f"no bound is known for scenario '{scenario.name}': it would need {'; '.join(missing)}")
 
 
 def service_s(scenario: Scenario, kind: ReplicaKind) -> float:

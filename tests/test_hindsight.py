@@ -33,7 +33,7 @@ def test_oracle_and_bound_are_told_apart_from_the_policies(tmp_path, monkeypatch
     ("words", "told"),
     [
         (["--policies", "oracle,bound"], "--policies names none beside oracle, bound"),
-        (["--policies", "hpa,bound", "--scenario", "tenants"], "no bound is known for scenario 'tenants'"),
+        (["--policies", "hpa,bound", "--scenario", "video"], "no bound is known for scenario 'video'"),
         (["--policies", "hpa,oracle", "--reference", "oracle"], "--reference oracle is not among"),
     ],
 )
