@@ -4,8 +4,8 @@ The relaxation: all that a quota lets in is answered in time, or never settles, 
 takes its variant's least share of a batch, on replicas that never idle, held only while they compute, changed for nothing.
 
 Why no policy can do better. Let Q be what quotas reject in an interval, B the priced budget, d the interval's length, a(v)
-the accuracy of variant v and s(v) its least priced unit-seconds for a request: of all its kinds and batches the least price x
-units / servers x latency / batch.
+the accuracy of variant v and s(v) its least priced unit-seconds for a request: of all its kinds and batches the least price
+x units / servers x latency / batch.
 
 1. What is rejected for its quota settles at once, and its bucket hangs on arrivals alone: Q is the same for every policy.
 2. An answer is good within the SLO, so the good answers of an interval are of requests let in since an SLO before it: N at most.
