@@ -8,7 +8,7 @@ the accuracy of variant v and s(v) its least priced unit-seconds for a request: 
 x units / servers x latency / batch.
 
 1. What is rejected for its quota settles at once, and its bucket hangs on arrivals alone: Q is the same for every policy.
-2. An answer is good within the SLO, so the good answers of an interval are of requests let in since an SLO before it: N at most.
+2. An answer is good within the SLO, so an interval's good answers are of requests let in since an SLO before it: N at most.
 3. With x(v) good answers, G in all, and X >= Q violations, the reward for both is (sum of w_accuracy a x - w_slo X) / (G + X),
    which falls with X: X = Q is best.
 4. A batch holds its replica while it computes, so over the episode the cost is at least the sum of s x / (B d) over all
