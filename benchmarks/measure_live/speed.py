@@ -77,8 +77,8 @@ def rows(rounds: int) -> Iterator[Row]:
             yield from _throughput(ours, peers)
             for peer in peers:
                 yield _tail(tool, ours, peer, rounds)
-        with _ours() as alone:
-            yield from _added(tool, alone, rounds, float(np.median(ours.per_s)) / 2)
+        with _ours() as alone, _in_process() as base:
+            yield from _added(tool, alone, base, rounds, float(np.median(ours.per_s)) / 2)
     finally:
         tool.close()
 
@@ -112,16 +112,25 @@ def _tail(tool: Tool, ours: Side, peer: Side, rounds: int) -> Row:
     return row(f"p99 over that of Ray Serve, {peer.name}", float(np.median(mine / theirs)), "ratio", how, target=P99_RATIO)
 
 
-def _added(tool: Tool, ours: Side, rounds: int, rate: float) -> Iterator[Row]:
-    """Latency over that of calling the model in process, at a rate of requests/s."""
-    played = [tool.play(open_loop, ours.target, poisson(rate, STEADY_S, seed)) for seed in range(rounds)]
+def _added(tool: Tool, ours: Side, base: Side, rounds: int, rate: float) -> Iterator[Row]:
+    """Latency over that of calling the model in process, at a rate of requests/s: the same client asks in turns a server that
+    calls the model itself, so that what client and HTTP take is in both.
+    """
+    sides: dict[str, list[Played]] = {ours.name: [], base.name: []}
+    for seed in range(rounds):
+        for side in (ours, base):
+            sides[side.name].append(tool.play(open_loop, side.target, poisson(rate, STEADY_S, seed)))
     alone_s = _alone()
     for percent, target in ((50, P50_S), (99, P99_S)):
-        own_s = float(np.percentile(alone_s, percent))
-        added_s = np.array([np.percentile(one.latency_s, percent) - own_s for one in played])
-        how = (f"open loop, Poisson, {rate:.0f} requests/s (half of saturation); {said(added_s, 'ms', 1e3)}, {rounds} rounds; "
-               f"in process {1e3 * own_s:.3g} ms; tool late by {1e3 * max(one.late_s for one in played):.2g} ms (p99)")
-        yield row(f"latency added by gateway and world, p{percent}", float(np.median(added_s)), "s", how, target=target)
+        mine, theirs = (np.array([np.percentile(one.latency_s, percent) for one in played]) for played in sides.values())
+        late_s = max(one.late_s for played in sides.values() for one in played)
+        how = (f"open loop, Poisson, {rate:.0f} requests/s (half of saturation), {rounds} pairs of rounds; "
+               f"{said(mine - theirs, 'ms', 1e3)}; through the gateway {said(mine, 'ms', 1e3)}, from a server that calls the "
+               f"model in its own process {said(theirs, 'ms', 1e3)}; tool late by {1e3 * late_s:.2g} ms (p99)")
+        yield row(f"latency added by gateway and world, p{percent}", float(np.median(mine - theirs)), "s", how, target=target)
+        call_s = float(np.percentile(alone_s, percent))
+        how = f"the same rounds; the call alone takes {1e6 * call_s:.2g} µs: client, HTTP and the machine's load are in this"
+        yield row(f"latency over that of the bare call, p{percent}", float(np.median(mine)) - call_s, "s", how)
 
 
 def _alone(count: int = 2000) -> np.ndarray:
@@ -133,6 +142,17 @@ def _alone(count: int = 2000) -> np.ndarray:
             model(x)
             taken.append(time.perf_counter() - began_s)
     return np.array(taken)
+
+
+@contextlib.contextmanager
+def _in_process() -> Iterator[Side]:
+    server = Server("benchmarks.measure_live.in_process")
+    try:
+        side = Side("in process", Target(int(server.waits_for(r"in process: port (\d+)")[1])), server, [])
+        _warm_up(side)
+        yield side
+    finally:
+        server.end()
 
 
 @contextlib.contextmanager
