@@ -99,6 +99,8 @@ def _article(part: Part, at: str, several: bool) -> str:
 def _overview(parts: Sequence[Part], said: Overview) -> str:
     """Rewards by policy and trace; a trace's name opens it."""
     tied = [tied_for_best(p.comparison, REWARD) for p in parts]
+    orders = [p.comparison.ranking(REWARD) for p in parts]
+    ranks = {policy: [order.index(policy) for order in orders] for policy in orders[0]}
     names = [html.escape(trace_of(p.comparison)) for p in parts]
     heads = "".join(
         f'<th scope="col"><button type="button" class="opens" data-trace="{i}">{name}</button>'
@@ -109,7 +111,7 @@ def _overview(parts: Sequence[Part], said: Overview) -> str:
         f'<tr><th scope="row">{html.escape(policy)}</th>'
         + "".join(reward_cell(p.comparison, policy, policy in best) for p, best in zip(parts, tied))
         + "</tr>"
-        for policy in parts[0].comparison.policies
+        for policy in sorted(parts[0].comparison.policies, key=lambda p: sum(ranks[p]))
     )
     tabs = "".join(
         f'<button type="button" role="tab" class="plain opens" data-trace="{i}" aria-controls="{_at(i)}trace">{name}</button>'
