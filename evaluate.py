@@ -7,6 +7,7 @@
     python evaluate.py --protocol --quick
     python evaluate.py --reproduce all
     python evaluate.py --live 60
+    python evaluate.py --live 100 --cases all
     python evaluate.py --replay prometheus:http://127.0.0.1:9090 --from 7d --slo 0.25
 
 Windows are spread evenly over the validation part of the load; every policy meets the same requests in each. The table and the
@@ -18,7 +19,8 @@ With --protocol learned agents are held against planners calibrated for each sou
 With --bench POLICY,... any policy is scored on frozen tasks, and --leaderboard makes docs/leaderboard.md of such results
 (docs/bench.md). With --robustness policies meet what a real cluster does to them, one trouble at a time (docs/robustness.md).
 With --replay SOURCE a recorded load is played: what other policies would have done and cost (docs/replay.md).
-With --live SECONDS real processes serve on this machine: gateway, workers, autoscaler, load, and a worker that is killed.
+With --live SECONDS real processes serve on this machine: gateway, workers, autoscaler, load, and a worker that is killed;
+with --cases or --policies too, the simulator is held against live workers (docs/simulator_against_live.md).
 
 Exit codes: 0 all was played, 1 interrupted (what is complete is written), or a request failed live, 2 called wrongly, or a
 trace is missing.
@@ -41,7 +43,6 @@ FAILED = INTERRUPTED = 1
 WRONG = 2
 SHARED_TWITTER = "twitter_2021"
 SCENARIO = "resnet-variants"
-LIVE_REPORT = Path("out/live/report.html")
 
 
 class Mode(NamedTuple):
@@ -56,7 +57,7 @@ class Mode(NamedTuple):
 MODES = {
     "replay": Mode("replay.command", ("begin", "end", "slo", "select", "system"), "nothing is written"),
     "reproduce": Mode("reproduce", (), "nothing is written", failed=WRONG),
-    "live": Mode("live_command", (), "all processes are ended, nothing is written"),
+    "live": Mode("live_command", ("cases", "repeats", "speed"), "all processes are ended, nothing is written"),
     "protocol": Mode("protocol_command", ("quick", "cold_starts", "store"), "what was played is kept; the same goes on"),
     "bench": Mode("bench.command", (), "the policies that were played to their end have their files"),
     "leaderboard": Mode("bench.leaderboard", (), "nothing is written"),
@@ -109,6 +110,9 @@ def parser() -> argparse.ArgumentParser:
     held.add_argument("--store", type=Path, metavar="FOLDER", help="what is played once stays here (out/protocol)")
     live = top.add_argument_group("live, in place of a comparison")
     live.add_argument("--live", type=_positive, metavar="SECONDS", help="real processes on this machine, under load")
+    live.add_argument("--cases", metavar="NAME,...|all", help="the simulator against live workers, on these (or: --policies)")
+    live.add_argument("--repeats", type=_positive, metavar="N", help="live runs of each case (3)")
+    live.add_argument("--speed", type=float, metavar="F", help="play it so many times as fast (1, or the case's own)")
     own = top.add_argument_group("one's own record, in place of a comparison")
     own.add_argument("--replay", metavar="SOURCE", help="prometheus:URL, journal:FILE_OR_FOLDER, or FILE.csv")
     own.add_argument("--from", dest="begin", metavar="WHEN", help="a date with its zone, or 7d, 36h, 90m before the end")
@@ -123,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("--results", type=Path, metavar="FOLDER", help="of result files (out/bench, docs/leaderboard)")
     score.add_argument("--robustness", action="store_true", help="what each trouble of a cluster costs each policy")
     out = top.add_argument_group("what is written")
-    out.add_argument("--report", type=Path, metavar="FILE", help=f"the page ({REPORT}, {reproduce.REPORT}, {LIVE_REPORT})")
+    out.add_argument("--report", type=Path, metavar="FILE", help=f"the page ({REPORT}, {reproduce.REPORT}, ...)")
     out.add_argument("--no-report", action="store_true", help="no page")
     out.add_argument("--csv", type=Path, metavar="FILE", help="one row per episode, settings tried, or published figure")
     out.add_argument("--json", type=Path, metavar="FILE", help="every number, with intervals, machine, versions and command")
@@ -167,8 +171,6 @@ def _run(asked: str | None, arguments: argparse.Namespace) -> Callable[[argparse
         for option in mode.options:
             if name != asked and getattr(arguments, option):
                 raise ValueError(f"--{SPELT.get(option, option).replace('_', '-')} belongs to --{name}")
-    if asked == "live":
-        arguments.report = arguments.report or LIVE_REPORT
     if asked != "replay":
         arguments.scenario = arguments.scenario or SCENARIO
     run = import_module(f"reports.{MODES[asked].command}").run if asked else compare_command.run  # the live one imports torch

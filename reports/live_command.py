@@ -19,12 +19,13 @@ from runtime.demo.show import watching
 from runtime.demo.summary import tell
 
 FOLDER = Path("out/live")
+REPORT = FOLDER / "report.html"
 LEAST_S = 20
 NOT_HERE = ("policies", "reference", "trace", "split", "windows", "hours", "intervals", "seeds", "calibrate", "save", "csv")
 
 
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
-    """Runs it, prints what happens and what it came to, and writes the page.
+    """Runs it, prints what happens and what it came to, and writes the page; with cases or policies, `reports.against`.
 
     Returns:
         False where a request failed, or the killed worker was not replaced.
@@ -34,6 +35,10 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
         ProcessFailed: one of the processes did not come up, or ended by itself.
         OSError: a file cannot be written, or a process no longer be reached.
     """
+    if arguments.cases or arguments.policies:
+        from reports.against import command
+
+        return command.run(arguments, argv)
     for name in NOT_HERE:
         if getattr(arguments, name) is not None:
             raise ValueError(f"--{name} does not go with --live, which says itself what runs")
@@ -48,7 +53,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
         show.close()
     tell(found, console)
     document = record(_rows(found), argv, live=asdict(found))
-    report, numbers = arguments.report, arguments.json or FOLDER / "record.json"
+    report, numbers = arguments.report or REPORT, arguments.json or FOLDER / "record.json"
     write(numbers, document)
     print(f"every number: {numbers}")
     if not arguments.no_report:

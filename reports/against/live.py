@@ -35,6 +35,7 @@ from runtime.measured_times import MeasuredCluster, MeasuredTimes
 from runtime.sources.scrape import Scraper
 
 SETTLED_S, LOOK_S = 60.0, 0.05
+PATIENCE_S = 20.0  # with an answer, while nothing is timed
 MARGIN_S = 0.3  # clients want to know so long before the first request is due
 TRIES = 12
 CALIBRATION_REQUESTS = 200
@@ -100,7 +101,7 @@ def _serve(processes: Processes, path: Path, seed: int) -> tuple[str, str]:
     serve = processes.tidal("serve", "serve", "--scenario", path, "--gateway", "127.0.0.1:0", "--control", "127.0.0.1:0",
                             "--seed", str(seed))  # fmt: skip
     gateway, control = serve.waits_for(r"requests (\S+), control (\S+)").groups()
-    with contextlib.closing(ControlReader(control)) as reader:
+    with contextlib.closing(ControlReader(control, timeout_s=PATIENCE_S)) as reader:
         until_s = time.monotonic() + SETTLED_S
         while not reader.get("/v1/replicas")["settled"]:
             if time.monotonic() > until_s:
@@ -131,13 +132,13 @@ async def _play(gateway: str, arrivals: Arrivals, first_s: float) -> dict[str, P
 
 
 def _page(gateway: str) -> Mapping[Any, float]:
-    with contextlib.closing(Scraper([f"{gateway}/metrics"])) as scraper:
+    with contextlib.closing(Scraper([f"{gateway}/metrics"], PATIENCE_S)) as scraper:
         return next(page for page in scraper.pages().values() if page).values
 
 
 def _events(control: str) -> list[dict[str, Any]]:
     """All that happened to the replicas."""
-    with contextlib.closing(ControlReader(control)) as reader:
+    with contextlib.closing(ControlReader(control, timeout_s=PATIENCE_S)) as reader:
         events: list[dict[str, Any]] = []
         while more := reader.get(f"/v1/events?after={events[-1]['number'] if events else 0}")["events"]:
             events += more
