@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from benchmarks.measure_worlds.team import Helper, meet, team, world_of
+from benchmarks.measure_worlds.helper import Helper
+from benchmarks.measure_worlds.team import meet, team, world_of
 from benchmarks.rows import Row, row
 from runtime.worlds import State, World, WorldError, WorldManager
 

@@ -1,76 +1,21 @@
-"""The processes of a measurement: this one leads, the others do what they are told through pipes."""
+"""Who takes part in a measurement: this process leads, helpers do what they are told."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-import torch
-
+from benchmarks.measure_worlds.helper import Helper, use_gpu
 from runtime.worlds import State, World, WorldManager
-
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["torch", "runtime.worlds"])
-
-
-class Helper:
-    """A process that runs functions `f(manager, *arguments)` one after the other."""
-
-    def __init__(self) -> None:
-        self._pipe, theirs = _processes.Pipe()
-        self._process = _processes.Process(target=_help, args=(theirs,), daemon=True)
-        self._process.start()
-        theirs.close()
-        self._pipe.recv()
-
-    def start(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Begin; `result` waits for what it returns."""
-        self._pipe.send((function, arguments))
-
-    def result(self) -> Any:
-        """What the function begun last has returned."""
-        return self._pipe.recv()
-
-    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Begin and wait."""
-        self.start(function, *arguments)
-        return self.result()
-
-    def signal(self, number: signal.Signals) -> float:
-        """Send a signal; when, by `time.monotonic()`."""
-        assert self._process.pid is not None
-        at_s = time.monotonic()
-        os.kill(self._process.pid, number)
-        return at_s
-
-    def end(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.join()
-        self._pipe.close()
-
-
-def _help(pipe: Any) -> None:
-    torch.set_num_threads(1)
-    with WorldManager() as manager:
-        pipe.send(manager.address)
-        while True:
-            try:
-                function, arguments = pipe.recv()
-            except EOFError:
-                return
-            pipe.send(function(manager, *arguments))
 
 
 @contextlib.contextmanager
 def team(size: int) -> Iterator[tuple[WorldManager, list[Helper]]]:
     """Our manager, and so many helpers."""
-    helpers = [Helper() for _ in range(size)]
+    use_gpu(0)
+    helpers = [Helper(place) for place in range(1, size + 1)]
     try:
         with WorldManager() as manager:
             yield manager, helpers
@@ -112,10 +57,10 @@ def meet(manager: WorldManager, helper: Helper, name: str, backend: str) -> Worl
     return world
 
 
-def join(manager: WorldManager, name: str, address: str) -> float:
-    """A helper joins as rank 1; seconds it took."""
+def join(manager: WorldManager, name: str, address: str, rank: int = 1) -> float:
+    """A helper joins; seconds it took."""
     began_s = time.perf_counter()
-    manager.join(name, 1, address)
+    manager.join(name, rank, address)
     return time.perf_counter() - began_s
 
 

@@ -17,13 +17,15 @@ import numpy as np
 import torch
 import torch.distributed as plain
 
-from benchmarks.measure_worlds.team import Helper, meet, pinned, team, world_of
+from benchmarks.measure_worlds.helper import Helper
+from benchmarks.measure_worlds.team import join, meet, pinned, team, world_of
 from benchmarks.rows import Row, quantity, row
-from runtime.worlds import World, WorldManager
+from runtime.worlds import State, World, WorldManager
 
 SIZES = {"4 KB": (4_096, 200), "40 KB": (40_960, 200), "400 KB": (409_600, 80), "4 MB": (4_194_304, 16)}  # bytes, messages
 BLOCKS = 9  # of so many messages, of each way in a round
 TARGET_PERCENT, FRAMED_PERCENT = 1.4, 10.0
+WIDE = "all"  # the world of all three
 
 
 def start_plain(_: WorldManager | None, rank: int, size: int, port: int, backend: str) -> None:
@@ -37,11 +39,12 @@ def _tensor(size: int, world: World) -> torch.Tensor:
 
 def send_blocks(manager: WorldManager, name: str, size: int, count: int, order: list[str]) -> list[float]:
     """A helper's part: so many messages by each way of the order; CPU seconds of each block."""
-    world = world_of(manager, name)
+    world, wide = world_of(manager, name), world_of(manager, WIDE)
     tensor = _tensor(size, world)
     ways: dict[str, Callable[[], object]] = {
         "plain": lambda: plain.send(tensor, 0),
         "known": lambda: world.send(tensor, 0, size),
+        "wide": lambda: wide.send(tensor, 0, size),
         "framed": lambda: world.send_message([tensor], 0),
     }
     took_s = []
@@ -53,8 +56,10 @@ def send_blocks(manager: WorldManager, name: str, size: int, count: int, order: 
     return took_s
 
 
-def receivers(worlds: list[World], size: int) -> dict[str, Callable[[], object]]:
-    """Ways to receive one message from every sender: plain torch in one group of all, we in a world with each."""
+def receivers(worlds: list[World], wide: World, size: int) -> dict[str, Callable[[], object]]:
+    """Ways to receive one message from every sender: plain torch in one group of all, we in a world with each, or in one of
+    all.
+    """
     into = [_tensor(size, world) for world in worlds]
     if len(worlds) == 1:
         (world,), (tensor,) = worlds, into
@@ -72,14 +77,18 @@ def receivers(worlds: list[World], size: int) -> dict[str, Callable[[], object]]
         for transfer in [world.irecv(tensor, 1, size) for world, tensor in zip(worlds, into)]:
             transfer.wait()
 
-    return {"plain": in_one_group, "known": in_worlds}
+    def in_one_world() -> None:
+        for transfer in [wide.irecv(tensor, rank, size) for rank, tensor in enumerate(into, 1)]:
+            transfer.wait()
+
+    return {"plain": in_one_group, "known": in_worlds, "wide": in_one_world}
 
 
 def in_blocks(
-    worlds: list[World], helpers: list[Helper], size: int, count: int, order: random.Random
+    worlds: list[World], wide: World, helpers: list[Helper], size: int, count: int, order: random.Random
 ) -> dict[str, np.ndarray]:
     """By way, (2, blocks): seconds for each message, by the clock and of CPU in all processes."""
-    ways = receivers(worlds, size)
+    ways = receivers(worlds, wide, size)
     turns = list(ways) + [way for _ in range(BLOCKS) for way in order.sample(list(ways), len(ways))]
     for world, helper in zip(worlds, helpers):
         helper.start(send_blocks, world.name, size, count, turns)
@@ -107,21 +116,26 @@ def median_interval(values: np.ndarray) -> tuple[float, float, float]:
     return float(np.median(values)), float(ordered[low]), float(ordered[high])
 
 
-def loss_row(figure: str, rounds: list[dict[str, np.ndarray]], way: str, target: float) -> Row:
-    """How many percent fewer messages than plain torch: the upper end of the interval counts.
+def loss(rounds: list[dict[str, np.ndarray]], way: str, against: str) -> tuple[float, float, str]:
+    """How many percent fewer messages go one way than another: both ends of the interval, and how it comes about.
 
     Args:
-        figure: what the row tells.
         rounds: what `in_blocks` measured, once for each round; of a round's blocks the median counts.
         way: whose loss.
-        target: percent.
+        against: the other.
     """
-    ours, theirs = (np.array([np.median(blocks[which], axis=1) for blocks in rounds]) for which in (way, "plain"))
-    loss, low, high = median_interval(100 * (1 - theirs[:, 0] / ours[:, 0]))
+    ours, theirs = (np.array([np.median(blocks[which], axis=1) for blocks in rounds]) for which in (way, against))
+    median, low, high = median_interval(100 * (1 - theirs[:, 0] / ours[:, 0]))
     cpu = median_interval(ours[:, 1] / theirs[:, 1])
-    how = f"loss {loss:+.1f} % [{low:+.1f}, {high:+.1f}], median of {len(rounds)} rounds and its 95 % interval; "
+    how = f"loss {median:+.1f} % [{low:+.1f}, {high:+.1f}], median of {len(rounds)} rounds and its 95 % interval; "
     how += " against ".join(quantity(float(1 / np.median(side[:, 0]))) for side in (ours, theirs)) + " messages/s, "
     how += f"{cpu[0]:.2f} [{cpu[1]:.2f}, {cpu[2]:.2f}] of its CPU time"
+    return low, high, how
+
+
+def loss_row(figure: str, rounds: list[dict[str, np.ndarray]], way: str, target: float) -> Row:
+    """A loss against plain torch: the upper end of the interval counts."""
+    _, high, how = loss(rounds, way, "plain")
     return row(figure, high, "%", how, target=target)
 
 
@@ -135,10 +149,15 @@ def one_round(backend: str, order: random.Random) -> Iterator[tuple[str, dict[st
         start_plain(None, 0, 3, port, backend)
         [helper.result() for helper in helpers]
         worlds = [meet(manager, helper, f"edge {number}", backend) for number, helper in enumerate(helpers)]
+        wide = manager.create(WIDE, 3, backend=backend, wait=False)
+        for rank, helper in enumerate(helpers, 1):
+            helper.start(join, WIDE, manager.address, rank)
+        [helper.result() for helper in helpers]
+        wide.wait(State.UP)
         with pinned(helpers):
             for name, (size, count) in SIZES.items():
-                yield f"{name}, 1 sender", in_blocks(worlds[:1], helpers[:1], size, count, order)
-                yield f"{name}, 2 senders, 2 worlds", in_blocks(worlds, helpers, size, count, order)
+                yield f"{name}, 1 sender", in_blocks(worlds[:1], wide, helpers[:1], size, count, order)
+                yield f"{name}, 2 senders", in_blocks(worlds, wide, helpers, size, count, order)
         plain.destroy_process_group()
 
 
@@ -149,6 +168,10 @@ def rows(backend: str, rounds: int) -> Iterator[Row]:
         for case, by_way in one_round(backend, order):
             measured[case].append(by_way)
     for case in sorted(measured, key=lambda case: "2 senders" in case):
-        yield loss_row(f"throughput loss, {case}", measured[case], "known", TARGET_PERCENT)
-        if "framed" in measured[case][0]:
-            yield loss_row(f"throughput loss, {case}, framed", measured[case], "framed", FRAMED_PERCENT)
+        rounds_of_it = measured[case]
+        yield loss_row(f"throughput loss, {case}", rounds_of_it, "known", TARGET_PERCENT)
+        if "framed" in rounds_of_it[0]:
+            yield loss_row(f"throughput loss, {case}, framed", rounds_of_it, "framed", FRAMED_PERCENT)
+        else:
+            low, _, how = loss(rounds_of_it, "known", "wide")
+            yield row(f"two worlds against one of three, {case}", low, "%", f"lower end; {how}", target=0)
