@@ -2,7 +2,8 @@
 
 It is started by `pulse.py` as `python -I -S beat.py FD` and needs nothing of ours. Beside its parent it does not share the
 parent's interpreter lock, so that a parent busy for seconds in one call (loading a model) is not taken for dead. It falls
-silent while the parent is stopped or has made no progress for `HUNG_S`, and ends with it.
+silent while the parent is stopped or has made no progress for `HUNG_S`, and ends with it. It tells the parent whenever it has
+beaten.
 """
 
 import os
@@ -26,17 +27,19 @@ def stopped(pid: int) -> bool:
 
 
 def main(descriptor: int) -> None:
-    """Beat until the parent is gone, and say once that we do. FD: a UNIX socket; it brings connections, and a byte for every
-    sign of progress.
+    """Beat until the parent is gone. FD: a UNIX socket; it brings connections, and a byte for every sign of progress, and takes
+    a byte for every beat.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent, parent_pid = socket.socket(fileno=descriptor), os.getppid()
-    parent.send(b"b")
     connections: list[int] = []
     progress_s = next_s = time.monotonic()
     while os.getppid() == parent_pid:
         if select.select([parent], [], [], max(0.0, next_s - time.monotonic()))[0]:
-            data, new, _, _ = socket.recv_fds(parent, 4096, 64)
+            try:
+                data, new, _, _ = socket.recv_fds(parent, 4096, 64)
+            except OSError:
+                return
             if not data:
                 return
             connections += new
@@ -53,6 +56,12 @@ def main(descriptor: int) -> None:
             except OSError:
                 os.close(connection)
                 connections.remove(connection)
+        try:
+            parent.send(b"b", socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            pass  # it is busy, and has enough of them
+        except OSError:
+            return
 
 
 if __name__ == "__main__":

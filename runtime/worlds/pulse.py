@@ -1,5 +1,5 @@
 """Our pulse: the process that beats for us on every connection to a peer (`beat.py`), kept alive and told that we make
-progress. Until it has started we beat ourselves.
+progress. Whenever it has not beaten, we do: until it has started, and while a busy machine keeps it from it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ BEAT = Path(__file__).with_name("beat.py")
 
 
 class Pulse:
-    """Starts the beating process, hands it connections, and restarts it if it dies."""
+    """Starts the beating process, hands it connections, and restarts it if it dies.
+
+    Attributes:
+        steady: whether it gets its turns: it has beaten in one of the last two spans between signs of progress.
+    """
 
     def __init__(self) -> None:
         self._connections: list[Connection] = []
+        self.steady = self._has_beaten = False
         self._start()
 
     def _start(self) -> None:
-        self._beats = False
         self._line, child = socket.socketpair()
         self._line.setblocking(False)
         with child:
@@ -63,16 +67,19 @@ class Pulse:
             for connection in self._connections:
                 if connection.fileno() >= 0:
                     self._hand_over(connection)
-        if not self._beats:
-            self._stand_in()
+        before, self._has_beaten = self._has_beaten, self._heard()
+        self.steady = before or self._has_beaten
+        if not self._has_beaten:
+            for connection in self._connections:
+                with contextlib.suppress(OSError):
+                    os.write(connection.fileno(), b".")
 
-    def _stand_in(self) -> None:
-        """Beats once, where the process does not say that it does by now: on a busy machine it may take long to start."""
-        with contextlib.suppress(OSError):
-            self._beats = bool(self._line.recv(1))
-        for connection in self._connections if not self._beats else []:
-            with contextlib.suppress(OSError):
-                os.write(connection.fileno(), b".")
+    def _heard(self) -> bool:
+        """Whether the process has beaten since we asked last."""
+        try:
+            return bool(self._line.recv(4096))
+        except OSError:
+            return False
 
     def close(self) -> None:
         """End the beating process."""
