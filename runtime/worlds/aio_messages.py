@@ -15,9 +15,11 @@ import torch
 
 from .fate import TensorMismatch
 from .frames import DTYPES, HEAD, Layout, head_of, lay_out, pieces, read_head, read_layout
+from .streams import Way
 from .world import World
 
 log = logging.getLogger(__name__)
+WAY = Way("messages", 0)
 SCRATCH_BYTES = 1 << 17  # for what comes, until it is known what it is
 COPIED_BYTES = 1 << 15  # a smaller body is copied from there, a larger one received in its place
 _UNKNOWN = {torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2}  # to numpy
@@ -59,7 +61,7 @@ class AsyncMessages:
         streams = world.streams
         assert streams is not None  # it is up
         try:
-            ends = await asyncio.to_thread(lambda: [streams.to(peer, 0).dup(), streams.of(peer, 0, None).dup()])
+            ends = await asyncio.to_thread(lambda: [streams.to(peer, WAY).dup(), streams.of(peer, WAY, None).dup()])
         except RuntimeError as error:
             raise world.verdict(self._sends, error, None, 0.0) from error
         out, _ = await self._loop.connect_accepted_socket(lambda: _End(self._lost), ends[0])

@@ -160,21 +160,20 @@ def as_bytes(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class Buffer:
-    """Memory for one message, in the three forms in which it is used.
+    """Memory for one message, in the two forms in which it is used.
 
     Attributes:
         memory: uint8, aligned to `ALIGN`; the tensors of a message keep it.
-        data: the same, quick to compare and to write a few bytes.
-        tensor: the same, to receive into.
+        data: the same, to receive into.
     """
 
-    __slots__ = ("_unused", "data", "memory", "tensor")
+    __slots__ = ("_unused", "data", "memory")
 
     def __init__(self, size: int) -> None:
         memory = np.empty(size + ALIGN, np.uint8)
         start = -memory.ctypes.data % ALIGN
         self.memory = memory[start : start + size]
-        self.data, self.tensor = self.memory.data, torch.from_numpy(self.memory)
+        self.data = self.memory.data
         self._unused = sys.getrefcount(self.memory)
 
     @property

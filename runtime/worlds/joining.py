@@ -20,7 +20,7 @@ from .fate import Reason
 from .invitation import Invitation, Member
 from .links import Links
 from .operating import VERDICT_S
-from .streams import Key, Streams
+from .streams import Key, Streams, Way
 from .world import World
 
 
@@ -177,8 +177,8 @@ def bring_up(
         for other in ranks:
             links.send(members[other].uid, note)
 
-    def dial(peer: int, tag: int) -> Future[socket]:
-        return links.dial(members[peer].address, str(Key(world.uid, rank, tag)))
+    def dial(peer: int, way: Way) -> Future[socket]:
+        return links.dial(members[peer].address, str(Key(world.uid, rank, way)))
 
     world.set_out(invitation, Board(rank, len(members), post), Streams(dial), partial(links.caught_up, VERDICT_S))
     admit(world)

@@ -75,6 +75,7 @@ def carries(lane: Lane, tensor: torch.Tensor, device: torch.device) -> bool:
         and tensor.layout is torch.strided
         and tensor.is_contiguous()
         and tensor.device == device
+        and not (tensor.is_conj() or tensor.is_neg())
     )
 
 
@@ -89,7 +90,7 @@ def check_layout(tensor: torch.Tensor, device: torch.device) -> None:
     """Whether a tensor can go on the wire as it lies in memory.
 
     Raises:
-        TensorMismatch: it is on another device, sparse, or not contiguous.
+        TensorMismatch: it is on another device, sparse, not contiguous, or its memory does not hold its values.
     """
     if tensor.device != device:
         raise TensorMismatch(f"the tensor is on {tensor.device}, the world is on {device}: move it with .to({str(device)!r})")
@@ -97,6 +98,8 @@ def check_layout(tensor: torch.Tensor, device: torch.device) -> None:
         raise TensorMismatch(f"the tensor is {tensor.layout}; worlds carry dense ones: use .to_dense()")
     if not tensor.is_contiguous():
         raise TensorMismatch(f"the tensor of strides {tensor.stride()} is not contiguous: use .contiguous()")
+    if tensor.is_conj() or tensor.is_neg():
+        raise TensorMismatch("the tensor is a view with another sign: use .resolve_conj() and .resolve_neg()")
 
 
 def check_form(tensor: torch.Tensor, form: Form, who: str) -> None:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import base64
-import logging
-import queue
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from socket import socket
 from typing import Any
 
 import torch
@@ -22,15 +17,13 @@ from .backends.gloo import Gloo
 from .backends.inproc import Exchange
 from .backends.nccl import Nccl
 from .backends.wire import Connect
+from .burial import Burial
 from .fate import NameTaken, Reason, State
 from .invitation import Invitation
-from .joining import Joining, bring_up
-from .leaving import answer_leave, take_leave
-from .links import Links
-from .streams import Key
+from .joining import bring_up
+from .leaving import take_leave
+from .post import Post
 from .world import World
-
-log = logging.getLogger(__name__)
 
 
 class WorldManager:
@@ -57,15 +50,10 @@ class WorldManager:
             self._backends["inproc"] = exchange.connect
         self._lock = threading.Lock()
         self._named: dict[str, World] = {}
-        self._by_uid: dict[str, World] = {}
-        self._early: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self._callbacks: list[Callable[[World], None]] = []
         self._changed = threading.Condition()
-        self._ended: queue.SimpleQueue[World | None] = queue.SimpleQueue()
-        self._burying = threading.Thread(target=self._bury, name="worlds-ended", daemon=True)
-        self._burying.start()
-        self.links = Links(host, port, token, self._on_frame, self._on_lost, self._on_stream)
-        self._joining = Joining(self.links)
+        self._burial = Burial()
+        self._post = Post(host, port, token)
+        self.links = self._post.links
         atexit.register(self.close)  # a process group must not outlive its interpreter
 
     def __enter__(self) -> WorldManager:
@@ -111,7 +99,7 @@ class WorldManager:
             raise ValueError(f"a world of {size} members; it takes at least 2")
         if backend not in self._backends:
             raise ValueError(f"no backend {backend!r} here; there are {', '.join(sorted(self._backends))}")
-        invite = partial(self._joining.gather, name, size, backend)
+        invite = partial(self._post.joining.gather, name, size, backend)
         return self._start(name, invite, device, init_timeout_s, op_timeout_s, wait)
 
     def join(
@@ -142,7 +130,7 @@ class WorldManager:
         """
         if rank < 1:
             raise ValueError(f"rank {rank} cannot join: rank 0 creates the world, the others are 1 to size - 1")
-        ask = partial(self._joining.ask, name, rank, address)
+        ask = partial(self._post.joining.ask, name, rank, address)
         return self._start(name, ask, device, init_timeout_s, op_timeout_s, wait)
 
     def renew(self, world: World, *, without: Collection[int] = (), more: int = 0, **options: Any) -> World:
@@ -178,7 +166,7 @@ class WorldManager:
         wait: bool,
     ) -> World:
         world = World(name, None if device is None else torch.device(device), op_timeout_s)
-        world.at_end.insert(0, partial(self._tell, world))  # before the others notice that their connections end
+        world.at_end.insert(0, partial(self._post.tell_end, world))  # before the others notice that their connections end
         world.at_end.append(partial(self._on_end, world))
         with self._lock:
             if name in self._named and not self._named[name].over:
@@ -197,22 +185,10 @@ class WorldManager:
     def _come_up(self, world: World, invite: Callable[[World, float], Invitation], deadline_s: float) -> None:
         try:
             invitation = invite(world, deadline_s)
-            bring_up(world, invitation, self._backends, self.links, self._admit, deadline_s)
+            bring_up(world, invitation, self._backends, self.links, self._post.admit, deadline_s)
         except Exception as error:  # whatever it is, it is why the world did not come up
             world.breaks(Reason.INIT_FAILED, None, f"{error}" or type(error).__name__)
         self._notify()
-
-    def _admit(self, world: World) -> None:
-        """From here on frames and losses reach the world, also those that came before it was known."""
-        with self._lock:
-            self._by_uid[world.uid] = world
-            early = self._early.pop(world.uid, [])
-        for frame in early:
-            self._deliver(world, frame)
-        for rank, member in enumerate(world.members):
-            met = rank == 0 or world.rank == 0  # the others meet next
-            if met and rank != world.rank and not self.links.has(member.uid):
-                world.breaks(Reason.PEER_DIED, rank, "its process is gone")
 
     # --- Living with them ----------------------------------------------------------------------------------------------------
 
@@ -225,7 +201,7 @@ class WorldManager:
         """Call this with every world that breaks, on a thread of the manager's own; the world's operations have been freed by
         then.
         """
-        self._callbacks.append(callback)
+        self._burial.callbacks.append(callback)
 
     def wait_any(self, worlds: Iterable[World], *states: State, timeout_s: float | None = None) -> World:
         """The first of the worlds that is in one of the states; without states, the first that is over.
@@ -248,7 +224,7 @@ class WorldManager:
         """Take leave of a world: finish what is under way for at most `drain_s`, tell the others, close it. One that is over:
         nothing.
         """
-        take_leave(world, partial(self._send_to, world), drain_s)
+        take_leave(world, partial(self._post.send, world), drain_s)
         self._notify()
 
     def close(self) -> None:
@@ -256,8 +232,7 @@ class WorldManager:
         atexit.unregister(self.close)
         for world in self.list():
             self.leave(world)
-        self._ended.put(None)
-        self._burying.join()
+        self._burial.close()
         self.links.close()
         self._backends.clear()  # and with them what their worlds shared
 
@@ -265,79 +240,11 @@ class WorldManager:
         with self._changed:
             self._changed.notify_all()
 
-    def _tell(self, world: World) -> None:
-        """A world is over: the others hear of it."""
-        if world.broken is not None and world.broken.reason is not Reason.LEFT:
-            blame = {"reason": world.broken.reason, "peer": world.broken.peer, "text": world.broken.text}
-            self._send_to(world, {"type": "over", **blame})
-
     def _on_end(self, world: World) -> None:
-        """A world is over: its name is free, and it is freed by a thread that may take its time."""
+        """A world is over: its name is free, and it is freed."""
         with self._lock:
             if self._named.get(world.name) is world:
                 del self._named[world.name]
-            self._by_uid.pop(world.uid, None)
-        self._joining.forget(world)
-        self._ended.put(world)
+        self._post.forget(world)
+        self._burial.add(world)
         self._notify()
-
-    def _bury(self) -> None:
-        while (world := self._ended.get()) is not None:
-            for callback in self._callbacks if world.broken else []:
-                try:
-                    callback(world)
-                except Exception:
-                    log.exception("a callback of on_broken failed for world %r", world.name)
-            world.free()
-
-    # --- Frames (on the links' thread; nothing here blocks) ------------------------------------------------------------------
-
-    def _send_to(self, world: World, frame: dict[str, Any], ranks: Iterable[int] | None = None) -> None:
-        for rank, member in enumerate(world.members):
-            if rank != world.rank and (ranks is None or rank in ranks):
-                self.links.send(member.uid, {**frame, "world": world.uid, "rank": world.rank})
-
-    def _on_frame(self, uid: str, frame: dict[str, Any]) -> None:
-        if "world" not in frame:
-            self._joining.receive(uid, frame)
-            return
-        with self._lock:
-            world = self._by_uid.get(frame["world"])
-            if world is None:
-                self._early[frame["world"]].append(frame)
-                while sum(map(len, self._early.values())) > 1000:
-                    self._early.pop(next(iter(self._early)))
-        if world is not None:
-            self._deliver(world, frame)
-
-    def _deliver(self, world: World, frame: dict[str, Any]) -> None:
-        kind, rank = frame["type"], frame["rank"]
-        if kind == "note":
-            world.note(rank, frame["key"], base64.b64decode(frame["value"]))
-        elif kind == "over":
-            world.breaks(Reason(frame["reason"]), frame["peer"], f"rank {rank} says: {frame['text']}")
-        elif kind == "leave":
-            answer_leave(world, rank, frame["sent"], partial(self._send_to, world), self.links.later)
-        elif kind == "farewell":
-            world.farewells[rank] = frame["sent"]
-
-    def _on_stream(self, uid: str, name: str, stream: socket) -> None:
-        key = Key.read(name)
-        with self._lock:
-            world = self._by_uid.get(key.world)
-        if world and world.streams and key.rank < world.size and world.members[key.rank].uid == uid:
-            world.streams.accept(key.rank, key.tag, stream)
-        else:
-            stream.close()  # the world is over
-
-    def _on_lost(self, uid: str, reason: Reason, text: str) -> None:
-        with self._lock:
-            lost = [
-                (world, rank)
-                for world in self._by_uid.values()
-                for rank, member in enumerate(world.members)
-                if member.uid == uid
-            ]
-        for world, rank in lost:
-            world.breaks(reason, rank, text)
-        self._joining.lost(uid, text)

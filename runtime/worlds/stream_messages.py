@@ -9,20 +9,20 @@ from socket import socket
 import torch
 
 from .frames import HEAD, Buffers, Layout, as_bytes, head_of, pieces, read_head, read_layout, unpack
-from .streams import Streams, read, write
+from .streams import Streams, Way, read, write
 
 
 class Outbox:
     """The sending end of one peer and tag."""
 
     def __init__(self, streams: Streams, peer: int, tag: int) -> None:
-        self._streams, self._peer, self._tag = streams, peer, tag
+        self._streams, self._peer, self._way = streams, peer, Way("messages", tag)
         self._last: Layout | None = None
         self._number = 0
 
     @cached_property
     def _stream(self) -> socket:
-        return self._streams.to(self._peer, self._tag)
+        return self._streams.to(self._peer, self._way)
 
     def send(self, timeout_s: float | None, tensors: Sequence[torch.Tensor], layout: Layout) -> None:
         """Send one message; blocks while more is on its way than the stream holds."""
@@ -36,7 +36,7 @@ class Inbox:
     """The receiving end of one peer and tag."""
 
     def __init__(self, streams: Streams, peer: int, tag: int) -> None:
-        self._streams, self._peer, self._tag = streams, peer, tag
+        self._streams, self._peer, self._way = streams, peer, Way("messages", tag)
         self._stream: socket | None = None
         self._head = memoryview(bytearray(HEAD.size))
         self._last: Layout | None = None
@@ -45,7 +45,7 @@ class Inbox:
 
     def recv(self, timeout_s: float | None) -> list[torch.Tensor]:
         """The next message; blocks until it is there. The tensors are views that nobody else will write to."""
-        stream = self._stream = self._stream or self._streams.of(self._peer, self._tag, timeout_s)
+        stream = self._stream = self._stream or self._streams.of(self._peer, self._way, timeout_s)
         read(stream, self._head, timeout_s)
         size = read_head(self._head, self._number)
         if size is not None:

@@ -1,7 +1,7 @@
-"""The connections on which a world's messages run: one for each direction, peer and tag.
+"""The connections on which a world's tensors and messages run: one for each direction, peer and tag.
 
-The sender opens one with its first message, at the listener of the receiver's control links: so it is authenticated as they
-are. It belongs to the world, and ends with it.
+The sender opens one with the first that it sends, at the listener of the receiver's control links: so it is authenticated as
+they are. It belongs to the world, and ends with it.
 """
 
 from __future__ import annotations
@@ -12,30 +12,37 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from .handshake import Refused
 
 
+class Way(NamedTuple):
+    """Which of the streams from one member to another."""
+
+    kind: Literal["tensors", "messages"]
+    tag: int
+
+
 class Key(NamedTuple):
-    """Which stream of the world that has this uid: who sends, under which tag."""
+    """Which stream of the world that has this uid: who sends, and which way."""
 
     world: str
     rank: int
-    tag: int
+    way: Way
 
     @classmethod
     def read(cls, said: str) -> Key:
         """From what `str` says."""
-        world, rank, tag = said.split("/")
-        return cls(world, int(rank), int(tag))
+        world, rank, kind, tag = said.split("/")
+        return cls(world, int(rank), Way("tensors" if kind == "tensors" else "messages", int(tag)))
 
     def __str__(self) -> str:
-        return f"{self.world}/{self.rank}/{self.tag}"
+        return f"{self.world}/{self.rank}/{self.way.kind}/{self.way.tag}"
 
 
-Dial = Callable[[int, int], Future[socket.socket]]
-"""Opens a stream to the member of a rank, under a tag."""
+Dial = Callable[[int, Way], Future[socket.socket]]
+"""Opens a stream to the member of a rank."""
 
 
 class Streams:
@@ -47,21 +54,21 @@ class Streams:
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
-        self._come: dict[tuple[int, int], socket.socket] = {}  # by sender and tag
+        self._come: dict[tuple[int, Way], socket.socket] = {}  # by sender
         self._all: list[socket.socket] = []
         self._dialled: set[Future[socket.socket]] = set()
         self._changed = threading.Condition()
         self._aborted = False
 
-    def to(self, peer: int, tag: int) -> socket.socket:
-        """A new stream to a member. Blocks; called once for each tag.
+    def to(self, peer: int, way: Way) -> socket.socket:
+        """A new stream to a member. Blocks; called once for each way.
 
         Raises:
             RuntimeError: it cannot be reached, or the world is over.
         """
         with self._changed:
             self._raise_if_over()
-            dialled = self._dial(peer, tag)
+            dialled = self._dial(peer, way)
             self._dialled.add(dialled)
         try:
             return self._keep(dialled.result())
@@ -70,22 +77,26 @@ class Streams:
         finally:
             self._dialled.discard(dialled)
 
-    def of(self, peer: int, tag: int, timeout_s: float | None) -> socket.socket:
+    def of(self, peer: int, way: Way, timeout_s: float | None) -> socket.socket:
         """The stream that a member opens to us; waits for it.
 
         Raises:
             RuntimeError: it does not come in time, or the world is over.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: self._aborted or (peer, tag) in self._come, timeout_s):
+            if not self._changed.wait_for(lambda: self._aborted or (peer, way) in self._come, timeout_s):
                 raise RuntimeError(f"rank {peer} has sent nothing")
             self._raise_if_over()
-            return self._come[peer, tag]
+            return self._come[peer, way]
 
-    def accept(self, peer: int, tag: int, stream: socket.socket) -> None:
+    def come(self, peer: int, way: Way) -> socket.socket | None:
+        """The stream that a member opens to us, if it has by now."""
+        return self._come.get((peer, way))
+
+    def accept(self, peer: int, way: Way, stream: socket.socket) -> None:
         """A member has opened one."""
         with self._changed, contextlib.suppress(RuntimeError):
-            self._come.setdefault((peer, tag), self._keep(stream))
+            self._come.setdefault((peer, way), self._keep(stream))
             self._changed.notify_all()
 
     def abort(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .backends.wire import Work, patience
+from .backends.wire import Work
 from .collectives import Collectives
 from .fate import Reason, State
 from .frames import lay_out
@@ -23,11 +23,10 @@ from .operating import RECEIVING, UP
 class Transfer:
     """A send or receive that has been started."""
 
-    __slots__ = ("_lane", "_tensor", "_work", "_world")
+    __slots__ = ("_lane", "_work", "_world")
 
-    def __init__(self, world: World, lane: Lane, tensor: torch.Tensor, work: Work) -> None:
+    def __init__(self, world: World, lane: Lane, work: Work) -> None:
         self._world, self._lane, self._work = world, lane, work
-        self._tensor = tensor  # must live until it is through
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Until it is through; to be called exactly once. Raises as `World.send`."""
@@ -35,7 +34,7 @@ class Transfer:
         timeout_s = world.patience_s(timeout_s)
         began_s = 0.0 if timeout_s is None else time.monotonic()
         try:
-            self._work.wait(patience(timeout_s))
+            self._work.wait(timeout_s)
             lane.passed += 1
         except RuntimeError as error:
             raise world.verdict(lane, error, timeout_s, time.monotonic() - began_s) from error
@@ -65,38 +64,42 @@ class World(Collectives):
     # --- Tensors that both sides know ----------------------------------------------------------------------------------------
 
     def send(self, tensor: torch.Tensor, dst: int, tag: int = 0, timeout_s: float | None = None) -> None:
-        """Send a tensor to a receiver that knows what comes; blocks until it has it.
+        """Send a tensor to a receiver that knows what comes; blocks until it is on its way, and may be changed.
 
-        All tensors of one tag have one dtype and number of elements: those of the receiver's first `recv`. A timeout breaks
-        the world.
+        All tensors of one tag have one dtype and number of elements: those of the receiver's first `recv`, which the first
+        `send` waits for. A timeout breaks the world.
 
         Raises:
             TensorMismatch: not what the receiver expects, or it cannot go as it lies in memory. Nothing was sent.
             WorldBroken, WorldClosed: the world is over.
         """
-        self.isend(tensor, dst, tag).wait(timeout_s)
+        self._begin(self._sends.get((dst, tag)) or self._open_send(tensor, dst, tag), tensor, UP).wait(timeout_s)
 
     def recv(self, tensor: torch.Tensor, src: int, tag: int = 0, timeout_s: float | None = None) -> torch.Tensor:
-        """Receive into a tensor, and return it. Raises as `send`."""
-        self.irecv(tensor, src, tag).wait(timeout_s)
+        """Receive into a tensor, and return it; also what is still on its way while a member leaves. Raises as `send`."""
+        self._begin(self._recvs.get((src, tag)) or self._open_recv(tensor, src, tag), tensor, RECEIVING).wait(timeout_s)
         return tensor
 
     def isend(self, tensor: torch.Tensor, dst: int, tag: int = 0) -> Transfer:
-        """Start a `send`; whoever starts it must wait for it. Only the first of a tag blocks, until the receiver calls `recv`.
+        """Start a `send`; whoever starts it must wait for it, and leave the tensor as it is until then. It goes on meanwhile.
+        Only the first of a tag blocks, until the receiver calls `recv`.
         """
-        return self._begin(self._sends.get((dst, tag)) or self._open_send(tensor, dst, tag), tensor)
+        return self._begin(self._sends.get((dst, tag)) or self._open_send(tensor, dst, tag), tensor, UP, goes_on=True)
 
     def irecv(self, tensor: torch.Tensor, src: int, tag: int = 0) -> Transfer:
-        """Start a `recv`; whoever starts it must wait for it."""
-        return self._begin(self._recvs.get((src, tag)) or self._open_recv(tensor, src, tag), tensor)
+        """Start a `recv`; whoever starts it must wait for it. It goes on meanwhile."""
+        return self._begin(self._recvs.get((src, tag)) or self._open_recv(tensor, src, tag), tensor, RECEIVING, goes_on=True)
 
-    def _begin(self, lane: Lane, tensor: torch.Tensor) -> Transfer:
+    def _begin(self, lane: Lane, tensor: torch.Tensor, states: Sequence[State], goes_on: bool = False) -> Transfer:
         if not carries(lane, tensor, self.device):
             refuse(lane, tensor, self.device)
         lane.lock.acquire()
         try:
-            self._enter(lane)
-            return Transfer(self, lane, tensor, lane.start(tensor))
+            self._enter(lane, states)
+            work = lane.start(tensor)
+            if goes_on:
+                work.go_on()
+            return Transfer(self, lane, work)
         except BaseException as error:
             lane.busy = False
             lane.lock.release()

@@ -1,9 +1,10 @@
-"""Worlds over TCP on the CPU: PyTorch's Gloo process group, built directly, one for each world.
+"""Worlds over TCP on the CPU: tensors and messages on streams of the world's own, collectives by PyTorch's Gloo process group,
+built directly, with the first of them.
 
-What was measured about it and shapes this file: a sender that sends more than the receiver posted kills the receiver's
-process; an operation that times out closes all connections of its world; `abort()` of the group does nothing; a small tensor
-wakes four threads on its way. So sizes are agreed before anything is sent (`World`), a timeout breaks the world, `abort` here
-shuts the group's own connections down, which frees whoever is blocked at once, and messages run on streams of the world's own.
+What was measured about Gloo and shapes this file: a small tensor wakes four threads on its way, and a sender that sends more
+than the receiver posted kills the receiver's process; so nothing from one member to another goes through it. An operation that
+times out closes all connections of its group: a timeout breaks the world. `abort()` of the group does nothing: `abort` here
+shuts the group's connections down, which frees whoever is blocked at once.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import torch
-from torch._C._distributed_c10d import ProcessGroupGloo
 from torch.distributed import ReduceOp
 from torch.distributed.distributed_c10d import (
     AllgatherOptions,
@@ -29,10 +31,13 @@ from torch.distributed.distributed_c10d import (
 
 from ..board import Board
 from ..stream_messages import Inbox, Outbox
+from ..stream_tensors import Receiver, Sender
 from ..streams import Streams
-from .gloo_meeting import Meeting
-from .wire import RecvMessage, Reduction, SendMessage, Start, patience
+from ..traffic import Traffic
+from .gloo_meeting import FOREVER, Meeting
+from .wire import RecvMessage, Reduction, SendMessage, Start
 
+MEET_S = 30.0  # in which the group stands, where operations have no timeout: all members are there, and wait for it
 _OPS: dict[Reduction, Any] = {
     Reduction.SUM: ReduceOp.SUM,
     Reduction.PRODUCT: ReduceOp.PRODUCT,
@@ -42,55 +47,42 @@ _OPS: dict[Reduction, Any] = {
 
 
 class Gloo:
-    """What the Gloo worlds of one manager share: a device, which is a port and one thread that moves all data.
-
-    A process that talks in several worlds of two so wakes one thread, as it would in one group. Larger worlds have a device
-    each: while they meet, their members wait for one another.
+    """What the Gloo worlds of one manager share: the tensors that are under way.
 
     Args:
         host: where to listen.
     """
 
     def __init__(self, host: str) -> None:
-        self._host = host
-        self._shared: Any = None
-        self._lock = threading.Lock()
+        self._host, self._traffic = host, Traffic()
 
     def connect(self, board: Board, streams: Streams, uid: str, device: torch.device | None, deadline_s: float) -> GlooWire:
         """A member's end of a world; see `Connect`."""
         device = device or torch.device("cpu")
         if device.type != "cpu":
             raise RuntimeError(f"gloo worlds carry CPU tensors; the device is {device}")
-        return GlooWire(device, streams, Meeting(board, deadline_s, self._share() if board.size == 2 else self._listen()))
-
-    def _listen(self) -> Any:
-        gloo: Any = ProcessGroupGloo
-        return gloo.create_device(hostname=self._host, lazy_init=False)
-
-    def _share(self) -> Any:
-        with self._lock:
-            if self._shared is None:
-                self._shared = self._listen()
-            return self._shared
+        return GlooWire(device, board, streams, self._traffic, self._host)
 
 
 class GlooWire:
     """One member's end of a Gloo world; see `Wire`."""
 
-    def __init__(self, device: torch.device, streams: Streams, meeting: Meeting) -> None:
-        self.device, self._streams = device, streams
-        self._store = meeting  # the group keeps only a pointer to it
-        self._group, self._connections = meeting.hold()
+    def __init__(self, device: torch.device, board: Board, streams: Streams, traffic: Traffic, host: str) -> None:
+        self.device = device
+        self._board, self._streams, self._traffic, self._host = board, streams, traffic, host
+        self._group: Any = None
+        self._store: Meeting | None = None  # the group keeps only a pointer to it
+        self._connections: list[socket.socket] = []
+        self._aborted = False
+        self._lock = threading.Lock()
 
     # --- Point to point ------------------------------------------------------------------------------------------------------
 
     def sender(self, peer: int, tag: int) -> Start:
-        send = self._group.send
-        return lambda tensor: send([tensor], peer, tag)
+        return Sender(self._traffic, self._streams, peer, tag).start
 
     def receiver(self, peer: int, tag: int) -> Start:
-        recv = self._group.recv
-        return lambda tensor: recv([tensor], peer, tag)
+        return Receiver(self._traffic, self._streams, peer, tag).start
 
     def message_sender(self, peer: int, tag: int) -> SendMessage:
         return Outbox(self._streams, peer, tag).send
@@ -103,48 +95,64 @@ class GlooWire:
     def broadcast(self, tensor: torch.Tensor, root: int, timeout_s: float | None) -> None:
         options = BroadcastOptions()
         options.rootRank, options.rootTensor = root, 0
-        self._finish(self._group.broadcast, [tensor], options=options, timeout_s=timeout_s)
+        self._collect(lambda group: group.broadcast([tensor], options), options, timeout_s)
 
     def all_reduce(self, tensor: torch.Tensor, op: Reduction, timeout_s: float | None) -> None:
         options = AllreduceOptions()
         options.reduceOp = _OPS[op]
-        self._finish(self._group.allreduce, [tensor], options=options, timeout_s=timeout_s)
+        self._collect(lambda group: group.allreduce([tensor], options), options, timeout_s)
 
     def reduce(self, tensor: torch.Tensor, root: int, op: Reduction, timeout_s: float | None) -> None:
         options = ReduceOptions()
         options.rootRank, options.rootTensor, options.reduceOp = root, 0, _OPS[op]
-        self._finish(self._group.reduce, [tensor], options=options, timeout_s=timeout_s)
+        self._collect(lambda group: group.reduce([tensor], options), options, timeout_s)
 
     def gather(self, tensor: torch.Tensor, into: list[torch.Tensor] | None, root: int, timeout_s: float | None) -> None:
         options = GatherOptions()
         options.rootRank = root
-        self._finish(self._group.gather, [into] if into else [], [tensor], options=options, timeout_s=timeout_s)
+        self._collect(lambda group: group.gather([into] if into else [], [tensor], options), options, timeout_s)
 
     def all_gather(self, tensor: torch.Tensor, into: list[torch.Tensor], timeout_s: float | None) -> None:
-        self._finish(self._group.allgather, [into], [tensor], options=AllgatherOptions(), timeout_s=timeout_s)
+        options = AllgatherOptions()
+        self._collect(lambda group: group.allgather([into], [tensor], options), options, timeout_s)
 
     def scatter(self, into: torch.Tensor, parts: Sequence[torch.Tensor] | None, root: int, timeout_s: float | None) -> None:
         options = ScatterOptions()
         options.rootRank = root
-        self._finish(self._group.scatter, [into], [list(parts)] if parts else [], options=options, timeout_s=timeout_s)
+        self._collect(lambda group: group.scatter([into], [list(parts)] if parts else [], options), options, timeout_s)
 
     def barrier(self, timeout_s: float | None) -> None:
-        self._finish(self._group.barrier, options=BarrierOptions(), timeout_s=timeout_s)
+        options = BarrierOptions()
+        self._collect(lambda group: group.barrier(options), options, timeout_s)
 
-    @staticmethod
-    def _finish(start: Callable[..., Any], *tensors: Any, options: Any, timeout_s: float | None) -> None:
-        options.timeout = patience(timeout_s)
-        start(*tensors, options).wait()
+    def _collect(self, start: Callable[[Any], Any], options: Any, timeout_s: float | None) -> None:
+        if self._group is None:
+            self._meet(MEET_S if timeout_s is None else timeout_s)
+        options.timeout = FOREVER if timeout_s is None else timedelta(seconds=timeout_s)
+        start(self._group).wait()
+
+    def _meet(self, within_s: float) -> None:
+        self._store = Meeting(self._board, time.monotonic() + within_s, self._host)
+        try:
+            group, connections = self._store.hold()
+        except TimeoutError as error:
+            raise RuntimeError(str(error)) from None
+        with self._lock:
+            self._group, self._connections = group, connections
+        if self._aborted:
+            self.abort()
 
     # --- The end -------------------------------------------------------------------------------------------------------------
 
     def abort(self) -> None:
-        for connection in self._connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._aborted = True
+            for connection in self._connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self.abort()
-        del self._group
+        self._group = None
         for connection in self._connections:
             connection.close()

@@ -1,9 +1,7 @@
-"""How the members of a Gloo world connect, and how each knows which of its process' connections are the world's.
+"""How the members of a world connect in a Gloo group, and which of their process' connections are the group's.
 
-Of two members one connects to the other: the one whose device listens at the greater address. Gloo does not tell which
-connection it made, so the member that connects takes turns with whatever else in its process connects to that address: the
-connection that is there afterwards and was not before is the world's. It tells the other member both ends of it, and the other
-finds its own end by them.
+Each member has a Gloo device for it, which listens at a port of its own; of two members the one whose device has the greater
+address connects to the other. Gloo does not tell which connections it made; they are those between these addresses.
 
 A group whose making fails leaves a callback into freed memory at its device, and a member that connects late then kills our
 process (measured). So making a group is never given up: where the world is over before, we connect to ourselves in the place
@@ -13,26 +11,23 @@ of who has not, and the group is complete, and is thrown away.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import stat
 import struct
 import sys
 import threading
-import time
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
 
 from torch._C._distributed_c10d import ProcessGroupGloo
 
 from ..board import Board, BoardStore
-from .wire import FOREVER
 
+FOREVER = timedelta(days=3650)
 End = tuple[str, int]  # host and port of one end of a connection
 _SIZE, _NUMBER = struct.Struct("@N"), struct.Struct("@n")
-_turns: WeakValueDictionary[End, threading.Lock] = WeakValueDictionary()  # a process has one table of descriptors
-_turns_lock = threading.Lock()
 
 
 class Door(NamedTuple):
@@ -72,15 +67,14 @@ class Meeting(BoardStore):
     Args:
         board: the world's.
         deadline_s: `time.monotonic()` by which the group must stand.
-        device: of Gloo; other worlds of this process may use it too.
+        host: where to listen.
     """
 
-    def __init__(self, board: Board, deadline_s: float, device: Any) -> None:
+    def __init__(self, board: Board, deadline_s: float, host: str) -> None:
         super().__init__(board, deadline_s)
-        self._device = device
+        gloo: Any = ProcessGroupGloo
+        self._device = gloo.create_device(hostname=host, lazy_init=False)
         self._doors: dict[int, Door] = {}  # of those who have told
-        self._before: set[int] = set()  # connections that were there when our turn came
-        self._turns = contextlib.ExitStack()
         self._stand_ins: list[socket.socket] = []
         self._lock = threading.Lock()
         self._given_up = False
@@ -124,56 +118,29 @@ class Meeting(BoardStore):
         gloo: Any = ProcessGroupGloo
         options = gloo._Options()
         options._devices, options._threads, options._timeout = [self._device], 1, FOREVER
-        with contextlib.ExitStack() as found, self._turns:
-            group = gloo(self, self._board.rank, self._board.size, options)
-            connections = [found.enter_context(self._connection_with(rank)) for rank in self._board.others]
-            found.pop_all()
-        return group, connections
-
-    def _connection_with(self, rank: int) -> socket.socket:
-        """The connection with a member: new since our turn came if we connect, else what the member says."""
-        door = self._doors[rank]
-        if self._doors[self._board.rank].connects_to(door):
-            found = connections(door.end)
-            for inode in found.keys() & self._before:
-                found.pop(inode).close()
-            connection = _only(found, f"with rank {rank} at {door.end}")
-            ends = [_end(connection.getsockname()), _end(connection.getpeername())]
-            self._board.announce(f"connection/{rank}", json.dumps(ends).encode(), to=rank)
-            return connection
-        theirs, ours = json.loads(self._board.read(rank, f"connection/{self._board.rank}", self._deadline_s))
-        return _only(connections(tuple(theirs), tuple(ours)), f"with rank {rank}, which connected from {theirs}")
+        group = gloo(self, self._board.rank, self._board.size, options)
+        ours, theirs = self._doors[self._board.rank].end, {self._doors[rank].end for rank in self._board.others}
+        found = connections(lambda near, far: near == ours or far in theirs)
+        if len(found) < len(theirs):
+            raise RuntimeError(f"{len(found)} data connections to {len(theirs)} other members can be found")
+        return group, found
 
     def set(self, key: str, value: str | bytes) -> None:
         """We tell where we listen."""
         door = Door.read(bytes(value))  # type: ignore[arg-type]  # Gloo gives bytes
-        if len(door.numbers) != self._board.size:  # numbers that are ranks would not tell worlds of one device apart
+        if len(door.numbers) != self._board.size:  # what a stand-in has to say is then not known
             raise RuntimeError("Gloo numbers connections by rank: unset GLOO_ENABLE_RANK_AS_SEQUENCE_NUMBER")
         self._doors[self._board.rank] = door
         super().set(key, value)
 
     def get(self, key: str) -> bytes:
-        """A member tells where it listens; once all have, Gloo connects. Waits for our turn where we are to."""
+        """A member tells where it listens; once all have, Gloo connects."""
         note, rank = super().get(key), int(key.rpartition("/")[2])
-        if rank in self._doors:
-            return note
-        door = Door.read(note)
-        if self._doors[self._board.rank].connects_to(door):
-            self._take_turn(door)
         with self._lock:
-            if self._given_up:
+            if self._given_up and rank not in self._doors:
                 raise TimeoutError("the world was over before")
-            self._doors[rank] = door
+            self._doors[rank] = Door.read(note)
         return note
-
-    def _take_turn(self, door: Door) -> None:
-        turn = turn_to(door.end)
-        if not turn.acquire(timeout=max(0.0, self._deadline_s - time.monotonic())):
-            raise TimeoutError(f"other worlds still connect to {door.end}")
-        self._turns.callback(turn.release)
-        for inode, connection in connections(door.end).items():
-            self._before.add(inode)
-            connection.close()
 
     # --- Where it came to nothing --------------------------------------------------------------------------------------------
 
@@ -196,43 +163,24 @@ class Meeting(BoardStore):
         self._outcome = None
 
 
-def turn_to(end: End) -> threading.Lock:
-    """Who holds it is the only one in this process that connects to this address."""
-    with _turns_lock:
-        return _turns.setdefault(end, threading.Lock())
-
-
-def connections(theirs: End, ours: End | None = None) -> dict[int, socket.socket]:
-    """This process' connections between these ends, by inode, each as a descriptor of its own (Linux)."""
+def connections(which: Callable[[End, End], bool]) -> list[socket.socket]:
+    """This process' connections of whose near and far end that is true, each as a descriptor of its own (Linux)."""
     found = {}
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError), contextlib.ExitStack() as unwanted:  # closed meanwhile, or it listens
             descriptor = int(name)
             status = os.fstat(descriptor)
-            if not stat.S_ISSOCK(status.st_mode):
+            if not stat.S_ISSOCK(status.st_mode) or status.st_ino in found:
                 continue
             connection = unwanted.enter_context(socket.socket(fileno=os.dup(descriptor)))
             if connection.family not in (socket.AF_INET, socket.AF_INET6):
                 continue
-            inode = os.fstat(connection.fileno()).st_ino
-            if (
-                inode not in found
-                and _end(connection.getpeername()) == theirs
-                and ours in (None, _end(connection.getsockname()))
-            ):
+            if which(_end(connection.getsockname()), _end(connection.getpeername())):
                 unwanted.pop_all()
-                found[inode] = connection
-    return found
+                found[status.st_ino] = connection
+    return list(found.values())
 
 
 def _end(name: tuple) -> End:
     """Host and port of what `getsockname` says, without the interface that an IPv6 address may name."""
     return name[0].partition("%")[0], name[1]
-
-
-def _only(found: dict[int, socket.socket], which: str) -> socket.socket:
-    if len(found) != 1:
-        for connection in found.values():
-            connection.close()
-        raise RuntimeError(f"{len(found)} data connections {which}, where there must be one")
-    return found.popitem()[1]

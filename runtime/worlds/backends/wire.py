@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from concurrent.futures import Future
 from enum import StrEnum
 from typing import Protocol
 
@@ -23,19 +24,14 @@ class Reduction(StrEnum):
     MAX = "max"
 
 
-FOREVER = timedelta(days=3650)
-
-
-def patience(timeout_s: float | None) -> timedelta:
-    """A timeout in PyTorch's form, which knows no infinity."""
-    return FOREVER if timeout_s is None else timedelta(seconds=timeout_s)
-
-
 class Work(Protocol):
-    """A transfer under way. Whoever started it must wait for it."""
+    """A transfer. Whoever started it must wait for it, once."""
 
-    def wait(self, timeout: timedelta) -> object:
-        """Raises `RuntimeError` where it fails."""
+    def go_on(self) -> None:
+        """From now on it is under way, also while nobody waits for it. Called once at most, before `wait`; raises as that."""
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Until it is through. Raises `RuntimeError` where it fails."""
 
 
 Start = Callable[[torch.Tensor], Work]
@@ -44,14 +40,33 @@ RecvMessage = Callable[[float | None], list[torch.Tensor]]
 
 
 class Later:
-    """A transfer that happens while somebody waits for it."""
+    """A transfer that happens in the thread of whoever waits for it; in one of its own where it has to go on before."""
 
     def __init__(self, run: Callable[[float | None], None]) -> None:
         self._run = run
+        self._outcome: Future[None] | None = None
 
-    def wait(self, timeout: timedelta) -> None:
+    def go_on(self) -> None:
         """See `Work`."""
-        self._run(None if timeout >= FOREVER else timeout.total_seconds())
+        outcome = self._outcome = Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(self._run(None))
+            except BaseException as error:
+                outcome.set_exception(error)
+
+        threading.Thread(target=run, name="worlds-transfer", daemon=True).start()
+
+    def wait(self, timeout_s: float | None) -> None:
+        """See `Work`."""
+        if self._outcome is None:
+            self._run(timeout_s)
+            return
+        try:
+            self._outcome.result(timeout_s)
+        except TimeoutError:
+            raise RuntimeError("timed out") from None
 
 
 class Wire(Protocol):
@@ -72,7 +87,7 @@ class Wire(Protocol):
         """What starts receiving into a tensor."""
 
     def message_sender(self, peer: int, tag: int) -> SendMessage:
-        """What sends a message to a member under a tag; blocks until the member has it."""
+        """What sends a message to a member under a tag."""
 
     def message_receiver(self, peer: int, tag: int) -> RecvMessage:
         """What receives a message."""
@@ -95,7 +110,7 @@ class Wire(Protocol):
 
 
 class Connect(Protocol):
-    """Makes the wire of a world: all members call it at about the same time. Messages may run on its `streams`."""
+    """Makes the wire of a world: all members call it at about the same time. Tensors and messages may run on its `streams`."""
 
     def __call__(self, board: Board, streams: Streams, uid: str, device: torch.device | None, deadline_s: float, /) -> Wire:
         """Raises `RuntimeError`, `TimeoutError` or a `WorldError` where it cannot be made by `time.monotonic() = deadline_s`.

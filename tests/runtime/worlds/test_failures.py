@@ -14,6 +14,7 @@ from members import HELD, create, fate, join, world_of
 
 from runtime.worlds import State, WorldError, WorldManager
 
+MORE_THAN_A_STREAM_HOLDS = 16_000  # times 4 KB
 SOON_S = 5.0  # what takes milliseconds is measured in benchmarks/worlds.py; here it must merely not hang
 
 
@@ -24,14 +25,15 @@ def blocked(manager, operation, name="w"):
     try:
         if operation == "send":
             world.recv(tensor, 1)  # so that the lane stands, and the next is under way
-            world.send(tensor, 1, tag=1)
-            world.send(tensor, 1, tag=1)
+            much = tensor.repeat(MORE_THAN_A_STREAM_HOLDS)
+            world.send(much, 1, tag=1)
+            world.send(much, 1, tag=1)
         elif operation == "recv":
             world.recv(tensor, 1)
             world.recv(tensor, 1)
         elif operation == "send_message":
             world.recv(tensor, 1)
-            world.send_message([tensor.repeat(16_000)], 1)  # more than a stream holds
+            world.send_message([tensor.repeat(MORE_THAN_A_STREAM_HOLDS)], 1)
         elif operation == "recv_message":
             world.recv(tensor, 1)
             world.recv_message(1)
@@ -52,7 +54,7 @@ def begin(manager, operation):
         world.all_reduce(tensor)
     world.send(tensor, 0)
     if operation == "send":
-        world.recv(tensor, 0, tag=1)
+        world.recv(tensor.repeat(MORE_THAN_A_STREAM_HOLDS), 0, tag=1)
 
 
 OPERATIONS = ["send", "recv", "send_message", "recv_message", "collective"]
@@ -146,12 +148,14 @@ def test_what_fails_before_the_links_had_their_turn_is_blamed_on_who_died():
         world = one.create("w", 2, wait=False)
         other = two.join("w", 1, one.address)
         world.wait(State.UP)
+        other.send_message([torch.zeros(1)], 0)
+        world.recv_message(1)
         one.links._loop.call_soon_threadsafe(time.sleep, 0.3)  # as on a busy machine
         for peer in [peer for peers in two.links._peers.values() for peer in peers]:
             two.links._loop.call_soon_threadsafe(peer.hang_up)
-        other._wire.abort()
+        other.streams.abort()
         with pytest.raises(WorldError):
-            world.recv(torch.zeros(1), 1)
+            world.recv_message(1)
         assert (world.broken.reason.value, world.broken.peer) == ("peer_died", 1)
 
 
@@ -189,32 +193,35 @@ def blocked_in_collective(manager):
     return None
 
 
-def receive_until_the_end(manager):
+def receive_until_the_end(manager, plain):
     """Receive what comes; how much, and why it ended."""
     world, got = world_of(manager), 0
+    into = torch.empty(20_000, device=world.device)
     try:
         while True:
-            (message,) = world.recv_message(0)
-            assert message[0].item() == got
+            tensor = world.recv(into, 0) if plain else world.recv_message(0)[0]
+            assert tensor[0].item() == tensor[-1].item() == got
             got += 1
     except WorldError as error:
         return got, error.broken.reason.value
 
 
-def send_and_leave(manager, count):
+def send_and_leave(manager, count, plain):
     world = world_of(manager)
     for number in range(count):
-        world.send_message([torch.full((20_000,), float(number), device=world.device)], 1)
+        tensor = torch.full((20_000,), float(number), device=world.device)
+        world.send(tensor, 1) if plain else world.send_message([tensor], 1)
     manager.leave(world)
     return world.state.value
 
 
+@pytest.mark.parametrize("plain", [True, False])
 @pytest.mark.parametrize("count", [1, 200])
-def test_a_sender_leaves_and_everything_it_sent_has_arrived(team, count):
+def test_a_sender_leaves_and_everything_it_sent_has_arrived(team, count, plain):
     members = team.grow(2)
     team.world("w", members)
-    members[0].start(send_and_leave, count)
-    members[1].start(receive_until_the_end)
+    members[0].start(send_and_leave, count, plain)
+    members[1].start(receive_until_the_end, plain)
     assert members[0].result() == "closed"
     assert members[1].result() == (count, "left")
 

@@ -1,4 +1,4 @@
-"""Worlds that share a Gloo device: each knows its own connection, and one that fails in the making harms nobody."""
+"""The making of Gloo groups: each world's group has connections of its own, and one that fails in the making harms nobody."""
 
 import contextlib
 import os
@@ -12,13 +12,10 @@ import torch
 from actors import Actor
 from members import create, join, world_of
 
-from runtime.worlds.backends.gloo import Gloo
-from runtime.worlds.backends.gloo_meeting import Door, connections, turn_to
+from runtime.worlds.backends.gloo_meeting import Door, Meeting, connections
 from runtime.worlds.board import Board
-from runtime.worlds.streams import Streams
 
 CPU = {"op_timeout_s": 20.0}
-NO_STREAMS = Streams(lambda peer, tag: pytest.fail("nothing is sent"))
 
 
 @pytest.fixture
@@ -36,29 +33,30 @@ def actors():
 
 def ends(manager, name):
     """Both ends of the connection that a world of two takes for its own: ours, theirs."""
+    world_of(manager, name).barrier()
     (connection,) = world_of(manager, name)._wire._connections
     return connection.getsockname(), connection.getpeername()
 
 
 def meet_many(manager, ours, theirs, address):
-    """Create and join many worlds at once."""
-    calls = [threading.Thread(target=create, args=(manager, name, 2, "gloo", CPU)) for name in ours]
-    calls += [threading.Thread(target=join, args=(manager, name, 1, address, CPU)) for name in theirs]
+    """Create and join many worlds at once, with groups that are made at once."""
+    got = {}
+
+    def come_up(name):
+        join(manager, name, 1, address, CPU) if name in theirs else create(manager, name, 2, "gloo", CPU)
+        got[name] = ends(manager, name)
+
+    calls = [threading.Thread(target=come_up, args=(name,)) for name in [*ours, *theirs]]
     for call in calls:
         call.start()
     for call in calls:
         call.join()
-    return {name: ends(manager, name) for name in [*ours, *theirs]}
+    return got
 
 
-def exchange(manager, name, value):
-    """Send a number, and receive the other's."""
-    world, theirs = world_of(manager, name), torch.zeros(1)
-    receiving = threading.Thread(target=world.recv, args=(theirs, 1 - world.rank))
-    receiving.start()
-    world.send(torch.tensor([value]), 1 - world.rank)
-    receiving.join()
-    return theirs.item()
+def total(manager, name, value):
+    """The sum of both members' values."""
+    return world_of(manager, name).all_reduce(torch.tensor([value])).item()
 
 
 def abort(manager, name):
@@ -85,15 +83,15 @@ def test_shutting_down_one_connection_ends_just_its_world(actors):
         abort_at, name = (one, two)[len(names) % 2], names.pop()
         abort_at.run(abort, name)
         with pytest.raises(AssertionError, match="Broken"):
-            one.start(exchange, name, 1.0)
-            two.start(exchange, name, 2.0)
+            one.start(total, name, 1.0)
+            two.start(total, name, 2.0)
             [two.result(), one.result()]
         with pytest.raises(AssertionError, match="Broken"):
             one.result()
         for other in names:
-            one.start(exchange, other, 1.0)
-            two.start(exchange, other, 2.0)
-            assert (one.result(), two.result()) == (2.0, 1.0)
+            one.start(total, other, 1.0)
+            two.start(total, other, 2.0)
+            assert (one.result(), two.result()) == (3.0, 3.0)
 
 
 def tell_of(host, note):
@@ -102,7 +100,7 @@ def tell_of(host, note):
     return note[: at + 4] + socket.inet_aton(host) + note[at + 8 :]
 
 
-def meet_nobody(gloo, deadline_s=0.05):
+def meet_nobody(deadline_s=0.05):
     """Meet a member that says where it listens, at a greater address, and never connects; our door."""
     doors = []
 
@@ -112,75 +110,57 @@ def meet_nobody(gloo, deadline_s=0.05):
 
     board = Board(0, 2, post)
     with pytest.raises(TimeoutError, match="the data connections did not stand in time"):
-        gloo.connect(board, NO_STREAMS, "uid", None, time.monotonic() + deadline_s)
+        Meeting(board, time.monotonic() + deadline_s, "127.0.0.1").hold()
     return doors[0]
 
 
-def meet(one, two, within_s=10.0):
-    """Both ends of a world between two devices of this process, or what making them raises."""
-    boards, ends = [], [None, None]
+def meet():
+    """The connections of both ends of a group in this process."""
+    boards, found = [], [None, None]
     boards.append(Board(0, 2, lambda key, value, ranks: boards[1].receive(0, key, value)))
     boards.append(Board(1, 2, lambda key, value, ranks: boards[0].receive(1, key, value)))
 
-    def come(rank, gloo):
-        try:
-            ends[rank] = gloo.connect(boards[rank], NO_STREAMS, "uid", None, time.monotonic() + within_s)
-        except Exception as error:
-            ends[rank] = error
+    def come(rank):
+        found[rank] = Meeting(boards[rank], time.monotonic() + 10, "127.0.0.1").hold()[1]
 
-    joining = threading.Thread(target=come, args=(1, two))
+    joining = threading.Thread(target=come, args=(1,))
     joining.start()
-    come(0, one)
+    come(0)
     joining.join()
-    return ends
+    return found
 
 
 def come_late(_):
-    """Members connect after their worlds have failed; then a world is made on the same device."""
-    gloo = Gloo("127.0.0.1")
-    doors = [meet_nobody(gloo) for _ in range(10)]
+    """Members connect after their worlds have failed; then a group is made in the same process."""
+    doors = [meet_nobody() for _ in range(10)]
     time.sleep(1.5)  # Gloo's own timeouts are whole seconds
     for door in doors:
-        with socket.create_connection(door.end) as late:
+        with contextlib.suppress(ConnectionError), socket.create_connection(door.end) as late:
             late.sendall(struct.pack("@n", door.numbers[1]))
             time.sleep(0.02)
-    for wire in meet(gloo, Gloo("127.0.0.1")):
-        wire.close()
-    return len({door.end for door in doors})
+    (one,), (two,) = meet()
+    return one.getsockname() == two.getpeername() and one.getpeername() == two.getsockname()
 
 
 def test_a_member_that_connects_after_its_world_has_failed_harms_nobody(actors):
     (actor,) = actors(1)
-    assert actor.run(come_late) == 1  # else its process would die by a signal
+    assert actor.run(come_late)  # else its process would die by a signal
 
 
 def test_a_world_that_fails_while_it_connects_leaves_no_thread_and_no_descriptor():
-    gloo = Gloo("127.0.0.1")
 
     def held():
         return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
 
-    meet_nobody(gloo)
+    meet_nobody()
     time.sleep(0.5)
     before = held()
     for _ in range(5):
-        meet_nobody(gloo)
+        meet_nobody()
     until_s = time.monotonic() + 10
     while held() != before and time.monotonic() < until_s:
         time.sleep(0.02)
     assert held() == before
-
-
-def test_connecting_to_one_process_waits_for_its_turn_there_and_for_nothing_elsewhere():
-    gloos = [Gloo("127.0.0.1") for _ in range(3)]
-    doors = sorted(((meet_nobody(gloo), gloo) for gloo in gloos), key=lambda pair: pair[0].order)
-    (lowest, one), (_, two), (_, three) = doors  # the others connect to the lowest
-    with turn_to(lowest.end):
-        failed = meet(one, two, within_s=0.3)
-        assert all(isinstance(error, Exception) for error in failed)
-        wires = meet(two, three)
-    for wire in [*wires, *meet(one, two)]:
-        wire.close()
 
 
 def test_a_door_is_read_from_what_gloo_tells():
@@ -194,10 +174,20 @@ def test_a_door_is_read_from_what_gloo_tells():
 def test_connections_are_found_by_their_ends():
     with contextlib.ExitStack() as opened:
         server = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
-        near, other = (opened.enter_context(socket.create_connection(server.getsockname())) for _ in range(2))
-        by_both = connections(server.getsockname(), near.getsockname())
-        by_one = connections(server.getsockname())
-        assert list(by_both) == [os.fstat(near.fileno()).st_ino]
-        assert set(by_one) == {os.fstat(end.fileno()).st_ino for end in (near, other)}
-        for end in [*by_both.values(), *by_one.values()]:
-            end.close()
+        one, two = (opened.enter_context(socket.create_connection(server.getsockname())) for _ in range(2))
+        accepted = opened.enter_context(server.accept()[0])
+
+        def found(which):
+            inodes = set()
+            for connection in connections(which):
+                with connection:
+                    inodes.add(os.fstat(connection.fileno()).st_ino)
+            return inodes
+
+        def inodes(*connections):
+            return {os.fstat(connection.fileno()).st_ino for connection in connections}
+
+        door = server.getsockname()
+        assert found(lambda near, far: far == door) == inodes(one, two)
+        assert found(lambda near, far: near == door) == inodes(accepted)
+        assert found(lambda near, far: far == door and near == two.getsockname()) == inodes(two)

@@ -66,7 +66,7 @@ def test_joining_where_nobody_listens_fails_at_once(team):
 
 
 def who_came(manager, name):
-    roll = manager._joining._rolls.get(name)
+    roll = manager._post.joining._rolls.get(name)
     return list(roll.came) if roll else []
 
 

@@ -69,10 +69,92 @@ def start_then_wait(manager):
     return [tensor.unique().tolist() for tensor in into]
 
 
-def test_transfers_are_started_and_waited_for(processes):
-    members = processes.grow(2)
-    processes.world("w", members)
-    assert processes.play(members, start_then_wait) == [[[float(tag)] for tag in range(5)]] * 2
+def test_transfers_are_started_and_waited_for(team):
+    members = team.grow(2)
+    team.world("w", members)
+    assert team.play(members, start_then_wait) == [[[float(tag)] for tag in range(5)]] * 2
+
+
+MUCH = 4_000_000  # float32: 16 MB, more than a connection holds
+
+
+def exchange_much(manager, wait_first):
+    """Both sides start to send, and receive only then; `wait_first` is waited for before the other."""
+    world = world_of(manager)
+    other, mine = 1 - world.rank, torch.full((MUCH,), 1.0 + world.rank, device=world.device)
+    into = torch.empty(MUCH, device=world.device)
+    transfers = {"recv": world.irecv(into, other), "send": world.isend(mine, other)}
+    transfers.pop(wait_first).wait()
+    transfers.popitem()[1].wait()
+    return into.min().item(), into.max().item()
+
+
+@pytest.mark.parametrize("wait_first", ["send", "recv"])
+def test_what_is_started_goes_on_while_its_starter_waits_for_another(team, wait_first):
+    members = team.grow(2)
+    team.world("w", members)
+    assert team.play(members, exchange_much, wait_first) == [(2.0, 2.0), (1.0, 1.0)]
+
+
+def meet_in_between(manager):
+    """Much is under way while all members wait for something that is none of its business."""
+    world = world_of(manager)
+    world.barrier()
+    tensor = torch.full((MUCH,), 1.0 + world.rank, device=world.device)
+    if world.rank == 0:
+        started = world.isend(tensor, 1)
+        world.barrier()
+        started.wait()
+        return None
+    world.recv(tensor, 0)
+    world.barrier()
+    return tensor.min().item(), tensor.max().item()
+
+
+def test_what_is_started_goes_on_by_itself(team):
+    members = team.grow(2)
+    team.world("w", members)
+    assert team.play(members, meet_in_between) == [None, (1.0, 1.0)]
+
+
+def around(manager, left, right):
+    """Pass much to the right in one world, and receive it from the left in another."""
+    giving, taking = world_of(manager, right), world_of(manager, left)
+    mine = torch.full((MUCH,), 10.0 * giving.rank + taking.rank, device=giving.device)
+    into = torch.empty_like(mine)
+    received = taking.irecv(into, 1 - taking.rank)
+    giving.isend(mine, 1 - giving.rank).wait()
+    received.wait()
+    return bool((into == into[0]).all())
+
+
+def test_a_ring_of_worlds_of_two_does_not_lock_up(processes):
+    members = processes.grow(3)
+    names = ["ab", "bc", "ca"]
+    for number, name in enumerate(names):
+        processes.world(name, [members[number], members[(number + 1) % 3]])
+    for number, member in enumerate(members):
+        member.start(around, names[number - 1], names[number])
+    assert [member.result() for member in members] == [True] * 3
+
+
+def move_some(manager):
+    """Forms at the borders: no element, one byte, no dimension, other dtypes."""
+    world, device = world_of(manager), world_of(manager).device
+    forms = [torch.empty(0, 3), torch.tensor([7], dtype=torch.uint8), torch.tensor(2.5), torch.ones(5, dtype=torch.bfloat16)]
+    forms += [torch.tensor([1 + 2j, 3j]), torch.tensor([True, False])]
+    for tag, tensor in enumerate(forms):
+        if world.rank == 0:
+            world.send(tensor.to(device), 1, tag)
+        else:
+            assert torch.equal(world.recv(torch.zeros_like(tensor, device=device), 0, tag).cpu(), tensor)
+    return world.received_from(0) if world.rank else world.sent_to(1)
+
+
+def test_tensors_of_any_form_arrive(team):
+    members = team.grow(2)
+    team.world("w", members)
+    assert team.play(members, move_some) == [6, 6]
 
 
 def some_messages():
@@ -186,6 +268,7 @@ def send_wrong_ones(manager):
         refused(lambda: world.send(good.t(), 1)),
         refused(lambda: world.send(torch.ones(4, 4, device="meta"), 1)),
         refused(lambda: world.send(torch.ones(4, 4).to_sparse().to(world.device), 1)),
+        refused(lambda: world.send_message([torch.ones(4, dtype=torch.complex64, device=world.device).conj()], 1)),
         refused(lambda: world.send_message([good, good.t()], 1)),
         refused(lambda: world.send_message([good] * 257, 1)),
         refused(lambda: world.send_message([torch.empty((1 << 31) + 1, dtype=torch.uint8, device=world.device)], 1)),
@@ -211,7 +294,7 @@ def test_what_would_not_fit_is_refused_at_the_sender_and_nobody_is_harmed(team):
     team.world("w", members)
     members[0].start(send_wrong_ones)
     members[1].start(recv_two)
-    oversize, dtype, strided, device, sparse, in_message, many, huge, part = members[0].result()
+    oversize, dtype, strided, device, sparse, sign, in_message, many, huge, part = members[0].result()
     first, second, other_size = members[1].result()
     assert (first, second) == (16.0, 32.0)
     assert oversize.startswith(
@@ -219,7 +302,7 @@ def test_what_would_not_fit_is_refused_at_the_sender_and_nobody_is_harmed(team):
     )
     assert "16 x float64, what goes to or comes from rank 1 under this tag is 16 x float32" in dtype
     assert "not contiguous" in strided and "not contiguous" in in_message
-    assert "on meta" in device and ".to_dense()" in sparse
+    assert "on meta" in device and ".to_dense()" in sparse and ".resolve_conj()" in sign
     assert "257 tensors" in many and "split it" in huge
     assert "2 x float32, every member receives 1 x float32" in part
     assert "15 x float32, what goes to or comes from rank 0 under this tag is 16 x float32" in other_size

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -130,4 +131,12 @@ def test_while_a_new_beating_process_is_slow_to_start_we_beat_ourselves(monkeypa
         one.links._pulse._process.kill()
         with pytest.raises(TimeoutError):
             two.wait_any(two.list(), timeout_s=1.5)
-        assert not one.links._pulse._beats
+
+
+def test_while_the_beating_process_gets_no_turn_we_beat_ourselves():
+    with WorldManager() as one, WorldManager() as two:
+        one.create("w", 2, wait=False)
+        world = two.join("w", 1, one.address)
+        os.kill(one.links._pulse._process.pid, signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            two.wait_any([world], timeout_s=1.5)
