@@ -1,7 +1,7 @@
 """Where proposals come from: planners asked under many loads and preferences, and the few that together do best, played.
 
 A pipeline's are IPA's plans, a placement's AlpaServe's with the better search, a service's all deployments of one or two
-candidates. The few are chosen greedily: each adds the most to the mean, over intervals, of the best of those chosen.
+candidates. The few are chosen greedily: each adds the most to the mean, over situations, of the best of those chosen.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ LOADS, LEAST = 32, 0.03  # of a pipeline: geometric, from so much of what the bu
 FONDNESS = (0.3, 0.6, 1.0, 1.6, 3.0)  # factors on the weight of accuracy
 PATIENCE = (1.0, 1.6, 2.5)  # factors on latencies: smaller batches
 MOST = 1500  # deployments of a service, to be played
-PLACED, PLANNING_S, REPLAYED = 32, 300.0, 1e7  # load vectors, length of the requests, requests replayed for each
+ALIKE = (24, 96)  # groups of intervals, coarse and fine
+LEAST_GAIN = 1e-6  # of reward, in the mean: less is rounding
+PLACED, PLANNING_S, REPLAYED = 24, 300.0, 5e6  # load vectors, length of the requests, requests replayed for each
 
 
 def pool_of(scenario: Scenario, rates_rps: np.ndarray, rng: np.random.Generator) -> Proposals:
@@ -56,17 +58,35 @@ def covering(worth: np.ndarray, count: int) -> np.ndarray:
     """(count,) at most: entries of a pool, the first always among them, whose best is high in the mean.
 
     Args:
-        worth: (N, P) of each entry in each of N intervals.
+        worth: (N, P) of each entry in each of N situations.
         count: of entries; fewer where no other one adds anything.
     """
     chosen, best = [0], worth[:, 0]
     while len(chosen) < count:
         gain = np.maximum(worth, best[:, None]).mean(0) - best.mean()
-        if gain.max() <= 0:
+        if gain.max() <= LEAST_GAIN:
             break
         chosen.append(int(gain.argmax()))
         best = np.maximum(best, worth[:, chosen[-1]])
     return np.array(chosen)
+
+
+def situations(before_rps: np.ndarray, worth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(G, P) mean worth in groups of intervals that look alike beforehand.
+
+    In hindsight a deployment with room for a burst is never the best; before the load is known it may be.
+
+    Args:
+        before_rps: (N, A) load of the interval before each.
+        worth: (N, P).
+        rng: source of randomness.
+    """
+    logs = np.log(before_rps + 0.02 * before_rps.mean(0))
+    rows = []
+    for count in ALIKE:
+        groups = kmeans2(logs, min(count, len(logs)), minit="++", rng=rng)[1]
+        rows += [worth[groups == g].mean(0) for g in np.unique(groups)]
+    return np.array(rows)
 
 
 def _plans(scenario: Scenario) -> list[Deployment]:

@@ -30,7 +30,7 @@ from agents.proposals_chain import choice, expected
 from agents.proposals_export import Exported, export
 from agents.proposals_features import features, windows
 from agents.proposals_network import last_of, layers_of, make_network
-from agents.proposals_pool import covering, pool_of
+from agents.proposals_pool import covering, pool_of, situations
 from agents.proposals_rules import minded, parted, play
 from agents.proposals_table import Table, Window, draw_windows
 from agents.proposals_table import play as play_all
@@ -167,7 +167,9 @@ class ProposalsRun:
         pool = pool_of(self.scenario, rates_of(self.scenario, drawn, intervals), self.rng)
         table = play_all(self.scenario, pool, drawn, intervals)
         worth = self.value(table, self.scenario.weights.slo) - moves_of(self.scenario, pool).paid.diagonal()
-        return pool.some(covering(worth[:, SETTLED:].reshape(-1, len(pool)), s.proposals))
+        before = table.rps[:, SETTLED - 1 : -1].reshape(-1, table.rps.shape[-1])
+        alike = situations(before, worth[:, SETTLED:].reshape(-1, len(pool)), self.rng)
+        return pool.some(covering(alike, s.proposals))
 
     def _played(self, loads: Sequence[Mapping[str, Load]], count: int, scales: tuple[float, float],
                 rng: np.random.Generator) -> Table:

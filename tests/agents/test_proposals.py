@@ -16,7 +16,7 @@ from agents.proposals_chain import choice, expected
 from agents.proposals_export import read
 from agents.proposals_features import MEMORY, features, windows
 from agents.proposals_policy import ProposalsNetwork
-from agents.proposals_pool import covering, pool_of
+from agents.proposals_pool import covering, pool_of, situations
 from agents.proposals_rules import minded, play
 from agents.proposals_table import Window, turned
 from agents.proposals_table import play as play_all
@@ -147,6 +147,15 @@ def test_few_proposals_cover_a_pool():
     best = max(worth[:, [0, *others]].max(1).mean() for others in itertools.combinations(range(1, 9), 3)) - start
     assert worth[:, chosen].max(1).mean() - start >= (1 - 1 / np.e) * best  # greedy: Nemhauser, Wolsey and Fisher 1978
     assert list(covering(np.tile([[1.0, 0.5]], (3, 1)), 2)) == [0]
+
+
+def test_room_for_a_burst_is_proposed_though_it_is_never_best_in_hindsight():
+    rng = np.random.default_rng(0)
+    burst = rng.random(400) < 0.5
+    worth = np.stack([np.where(burst, -1.0, 0.9), np.where(burst, 0.9, -1.0), np.full(400, 0.5)], 1)
+    before = rng.uniform(5, 50, (400, 1))
+    assert 2 not in covering(worth, 3)
+    assert 2 in covering(situations(before, worth, rng), 2)
 
 
 def test_a_pool_is_feasible_and_begins_with_what_is_deployed_at_first(scenario, pool):
