@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from benchmarks.measure_worlds.team import Helper
+from benchmarks.measure_worlds.helper import Helper
 from runtime.worlds import State, World, WorldError, WorldManager
 
 LOAD_S, SERVICE_S, SLO_S = 2.0, 0.020, 0.200
