@@ -58,7 +58,11 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     for name in names:
         played = list(_played(name, there, arguments.jobs))
         if all(p.refused for p in played):
-            raise ValueError(f"{name} can play none of the tasks: {played[0].refused}")
+            told = f"{name} can play none of the tasks: {played[0].refused}"
+            if len(names) == 1:
+                raise ValueError(told)
+            print(told, file=sys.stderr)
+            continue
         document = result(name, tasks, played, argv)
         path = folder / f"{_file(name)}.json"
         write(path, document)
