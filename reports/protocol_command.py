@@ -44,7 +44,7 @@ from reports.record import record, write
 from reports.results import describe
 from reports.table import WIDTH
 
-PLANNERS = ("infadapter-fast", "infadapter-hold", "order-keep-band", "mpc")
+PLANNERS = ("static-fast", "infadapter-fast", "infadapter-hold", "order-keep-band", "mpc")
 AGENTS = ("infadapter-forecast", "ppo", "order-keep-network")  # where one is pretrained for the scenario
 NOT_HERE = ("split", "reference", "csv", "save", "hours")  # what the protocol fixes, or does not write
 STORE, REPORT = Path("out/protocol"), Path("out/protocol.html")

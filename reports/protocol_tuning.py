@@ -1,7 +1,8 @@
 """Calibration of a planner in one cell of the protocol: reward tables choose a few settings, the simulator the best of them.
 
 Load does not hang on what is decided, and what a deployment earns once it has loaded does not hang on load times: so the
-tables of a source are played once, for all of its cold starts and planners. Those that no table fits begin in the simulator.
+tables of a source are played once, for all of its cold starts and planners. Those that no table fits begin in the simulator,
+and so does model-predictive control, which takes as long to decide on a table as there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import lru_cache
 
 from baselines.calibrate import Calibration, Settings, calibrate
 from baselines.future import Future
+from baselines.mpc import MPC
 from baselines.oracle import Oracle
 from baselines.perfect_forecast import PerfectForecastPlanner
 from baselines.shortlist import Tables, fits, shortlist, tables_of
@@ -40,7 +42,7 @@ def calibrated(policy: type[Policy], scenario: Scenario, cell: Cell, sizes: Size
             yield played(scenario, policy(**settings), future).totals["reward"]
 
     few: list[Settings] = []
-    if fits(policy) and not issubclass(policy, PerfectForecastPlanner):
+    if fits(policy) and not issubclass(policy, (PerfectForecastPlanner, MPC)):
         few = shortlist(policy, _tables(cell.at_any_cold_start, sizes).at(scenario), TRIED, SHORTLISTED)
     return calibrate(policy.space(scenario), sizes.calls, *windows, rewards, shortlist=few), train.told
 
