@@ -26,8 +26,8 @@ def environment(settings: str, folder: str) -> dict[str, str]:
     return {
         **SETTINGS[settings], "RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{proxy}/haproxy.cfg",
         "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{proxy}/admin.sock", "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": proxy,
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{proxy}/server-state", "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port())}
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{proxy}/server-state", "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port())}
 
 
 def application() -> Any:
@@ -64,7 +64,7 @@ def main(folder: str) -> None:
     import ray
     from ray import serve
 
-    stop, port = threading.Event(), _free_port()
+    stop, port = threading.Event(), free_port()
     os.makedirs(f"{folder}/haproxy", exist_ok=True)
     ray.init(num_cpus=2, include_dashboard=False, _temp_dir=folder, object_store_memory=100_000_000, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
@@ -77,7 +77,8 @@ def main(folder: str) -> None:
     ray.shutdown()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One of 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 

@@ -1,0 +1,81 @@
+"""What a live cluster adds is found where a scenario does not tell of it; and the simulator takes it."""
+
+import asyncio
+import contextlib
+import threading
+
+import pytest
+
+from envs.scenario import Scrape
+from envs.scenario_file import load
+from runtime.measured_times import ClusterBusy, MeasuredCluster, MeasuredTimes, calibrated
+from runtime.serving.service import Service
+
+TOLD = load("live-demo").with_(scrape=Scrape(interval_s=0.7))
+LATER_S, LONGER_S, LOADS_S = 0.03, 0.02, 0.4
+HOST = ("127.0.0.1", 0)
+
+
+@pytest.fixture(scope="module", params=["late", "early"])
+def cluster(request):
+    """A cluster that takes longer than its scenario tells: to answer, to serve, and to load."""
+    told = TOLD.with_(binding=request.param, service_cv=0.0)
+    variants = {name: v.model_copy(update={"load_s": v.load_s + LOADS_S}) for name, v in told.variants.items()}
+    true = told.with_(overhead_s=told.overhead_s + LATER_S, profile=told.profile.later(LONGER_S), variants=variants)
+    loop, up = asyncio.new_event_loop(), threading.Event()
+    service: list[Service] = []
+
+    async def begin():
+        service.append(Service(true))
+        await service[0].start(HOST, HOST)
+        while not service[0].cluster.settled:
+            await asyncio.sleep(0.01)
+        up.set()
+
+    def serve():
+        loop.create_task(begin())
+        loop.run_forever()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    assert up.wait(60)
+    with contextlib.closing(MeasuredCluster(told, service[0].gateway.url, service[0].control.url)) as measured:
+        yield told, measured
+    asyncio.run_coroutine_threadsafe(service[0].close(), loop).result(60)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(60)
+    loop.close()
+
+
+def test_answers_that_come_later_and_servers_that_are_held_longer(cluster):
+    told, measured = cluster
+    message_s, hold_s = measured.messages(20)
+    assert LATER_S + LONGER_S - 0.001 <= message_s + hold_s < LATER_S + LONGER_S + 0.5  # what this machine adds is open
+    assert hold_s >= LONGER_S - 0.001 if told.binding == "late" else hold_s == 0
+
+
+def test_loads_and_decisions(cluster):
+    told, measured = cluster
+    found = measured.loads(1)
+    assert found and all(told.variants[v].load_s + LOADS_S - 0.01 <= load_s for v, load_s in found.items())
+    assert measured.decide_s(2) > 0
+    measured.check_idle()
+
+
+def test_a_cluster_that_serves_somebody_is_not_measured(cluster, monkeypatch):
+    _, measured = cluster
+    counts = iter([10.0, 13.0])
+    monkeypatch.setattr(measured, "_offered", lambda: next(counts))
+    with pytest.raises(ClusterBusy, match="3 requests"):
+        measured.check_idle()
+
+
+def test_the_simulator_takes_what_was_measured():
+    times = MeasuredTimes(0.25, 0.125, {"medium": 9.0}, decide_s=0.5, scrape_s=2.0, lag_s=0.1)
+    found = calibrated(TOLD, times)
+    kind = TOLD.kinds[0]
+    assert found.overhead_s == TOLD.overhead_s + 0.25 and found.decision_delay_s == 0.5
+    assert (found.scrape.interval_s, found.scrape.delay_s) == (2.0, 0.1)
+    assert [v.load_s for v in found.variants.values()] == [0.5, 9.0, 1.0]
+    before, after = (s.profile.latency_s(kind.variants[0], kind.shape, 1) for s in (TOLD, found))
+    assert after == (before[0] + 0.125, *before[1:])
