@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import yaml
 
+from envs.envelope import Limits
 from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
 from runtime.demo.load import excerpt
@@ -24,7 +26,8 @@ CORES = 2
 INTERVAL_S = 2.0
 SLO_LATENCIES, LEAST_SLO_S = 8.0, 0.25  # the SLO is 8 times the slowest model's latency, and not below 250 ms
 CORE_RATIO = 0.5  # of a core's time that a worker can count on: gateway, load generator and others need some of it
-PEAK_RATIO = 0.6  # of what two resnet50 compute at full use: more than the planner lets them carry, so it must go further
+PEAK_RATIO = 0.8  # of what two resnet50 compute at full use: more than the planner lets them carry, so it must go further
+LIMITS = Limits(min_levels=(0, 0, 1))  # an operator's: one replica of the fastest variant stays, for bursts to overflow to
 MOST_RPS = 120.0  # what gateway and load generator share the two cores with the workers for
 
 
@@ -34,14 +37,17 @@ class Written:
 
     Attributes:
         scenario: as read back.
-        path, models: the files that `tidal serve` and the others are given.
+        path, models, limits: the files that `tidal serve` and the others are given.
         load: what is played, in words.
+        others: other stretches of that trace, rates by the second.
     """
 
     scenario: Scenario
     path: Path
     models: Path
+    limits: Path
     load: str
+    others: list[np.ndarray]
 
 
 def write(folder: Path, timings: Mapping[str, Timing], seconds: int) -> Written:
@@ -65,10 +71,11 @@ def write(folder: Path, timings: Mapping[str, Timing], seconds: int) -> Written:
         "variant,device,cores,inter_op,intra_op,batch,capacity_rps",
         ((variant, "cpu", 1, 1, 1, 1, CORE_RATIO / timing.latency_s) for variant, timing in timings.items()),
     )
-    path, models = folder / "scenario.yaml", folder / "models.yaml"
+    path, models, limits = (folder / name for name in ("scenario.yaml", "models.yaml", "limits.yaml"))
     _yaml(path, "The live part of `make demo`, for this machine.", _scenario(timings, round(slo_s, 3), seconds))
     _yaml(models, "What runs for its variants; weights are drawn at random.", {"variants": MODELS, "device": "cpu"})
-    return Written(load_scenario(path), path, models, played.told)
+    _yaml(limits, "What the autoscaler keeps to, whatever its policy says.", {"min_levels": list(LIMITS.min_levels or ())})
+    return Written(load_scenario(path), path, models, limits, played.told, played.others)
 
 
 def _scenario(timings: Mapping[str, Timing], slo_s: float, seconds: int) -> dict[str, object]:
@@ -85,8 +92,8 @@ def _scenario(timings: Mapping[str, Timing], slo_s: float, seconds: int) -> dict
             for variant, t in timings.items()
         },
         "services": {SERVICE: {"variants": accurate_first, "slo_s": slo_s}},
-        "candidates": [{"variants": [variant], "cores": [1], "max_count": CORES} for variant in timings],
-        "initial": [{"candidate": list(timings).index(accurate_first[0]), "level": 1}],
+        "candidates": [{"variants": [variant], "cores": [1], "max_count": CORES} for variant in accurate_first],
+        "initial": [{"candidate": number, "level": 1} for number in (0, len(timings) - 1)],
         "workload": {SERVICE: {"trace": "load.csv"}},
         "profile": "latency.csv",
         "capacities": "capacity.csv",

@@ -74,6 +74,23 @@ class Kill:
 
 
 @dataclass(frozen=True)
+class Would:
+    """What a policy would have had, simulated.
+
+    Attributes:
+        policy: its name here.
+        violation_ratio: requests that were not answered within the SLO.
+        accuracy: mean over the answers within the SLO.
+        core_s: core-seconds held.
+    """
+
+    policy: str
+    violation_ratio: float
+    accuracy: float
+    core_s: float
+
+
+@dataclass(frozen=True)
 class Record:
     """All of a run.
 
@@ -88,6 +105,7 @@ class Record:
         moments: one for each second.
         events: of the cluster, as its control API gave them.
         commands: of the processes, to be given again.
+        would: what policies would have had of the same arrivals, simulated.
     """
 
     scenario: str
@@ -103,11 +121,17 @@ class Record:
     moments: tuple[Moment, ...]
     events: tuple[Mapping[str, Any], ...]
     commands: Mapping[str, str]
+    would: tuple[Would, ...] = ()
 
     @property
     def failed(self) -> int:
         """Requests without a good answer."""
         return int(self.clients["requests"] - self.clients["answered"])
+
+    @property
+    def core_s(self) -> float:
+        """Core-seconds that replicas held: they have a core each."""
+        return sum(sum(moment.ready.values()) + sum(moment.pending.values()) for moment in self.moments)
 
     @property
     def during(self) -> list[Made]:

@@ -10,18 +10,22 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import pandas as pd
+
 from runtime.autoscaler.journal import newest_first
 from runtime.control_reader import ControlReader
-from runtime.demo import problem, timings
+from runtime.demo import problem, timings, tuning
 from runtime.demo.processes import Processes, Running
-from runtime.demo.record import Kill, Moment, Record, decisions_of, moment_of, replacement_of
+from runtime.demo.record import Kill, Made, Moment, Record, decisions_of, moment_of, replacement_of
 from runtime.sources.scrape import Scraper
 from runtime.sources.source import PagedSource
 
-POLICY = "infadapter-fast"
+POLICY: str | None = None  # a name that `tidal autoscale` knows, such as a pretrained agent's; None: the band, tuned here
 KILL_AT = 0.55  # of the time; later, where only one replica is ready then, or others come and go
 KILL_AT_LATEST = 0.8
 SETTLED_S, REPLACED_S = 60.0, 20.0
@@ -97,6 +101,9 @@ class Demo:
         self._show.say("  " + ", ".join(f"{name} {1e3 * t.latency_s:.0f} ms" for name, t in timed.items())
                        + f" a picture, so the SLO is {1e3 * self._slo_s:.0f} ms; weights are drawn, accuracies as published")
         self._show.say(f"load: {self._problem.load}")
+        self._settings = tuning.tune(self._problem.scenario, self._problem.others)
+        self._show.say(f"{', '.join(self._settings)}: settings chosen in the simulator, {tuning.PLAYS} plays each of "
+                       f"{len(self._problem.others)} other stretches of that trace")
 
     @property
     def _slo_s(self) -> float:
@@ -110,11 +117,12 @@ class Demo:
         self._control = ControlReader(control, timeout_s=PATIENCE_S)
         self._settles()
         source = self._source(gateway)
-        scaler = self._processes.tidal("autoscale", "autoscale", "--scenario", self._problem.path, "--policy", POLICY,
-                                       *source, "--actuator", "cluster", "--control", control, "--journal", self._journal)
+        scaler = self._processes.tidal("autoscale", "autoscale", "--scenario", self._problem.path, "--policy", self._policy(),
+                                       *source, "--actuator", "cluster", "--control", control, "--journal", self._journal,
+                                       "--limits", self._problem.limits)
         scaler.waits_for(r"every \S+ s, act")
         sees = "a real Prometheus" if PROMETHEUS in source else "the gateway's metrics (there is no prometheus binary here)"
-        self._show.say(f"policy {POLICY} with its defaults (the pretrained agents are for other scenarios); it sees {sees}")
+        self._show.say(f"policy {POLICY or tuning.BAND}; it sees {sees}")
         replay = self._processes.tidal("replay", "replay", "--url", gateway, "--scenario", self._problem.path,
                                        "--seconds", str(self._seconds),
                                        "--json", self._load["json"], "--csv", self._load["csv"])
@@ -123,6 +131,12 @@ class Demo:
         moments = list(self._watch(gateway, replay))
         self._until(lambda: not self._unreplaced(), REPLACED_S)
         return self._recorded(moments, source[1])
+
+    def _policy(self) -> str:
+        """What `tidal autoscale` is given."""
+        folder = self._folder / "policy"
+        tuning.write_policy(folder, self._problem.scenario, self._settings[tuning.BAND], self._problem.load)
+        return POLICY or str(folder)
 
     def _settles(self) -> None:
         if not self._until(lambda: self._control.get("/v1/replicas")["settled"], SETTLED_S):
@@ -207,9 +221,15 @@ class Demo:
         told = json.loads(self._load["json"].read_text(encoding="utf-8"))
         journal = reversed(list(newest_first(self._journal)))
         accuracy = dict(sorted(problem.ACCURACY.items(), key=lambda item: item[1]))
-        return Record(problem.NAME, POLICY, source, self._problem.load, self._seconds, self._slo_s, accuracy, told,
-                      tuple(decisions_of(journal, self._began_s)), kill, tuple(moments), tuple(self._events),
-                      self._processes.commands())
+        due_s = np.sort(pd.read_csv(self._load["csv"])["due_s"].to_numpy())
+        would = tuning.would_have(self._problem.scenario, self._settings, due_s, self._seconds)
+        return Record(problem.NAME, POLICY or tuning.BAND, source, self._problem.load, self._seconds, self._slo_s, accuracy,
+                      told, tuple(map(self._named, decisions_of(journal, self._began_s))), kill, tuple(moments),
+                      tuple(self._events), self._processes.commands(), tuple(would))
+
+    def _named(self, made: Made) -> Made:
+        """The tuned band is known to the journal by its folder."""
+        return replace(made, by=tuning.BAND) if made.by == str(self._folder / "policy") else made
 
     @staticmethod
     def _until(true: Any, timeout_s: float) -> bool:

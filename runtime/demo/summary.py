@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from runtime.demo.record import Kill, Made, Record
+from runtime.demo.record import Kill, Made, Record, Would
 from runtime.demo.show import clock
 from runtime.figures import millis, percent
 from runtime.load_generator import LATE_S
@@ -34,6 +34,9 @@ def summary(record: Record) -> Iterator[tuple[str, str, str]]:
         yield "latency", "not told: this machine could not send the load in time", "yellow"
     yield "answered by", _answers(told["served_by"], record.accuracy), ""
     yield "scaling", f"{len(scaled)} changes of the replicas, {len(changes) - len(scaled)} of the shares between them", ""
+    yield "cores", f"{record.core_s:.0f} core-seconds held by replicas", ""
+    for number, would in enumerate(record.would):
+        yield "simulated" if number == 0 else "", _would(would), "dim"
     yield "kill -9", _killed(record.kill), _mood(record.kill is not None and record.kill.replaced_s is not None)
     yield "decisions", f"{len(record.during)} by {_deciders(record)}; some of them:", ""
     for decision in _telling(record.during):
@@ -58,6 +61,11 @@ def _answers(served_by: Mapping[str, int], accuracy: Mapping[str, float]) -> str
     mean = sum(accuracy[variant] * count for variant, count in served_by.items()) / max(total, 1)
     counts = ", ".join(f"{variant} {count}" for variant, count in served_by.items())
     return f"{counts}; mean accuracy {percent(mean)} (as published for them)"
+
+
+def _would(would: Would) -> str:
+    return (f"{would.policy} on the same arrivals: {percent(would.violation_ratio)} violations, mean accuracy "
+            f"{percent(would.accuracy)}, {would.core_s:.0f} core-seconds")
 
 
 def _killed(kill: Kill | None) -> str:

@@ -5,6 +5,7 @@ import pytest
 
 from envs.loads import open_loads
 from envs.scenario_file import check
+from runtime.autoscaler.limits_file import read_limits
 from runtime.demo import load as demo_load
 from runtime.demo import problem
 from runtime.demo.timings import Timing, measure
@@ -19,24 +20,26 @@ def timings(scale):
     return {name: Timing(scale * latency_s, 0.5, 10**8) for name, latency_s in zip(problem.MODELS, (0.007, 0.019, 0.044))}
 
 
-@pytest.mark.parametrize("scale, slo_s, peak_rps", [(1, 0.4, 0.6 * 2 / 0.019), (0.1, 0.25, 120.0), (10, 3.55, 0.6 * 2 / 0.19)])
+@pytest.mark.parametrize("scale, slo_s, peak_rps", [(1, 0.4, 0.8 * 2 / 0.019), (0.1, 0.25, 120.0), (10, 3.55, 0.8 * 2 / 0.19)])
 def test_the_problem_follows_the_machine(tmp_path, scale, slo_s, peak_rps):
     written = problem.write(tmp_path, timings(scale), 60)
     assert list(check(written.path)) == []
     scenario = written.scenario
     assert scenario.services["classify"].slo_s == pytest.approx(slo_s)
-    assert scenario.devices["cpu"].budget == 2 and scenario.initial_deployment.units("cpu") == 1
+    assert scenario.devices["cpu"].budget == 2 and scenario.initial_deployment.units("cpu") == 2
     for kind in scenario.kinds:
         latency_s = timings(scale)[kind.variants[0]].latency_s
         assert scenario.profile.latency_s(kind.variants[0], kind.shape, 1)[0] == pytest.approx(latency_s)
         assert scenario.capacity_rps(kind, kind.variants[0]) == pytest.approx(0.5 / latency_s)
+    assert [kind.variants for kind in scenario.kinds] == [("resnet101",), ("resnet50",), ("resnet18",)]  # overflow goes down
+    assert read_limits(written.limits, scenario).min_levels == (0, 0, 1)
     rates = open_loads(scenario, None, "val", 60).loads["classify"].rate_rps
     smooth = np.convolve(rates, np.ones(3) / 3, "same")
     assert rates.size == 60 and smooth.max() == pytest.approx(peak_rps, rel=0.01) and "20 times as fast" in written.load
 
 
 def test_the_load_is_quiet_then_moves_then_is_quiet_again():
-    rates, told = demo_load.excerpt(60, 100.0)
+    rates, told, _ = demo_load.excerpt(60, 100.0)
     assert told == demo_load.excerpt(60, 100.0).told and "twitter-like" in told
     smooth = np.convolve(rates, np.ones(3) / 3, "same")
     assert 0.3 <= smooth.argmax() / 60 <= 0.55 and smooth.max() > 4 * np.median(smooth)
@@ -45,6 +48,7 @@ def test_the_load_is_quiet_then_moves_then_is_quiet_again():
 def test_time_is_compressed_and_nothing_else():
     """A second of the load is the mean of the seconds of the trace that it stands for, times one factor."""
     load = demo_load.excerpt(40, 10.0)
+    assert len(load.others) == demo_load.OTHERS and all(other.shape == (40,) for other in load.others)
     day, time_of_day = load.told.partition(" from day ")[2].split(" on,")[0].split(", ")
     hours, minutes = map(int, time_of_day.split(":"))
     start_s = (int(day) - 1) * 86400 + hours * 3600 + minutes * 60
