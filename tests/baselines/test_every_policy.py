@@ -1,6 +1,10 @@
 """What every policy of the registry honours, on a scenario that it is for: settings, ties, too much load, failures, live."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from observed import missing, observe
@@ -150,3 +154,14 @@ def test_what_runs_stays_where_no_plan_is_found_and_that_is_counted(name, home, 
     decision = policy.decide(seen(scenario, running, 1, 8.0))
     assert decision.deployment.replicas == running.replicas and "unchanged" in decision.reason
     assert decision.details[counted] == 1
+
+
+@pytest.mark.slow  # two processes that plan on all scenarios
+def test_ties_are_broken_the_same_way_in_every_process(tmp_path):
+    """Sets and hashes come in another order in each process; decisions do not."""
+    folder = Path(__file__).parent
+    told = [subprocess.run([sys.executable, str(folder / "decisions_of_all.py"), str(tmp_path / seed)], text=True, check=True,
+                           capture_output=True, cwd=folder.parents[1], timeout=600,
+                           env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(folder.parents[1])}).stdout
+            for seed in ("1", "2")]
+    assert told[0] == told[1] and told[0].count("\n") == len(NAMES)
