@@ -58,8 +58,8 @@ def compare(case: Case, trace: str | None, seconds: float, repeats: int, folder:
             f"{100 * runs[-1].sent_late:.2f} % sent late")
     decided_s = [run.decide_s for run in runs if not math.isnan(run.decide_s)]
     times = replace(times, decide_s=median(decided_s) if decided_s else 0.0)
-    side = _simulated(case, calibrated(scenario, times), arrivals, intervals)
-    as_written = _simulated(case, calibrated(scenario, MeasuredTimes(0.0, 0.0)), arrivals, intervals)
+    side, as_written = (_simulated(case, calibrated(scenario, known), scenario, arrivals, intervals)
+                        for known in (times, MeasuredTimes(0.0, 0.0)))  # fmt: skip
     return {
         "case": case.name, "told": case.told, "scenario": case.scenario, "policy": case.policy, "speed": case.speed,
         "seconds": intervals * scenario.interval_s, "intervals": intervals, "interval_s": scenario.interval_s,
@@ -78,8 +78,8 @@ def _arrivals(case: Case, trace: str | None, span_s: float) -> Arrivals:
     return {name: draw(load, case.seed, case.start_s, span_s * case.speed) / case.speed for name, load in loads.loads.items()}
 
 
-def _simulated(case: Case, scenario: Scenario, arrivals: Arrivals, intervals: int) -> Side:
-    return simulated(scenario, registry.make(case.policy, scenario), arrivals, intervals, case.seed)
+def _simulated(case: Case, scenario: Scenario, told: Scenario, arrivals: Arrivals, intervals: int) -> Side:
+    return simulated(scenario, registry.make(case.policy, told), arrivals, intervals, case.seed, told)
 
 
 def _fed_equal(case: Case, scenario: Scenario, run: Lived) -> float:

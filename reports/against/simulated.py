@@ -19,18 +19,27 @@ Arrivals = Mapping[str, np.ndarray]
 """By application, when requests are due: seconds since the first decision, rising."""
 
 
-def simulated(scenario: Scenario, policy: Policy, arrivals: Arrivals, intervals: int, seed: int) -> Side:
-    """Plays a policy on these requests, inside the envelope, as a live autoscaler does."""
+def simulated(scenario: Scenario, policy: Policy, arrivals: Arrivals, intervals: int, seed: int, told: Scenario) -> Side:
+    """Plays a policy on these requests, inside the envelope, as a live autoscaler does.
+
+    Args:
+        scenario: what is played.
+        policy: that decides.
+        arrivals: the requests.
+        intervals: how many decisions it makes.
+        seed: of noise.
+        told: the scenario that the policy and the envelope know: the live ones know nothing of what was measured.
+    """
     loads = {name: make_load(RECORDED, recorded_s=due_s) for name, due_s in arrivals.items() if due_s.size}
     cluster = SimulatedCluster(scenario, loads, seed=seed, record=True)
-    policy.reset(scenario)
+    policy.reset(told)
     seen, held_s = cluster.first_observation, []
     history: History = ()
     decisions: list[Deployment] = []
     ready: list[Standing] = []
     starts_s: list[float] = []
     for _ in range(intervals):
-        wanted, history = _decided(policy, seen, scenario, history)
+        wanted, history = _decided(policy, seen, told, history)
         starts_s += _starts_s(decisions[-1] if decisions else scenario.initial_deployment, wanted, scenario)
         decisions.append(wanted)
         cluster.apply(wanted)

@@ -16,6 +16,7 @@ def test_slower_again_is_as_before(name):
     scenario = load(name)
     assert digest(faster(faster(scenario, 4.0), 0.25)) == digest(scenario)
     assert faster(scenario, 4.0).interval_s == scenario.interval_s / 4
+    assert [4 * kind.max_wait_s for kind in faster(scenario, 4.0).kinds] == [kind.max_wait_s for kind in scenario.kinds]
 
 
 def test_four_times_as_fast_the_same_requests_have_the_same_fates():
