@@ -12,7 +12,7 @@ from reports.bench.command import text
 from reports.bench.result import read as read_result
 from reports.bench.result import scores_of
 from reports.bench.score import TrackScore
-from reports.bench.tasks import TASKS, TaskSet, read
+from reports.bench.tasks import SHORT, TASKS, TaskSet, read
 from reports.protocol_play import KNOWS
 from reports.record import HOUSE
 
@@ -22,7 +22,10 @@ HEAD = """\
 
 Tidal Bench version {version} (tasks `{digest}`). Points: 0 is what the static policy earned on the same requests, 100 what the
 track's reference earned in hindsight; a task far below the static policy counts −100. In brackets 95 % intervals over windows
-of load. What the tasks are, and how to put your own policy here: [bench](bench.md). Made from the files in `docs/leaderboard/` by
+of load. Every policy plays as it ships, a planner with the settings of `baselines/calibrated/` where it has some there: on
+`resnet-variants`, tuned on a real trace with cold starts of 6 to 9 s; else with its published constants. Where each is
+calibrated for every load and cold start is the [protocol](protocol.md). What the tasks are, and how to put your own policy here:
+[bench](bench.md). Made from the files in `docs/leaderboard/` by
 
     python evaluate.py --leaderboard
 """
@@ -75,7 +78,7 @@ def page(tasks: TaskSet, results: Sequence[Mapping[str, Any]]) -> str:
         rows = [(name, s[track]) for name, s in scored.items() if s[track].tasks]
         if rows:
             reference = "the oracle" if about.reference == "oracle" else "every request in time, by the best model, at no cost"
-            parts.append(f"## {track.capitalize()}\n\n{about.told.capitalize()}. 100: {reference}.\n")
+            parts.append(f"## {track.capitalize()}\n\n{about.told[0].upper()}{about.told[1:]}. 100: {reference}.\n")
             parts.append(_table(tasks, track, rows, of))
     return "\n".join([*parts, _made(results)])
 
@@ -98,12 +101,12 @@ def _table(tasks: TaskSet, track: str, rows: list[tuple[str, TrackScore]], of: M
                 [
                     f"| {rank if ranked else ''}",
                     f"`{name}`",
-                    _how(of[name]["policy"]),
+                    kind,
                     text(s) if s.complete else "not all tasks",
                     f"{100 * s.violations:.2f} %",
                     f"{100 * s.accuracy:.1f} %",
                     f"{100 * s.cost:.1f} %",
-                    *(f"{s.tasks[t]:.0f}".replace("-", "−") if t in s.tasks else "–" for t in names),
+                    *(_whole(s.tasks[t]) if t in s.tasks else "–" for t in names),
                 ]
             )
             + " |"
@@ -111,15 +114,19 @@ def _table(tasks: TaskSet, track: str, rows: list[tuple[str, TrackScore]], of: M
     return "\n".join(lines) + "\n"
 
 
-def _how(policy: Mapping[str, Any]) -> str:
-    return str(policy.get("kind", "")) + (", uncalibrated" if policy.get("calibrated") is False else "")
+def _whole(points: float) -> str:
+    """Points without decimals; no "-0"."""
+    return f"{round(points):d}".replace("-", "−")
 
 
 def _made(results: Sequence[Mapping[str, Any]]) -> str:
-    """Which file each row comes from."""
-    lines = ["## Where the rows come from\n", "| policy | result | made | code | command |", "|---|---|---|---|---|"]
+    """Which result each row shows, and who made it."""
+    again = "`python evaluate.py --bench POLICY --results docs/leaderboard`"
+    lines = [f"## Where the rows come from\n\nA row is made again, with the same result digest, by {again}.\n"]
+    lines += ["| policy | result | made | code | class | sha256 of weights or code |", "|---|---|---|---|---|---|"]
     for d in sorted(results, key=lambda d: d["policy"]["name"]):
-        lines.append(
-            f"| `{d['policy']['name']}` | `{d['digest']}` | {d['made']} | {d['versions']['tidal']} | `{d['command']}` |"
-        )
+        who = d["policy"]
+        digest = (who.get("weights_sha256") or who.get("code_sha256") or "")[:SHORT]
+        told = f"`{who.get('class', '')}`" if who.get("class") else ""
+        lines.append(f"| `{who['name']}` | `{d['digest']}` | {d['made']} | {d['versions']['tidal']} | {told} | {digest} |")
     return "\n".join(lines) + "\n"

@@ -68,14 +68,13 @@ def _bound(scenario: Scenario, future: Future) -> dict[str, float]:
 
 
 def identity(policy: Policy) -> dict[str, Any]:
-    """Who decides: how it came to (``kind``), whether its settings are calibrated, and a digest of its weights or its code."""
+    """Who decides: how it came to (``kind``), its class, and a digest of its weights or its code."""
     weights = getattr(manifest_of(policy), "weights_sha256", "")
     source = inspect.getsourcefile(type(policy))
     code = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
     return {
         "kind": kind(policy),
         "class": f"{type(policy).__module__}:{type(policy).__qualname__}",
-        "calibrated": getattr(policy, "calibrated", None),
         "weights_sha256": weights,
         "code_sha256": code,
     }

@@ -93,7 +93,8 @@ def score(tasks: TaskSet, track: str, played: Mapping[str, Mapping[str, Any]]) -
         found = draws.estimate(values * weights)
 
     def mean(name: str) -> float:
-        rows = [np.mean([w[name] for w in played[t.name]["windows"]]) for t in there]
+        windows = [[w[name] for w in played[t.name]["windows"] if w[name] is not None] for t in there]
+        rows = [np.mean(row) for row in windows if row]  # a window without a request has no violations
         return float(np.mean(rows)) if rows else float("nan")
 
     return TrackScore(
