@@ -24,8 +24,8 @@ Tidal Bench version {version} (tasks `{digest}`). Points: 0 is what the static p
 track's reference earned in hindsight; a task far below the static policy counts −100. In brackets 95 % intervals over windows
 of load. Every policy plays as it ships, a planner with the settings of `baselines/calibrated/` where it has some there: on
 `resnet-variants`, tuned on a real trace with cold starts of 6 to 9 s; else with its published constants. Where each is
-calibrated for every load and cold start is the [protocol](protocol.md). What the tasks are, and how to put your own policy here:
-[bench](bench.md). Made from the files in `docs/leaderboard/` by
+calibrated for every load and cold start is the [protocol](protocol.md). What the tasks are, and how to put your own policy
+here: [bench](bench.md). Made from the files in `docs/leaderboard/` by
 
     python evaluate.py --leaderboard
 """
