@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from baselines.placement import Placement
 from baselines.placement_replay import Outcome, Replay, score
 from envs.contract import Shape
 
-AGAIN = 4
+AGAIN, BY_A_DRAW = 4, 0.01  # how often a cut is filled again, and how much that may move its score
 NEARLY_ALL = 0.9999  # of the requests
 
 Select = Callable[[Replay, Sequence[Shape], Sequence[int]], Placement]
@@ -89,15 +90,19 @@ def search_sep(replay: Replay, select: Select = greedy) -> PlacementPlan:
         replay: as for `search`.
         select: as for `search`.
     """
-    whole = search(replay, select=select)
+    first = best_cut(replay, select=select)
+    whole = refilled(replay, first, None)
     if whole.outcome.attainment > NEARLY_ALL:
         return whole
-    apart = _apart(replay, select)
+    apart = _apart(replay, select, first.outcome.score - BY_A_DRAW)
     return whole if apart is None or apart.outcome.score <= whole.outcome.score else apart
 
 
-def _apart(replay: Replay, select: Select) -> PlacementPlan | None:
-    """The best with devices for each bucket; None: there is one bucket, or too few devices."""
+def _apart(replay: Replay, select: Select, least: float) -> PlacementPlan | None:
+    """The best with devices for each bucket, where its score is above `least` before it is refilled.
+
+    The part of fewest devices is solved first: where even all requests of the others in time would not do, it is left at that.
+    """
     problem = replay.problem
     size_s = [model.size_s for model in problem.models]
     buckets = model_buckets(size_s)
@@ -107,22 +112,36 @@ def _apart(replay: Replay, select: Select) -> PlacementPlan | None:
     mean_s = [float(np.mean([size_s[m] for m in bucket])) for bucket in buckets]
     solved: dict[tuple[int, int], PlacementPlan] = {}
     best: list[PlacementPlan] = []
-    best_score = -np.inf
     for split in device_splits(problem.devices, mean_s, [len(part.requests) for part in own]):
         if any(not _runs(replay, bucket, devices) for bucket, devices in zip(buckets, split, strict=True)):
             continue
-        for b, devices in enumerate(split):
-            if (b, devices) not in solved:
-                solved[b, devices] = best_cut(own[b], devices, buckets[b], select)
-        parts = [solved[b, devices] for b, devices in enumerate(split)]
-        together = score(sum(int(p.outcome.good.sum()) for p in parts), sum(p.outcome.total_latency_s for p in parts),
-                         sum(p.outcome.replicas for p in parts), len(replay.requests))
-        if together > best_score:
-            best, best_score = parts, together
+        bounds = [Bound(len(own[b].requests), 0.0, devices * len(buckets[b])) for b, devices in enumerate(split)]
+        for b in sorted(range(len(split)), key=split.__getitem__):
+            if _together(bounds, replay) <= least:
+                break
+            if (b, split[b]) not in solved:
+                solved[b, split[b]] = best_cut(own[b], split[b], buckets[b], select)
+            outcome = solved[b, split[b]].outcome
+            bounds[b] = Bound(int(outcome.good.sum()), outcome.total_latency_s, outcome.replicas)
+        if _together(bounds, replay) > least:
+            best, least = [solved[b, devices] for b, devices in enumerate(split)], _together(bounds, replay)
     best = [refilled(own[b], part, buckets[b]) for b, part in enumerate(best)]
     replay.played += sum(part.played for part in own)
     placement = tuple(group for part in best for group in part.placement)
     return PlacementPlan(placement, replay.play(placement)) if best else None
+
+
+class Bound(NamedTuple):
+    """What a bucket makes of its requests, or the best that it could."""
+
+    good: int
+    total_latency_s: float
+    replicas: int
+
+
+def _together(bounds: Sequence[Bound], replay: Replay) -> float:
+    good, latency_s, replicas = map(sum, zip(*bounds))
+    return score(int(good), latency_s, int(replicas), len(replay.requests))
 
 
 def _runs(replay: Replay, bucket: Sequence[int], devices: int) -> bool:
