@@ -19,7 +19,7 @@ def test_every_point_has_its_published_attainment():
 
 def test_sweeps_meet_at_the_default():
     """32 devices, 64 req/s, CV 4, 5x: the same case, and the same attainment, in each sweep that passes it."""
-    at = {"goodput_vs_rate": 64, "goodput_vs_cv": 4}
+    at = {"goodput_vs_rate": 64, "goodput_vs_cv": 4, "goodput_vs_num_models": 60}
     assert len({case_of(name, point) for name, point in at.items()} | {case_of("goodput_vs_slo", 5)}) == 1
     found = {tuple(sweep.published[policy][sweep.points.index(at[sweep.experiment])] for policy in sweep.published)
              for sweep in SWEEPS if sweep.experiment in at}
@@ -35,7 +35,7 @@ def test_a_point_is_planned_both_ways_and_judged(monkeypatch, tmp_path):
              "ModelPlacement(group_configs=(ParallelConfig(dp=1, op=1, pp=1),), group_models=((0,),))", "0.1", "simulate"]
     (folder / "general_synthetic_mixed.tsv").write_text("\t".join(cells) + "\n")
     monkeypatch.setenv("TIDAL_TRACES", str(tmp_path / "traces"))
-    monkeypatch.setattr(alpaserve_s3, "TEST_SEEDS", (0,))
+    monkeypatch.setattr(alpaserve_s3, "TEST_SEEDS", (0, 10_000))
     monkeypatch.setattr(alpaserve_s3, "BUDGET", 1.5e6)
     monkeypatch.setattr("baselines.alpaserve_published.TRAINING_REQUESTS", 4000)
     recorded = alpaserve_s3._recorded()
