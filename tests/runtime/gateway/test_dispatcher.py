@@ -270,6 +270,18 @@ def test_one_batch_goes_ahead_and_no_other():
         assert [replica.most_under_way for replica in live.replicas] == [2 + ahead] * 3
 
 
+def test_what_comes_in_one_turn_goes_in_one_batch():
+    """The simulator would start the first alone: on a machine it has no time to start before the others are there."""
+    async def story(live):
+        for _ in range(3):
+            live.send("s")
+        await until(live, 1.0)
+        live.send("s")
+
+    live = play(made({"v": TABLE}, [{"variants": ["v"], "cores": [1], "batch": 4}], slo_s=5.0), story)
+    assert live.replicas[0].batches == [("v", 3), ("v", 1)]
+
+
 def test_what_is_ahead_still_waits():
     async def story(live):
         for _ in range(4):
