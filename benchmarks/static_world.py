@@ -4,7 +4,7 @@
 
 Four workers answer requests of 20 ms at half of what they carry; after 5 s one is killed with -9; after 13 s the rate steps up
 to 1.1 of what four carry, and two more are asked for. A worker loads for 2 s. Goodput is what is answered within 200 ms;
-recovery lasts until 95 % of the requests of a second are again. The rounds are played in turns.
+recovery lasts to the end of the last half second of which fewer than 95 % are. The rounds are played in turns.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a live cluster adds to what its profile says, measured on itself: messages, loads, decisions, metrics.
 
 The cluster must be idle. Requests go out one after another, so that none waits for another; what they take beyond the profile
-is the cluster's own. A part of it holds the server (late binding: until its answer is seen, it is given nothing else), the
-rest only makes the answer later. Replicas are started one at a time beside what runs, and go again.
+is the cluster's own. A part of it holds the server, where it is given nothing else until its answer is seen; the rest only
+makes the answer later. Replicas are started one at a time beside what runs, and go again.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class MeasuredCluster:
         deployment = self._actuator.current().deployment
         blocks = [self._block(application, deployment, max(1, count // BLOCKS)) for _ in range(BLOCKS)]
         late_s, held_s = (median(block[i] for block in blocks) for i in (0, 1))
-        hold_s = max(0.0, held_s) if self._scenario.binding == "late" else 0.0
+        hold_s = 0.0 if _sent_ahead(self._scenario, deployment) else max(0.0, held_s)
         return max(0.0, late_s - hold_s), hold_s
 
     def _block(self, application: str, deployment: Deployment, count: int) -> tuple[float, float]:
@@ -234,6 +234,11 @@ def metric_lag(prometheus: str, times: int = 60) -> tuple[float, float]:
         raise OSError(f"{prometheus}: no new sample within {times * READ_EVERY_S:g} s; scrape more often")
     apart_s = median(later - earlier for earlier, later in pairwise(samples))
     return round(apart_s, 2), max(0.0, median(seen[s] for s in samples[1:]) - READ_EVERY_S / 2)
+
+
+def _sent_ahead(scenario: Scenario, deployment: Deployment) -> bool:
+    """Whether replicas have their next batch before they have answered the last one (`runtime.gateway.queues`)."""
+    return scenario.binding == "early" and all(kind.batch == 1 and len(kind.variants) == 1 for kind in deployment.replicas)
 
 
 def _host(deployment: Deployment, variant: str) -> ReplicaKind:

@@ -26,7 +26,7 @@ LOAD_S, SERVICE_S, SLO_S = 2.0, 0.020, 0.200
 WORKERS, MORE = 4, 2  # at first, and added when the rate steps up
 USE, USE_AFTER = 0.5, 1.1  # of what the first workers carry, before and after the step
 KILL_S, STEP_S, END_S = 5.0, 13.0, 21.0
-WINDOW_S, BACK_RATIO, BACK_S = 0.25, 0.95, 1.0
+WINDOW_S, BACK_RATIO = 0.5, 0.95
 PATIENCE_S = 0.05
 
 
@@ -43,14 +43,11 @@ class Played:
         return self.done_s - self.due_s <= SLO_S
 
     def recovery_s(self, event_s: float, until_s: float) -> float:
-        """From an event until of the requests due in each window, for a second, as many are answered in time as should be."""
-        edges_s = np.arange(event_s, until_s - BACK_S, WINDOW_S)
-        for at_s in edges_s:
-            inside = (self.due_s >= at_s) & (self.due_s < at_s + BACK_S)
-            first = inside & (self.due_s < at_s + WINDOW_S)
-            if all(self.good[part].mean() >= BACK_RATIO for part in (inside, first) if part.any()):
-                return float(at_s - event_s)
-        return float("inf")
+        """From an event to the end of the last window in which too few of the requests due were answered in time; 0: none."""
+        edges_s = np.arange(event_s, until_s - WINDOW_S / 2, WINDOW_S)
+        window = np.digitize(self.due_s, [*edges_s, edges_s[-1] + WINDOW_S]) - 1
+        bad = [at for at in range(len(edges_s)) if self.good[window == at].mean() < BACK_RATIO]
+        return (bad[-1] + 1) * WINDOW_S if bad else 0.0
 
 
 def arrivals() -> np.ndarray:

@@ -11,9 +11,10 @@ from envs import state as st
 from envs.cluster import SimulatedCluster
 from envs.contract import Deployment, Observation, Policy
 from envs.envelope import History, Limits, guard
+from envs.model import compile_model
 from envs.scenario import Scenario
 from reports.against.side import Side, Standing, cost_of
-from traces.load import RECORDED, make_load
+from traces.load import RECORDED, Load, make_load
 
 Arrivals = Mapping[str, np.ndarray]
 """By application, when requests are due: seconds since the first decision, rising."""
@@ -31,7 +32,7 @@ def simulated(scenario: Scenario, policy: Policy, arrivals: Arrivals, intervals:
         told: the scenario that the policy and the envelope know: the live ones know nothing of what was measured.
     """
     loads = {name: make_load(RECORDED, recorded_s=due_s) for name, due_s in arrivals.items() if due_s.size}
-    cluster = SimulatedCluster(scenario, loads, seed=seed, record=True)
+    cluster = Measured(scenario, told, loads, seed)
     policy.reset(told)
     seen, held_s = cluster.first_observation, []
     history: History = ()
@@ -53,6 +54,18 @@ def simulated(scenario: Scenario, policy: Policy, arrivals: Arrivals, intervals:
     span_s = intervals * scenario.interval_s
     accuracy = float(count[st.ACCURACY_PPB]) * 1e-9 / settled
     return Side(_requests(cluster, arrivals), span_s, accuracy, cost_of(held_s, span_s, scenario), decisions, ready, starts_s)
+
+
+class Measured(SimulatedCluster):
+    """Its dispatcher and admission expect what is written, as the gateway does; its servers take what was measured."""
+
+    def __init__(self, scenario: Scenario, told: Scenario, loads: Mapping[str, Load], seed: int) -> None:
+        self._told = told
+        super().__init__(scenario, loads, seed=seed, record=True)
+
+    def _compile(self) -> None:
+        super()._compile()
+        self.model = self.model._replace(work=compile_model(self._told, self.kinds).work)
 
 
 def fed(policy: Policy, observations: Iterable[Observation], scenario: Scenario) -> list[Deployment]:
