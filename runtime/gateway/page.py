@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from envs import state as st
 from envs.contract import ReplicaKind
+from envs.scrape import Sample
 from runtime import metrics as m
 from runtime.exposition import Used, expose
 from runtime.gateway.dispatcher import Dispatcher
@@ -29,6 +32,30 @@ class Lives(Protocol):
 
     def held_ns(self, t_s: float) -> Mapping[ReplicaKind, int]:
         """For how long replicas of each kind have held their resources, all together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """What a page tells, taken at one moment and not yet put in words, which takes milliseconds.
+
+    Attributes:
+        sample: counters and gauges, rows in the order of `kinds`.
+        failed, pending_since_s, cold_start_s: see `Lives`.
+        latency_sum_s: (A,).
+        answers: by (service, variant).
+        version: of the deployment that is wanted.
+        used: measured of each device type; None: replicas are emulated.
+    """
+
+    kinds: Sequence[ReplicaKind]
+    sample: Sample
+    failed: Mapping[ReplicaKind, int]
+    pending_since_s: Mapping[ReplicaKind, Sequence[float]]
+    cold_start_s: Mapping[ReplicaKind, float]
+    latency_sum_s: np.ndarray
+    answers: Mapping[tuple[str, str], int]
+    version: int
+    used: Mapping[str, Used] | None
 
 
 class Page(Collector):
@@ -57,7 +84,11 @@ class Page(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The families."""
+        """The families of now."""
+        return self.families(self.now())
+
+    def now(self) -> Moment:
+        """What there is to tell."""
         dispatcher, lives = self._dispatcher, self._lives
         counts = {state: lives.count(state) for state in m.STATES}
         for kind in {kind for by_kind in counts.values() for kind in by_kind}:
@@ -67,13 +98,20 @@ class Page(Collector):
         sample.kind_ns[:, st.HELD] = [held.get(kind, 0) for kind in kinds]
         failed = counts.pop("failed")
         rows = {state: np.array([by_kind.get(kind, 0) for kind in kinds]) for state, by_kind in counts.items()}
+        return Moment(kinds, sample._replace(**rows), failed, lives.pending_since_s(), dict(lives.cold_start_s),
+                      dispatcher.counters.latency_sum_s.copy(), Counter(dispatcher.counters.answers), self._version(),
+                      self._used and self._used())
+
+    def families(self, moment: Moment) -> Iterator[Metric]:
+        """The families of a moment."""
+        scenario = self._dispatcher.scenario
         yield from expose(
-            dispatcher.scenario, kinds, sample._replace(**rows), failed=failed, started_s=self._started_s,
-            pending_since_s=lives.pending_since_s(), cold_start_s=lives.cold_start_s,
-            latency_sum_s=dispatcher.counters.latency_sum_s, used=self._used and self._used())  # fmt: skip
+            scenario, moment.kinds, moment.sample, failed=moment.failed, started_s=self._started_s,
+            pending_since_s=moment.pending_since_s, cold_start_s=moment.cold_start_s, latency_sum_s=moment.latency_sum_s,
+            used=moment.used)  # fmt: skip
         answers, version = m.ANSWERS.family(), m.VERSION.family()
-        for name, service in dispatcher.scenario.services.items():
+        for name, service in scenario.services.items():
             for variant in service.variants:
-                answers.add_metric([name, variant, service.tenant], dispatcher.counters.answers[name, variant])
-        version.add_metric([], self._version())
+                answers.add_metric([name, variant, service.tenant], moment.answers[name, variant])
+        version.add_metric([], moment.version)
         yield from (answers, version)

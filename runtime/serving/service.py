@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envs.contract import Observation, ReplicaKind
+from envs.contract import Deployment, Observation, ReplicaKind
 from envs.scenario import Scenario
 from runtime.addresses import Address, is_loopback
 from runtime.control.api import ControlApi
@@ -17,7 +18,7 @@ from runtime.control.tokens import Tokens
 from runtime.gateway.access import Access
 from runtime.gateway.cascade import ByDraw, ByOutput
 from runtime.gateway.dispatcher import Dispatcher
-from runtime.gateway.page import Page
+from runtime.gateway.page import Moment, Page
 from runtime.gateway.server import Gateway
 from runtime.serving.emulated_replica import EmulatedLiveReplica
 from runtime.serving.gpu_shares import GpuShares
@@ -90,7 +91,7 @@ class Service:
         self.grpc: GrpcFront | None = None
         self.control = ControlApi(
             self.cluster, self._observe, self.dispatcher.sample, self.page.text, Tokens(callers.operator, callers.tenants))
-        self._source = PagedSource(scenario, self, scenario.interval_s)
+        self._seen: deque[tuple[float, Deployment, Moment]] = deque(maxlen=scenario.scrape.window_intervals + 1)
         self._observation: Observation | None = None
 
     async def start(self, gateway: Address, control: Address, grpc: Address | None = None) -> None:
@@ -135,23 +136,34 @@ class Service:
     # ---- what the control API shows: the same observation that an autoscaler makes of our page
 
     def pages(self) -> Pages:
-        """Our own page, as a source reads it."""
-        return {self.scenario.name: told_by(self.page.collect())}
+        """Our own page of the last interval's end, as a source reads it."""
+        return self._told(self._seen[-1][2])
 
     def pages_at(self, t_s: float) -> Pages:
-        """Nothing: no past is kept."""
-        return {}
+        """The same of an earlier interval's end."""
+        then_s, _, moment = min(self._seen, key=lambda seen: abs(seen[0] - t_s))
+        return self._told(moment) if abs(then_s - t_s) < self.scenario.interval_s / 2 else {}
+
+    def _told(self, moment: Moment) -> Pages:
+        return {self.scenario.name: told_by(self.page.families(moment))}
 
     async def _watch(self) -> None:
         while True:
-            self._observation = self._read()
+            self._look()
             await asyncio.sleep(self.scenario.interval_s)
 
-    def _read(self) -> Observation:
-        return self._source.read(self.cluster.clock.now_s(), self.cluster.desired.current.deployment)
+    def _look(self) -> None:
+        """Keeps what an observation is made of; made when it is asked for, as that takes milliseconds without serving."""
+        self._seen.append((self.cluster.clock.now_s(), self.cluster.desired.current.deployment, self.page.now()))
+        self._observation = None
 
     def _observe(self) -> Observation:
-        return self._observation or self._read()
+        if not self._seen:
+            self._look()
+        if self._observation is None:
+            t_s, deployment, _ = self._seen[-1]
+            self._observation = PagedSource(self.scenario, self, self.scenario.interval_s).read(t_s, deployment)
+        return self._observation
 
 
 def _emulated(scenario: Scenario, seed: int, clock: UnixClock) -> MakeReplica:
