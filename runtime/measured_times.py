@@ -85,7 +85,10 @@ class MeasuredCluster:
         Raises:
             OSError: nobody answers, or not with metrics.
         """
-        answer = self._session.get(f"{self._control}/metrics", timeout=TIMEOUT_S)
+        try:
+            answer = self._session.get(f"{self._control}/metrics", timeout=TIMEOUT_S)
+        except requests.RequestException as error:
+            raise OSError(f"{self._control}: nobody answers there ({type(error).__name__})") from error
         if answer.status_code != 200:
             raise OSError(f"{self._control}/metrics: HTTP {answer.status_code}; give --token-file")
         return parsed(answer.text)
