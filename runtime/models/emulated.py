@@ -40,7 +40,7 @@ class EmulatedReplica:
     def __init__(self, scenario: Scenario, kind: ReplicaKind, *, number: int, seed: int, clock: AsyncClock) -> None:
         self.scenario, self.kind, self.seed, self.clock = scenario, kind, seed, clock
         noise = drawn(gamma_table(scenario.failures.load_cv), key(seed, LOAD, 0), number, 0)
-        self.load_s = scenario.load_s(kind) * noise
+        self.load_s = scenario.load_s(kind) * scenario.failures.load_factor * noise
         mean_s = scenario.failures.mean_time_s
         self.lasts_s = mean_s * drawn(gamma_table(1.0), key(seed, FAILURE, 0), number, 0) if mean_s else math.inf
         self._servers: ServerClocks | None = None
