@@ -19,7 +19,7 @@ from envs.loads import spread
 from reports.record import record, write
 from reports.results import describe
 from reports.robustness.disturbances import DISTURBANCES, named
-from reports.robustness.matrix import Matrix, matrix, rows, verdict
+from reports.robustness.matrix import Matrix, hundredths, matrix, rows, verdict
 from reports.robustness.page import page
 from reports.robustness.play import Cell, Stage, loads_of, play
 from reports.table import WIDTH
@@ -124,4 +124,4 @@ def _tell(found: Matrix, said: Sequence[str], scenario: str, load: str, size: st
 
 def _cell(loss: float, best: bool) -> Text:
     colour = "red" if loss > STRONG else "yellow" if loss > 2 * WEAK else "green" if loss < -WEAK else ""
-    return Text(f"{100 * loss:.1f}".replace("-", "−"), style=f"{colour}{' bold' if best else ''}".strip())
+    return Text(hundredths(loss), style=f"{colour}{' bold' if best else ''}".strip())

@@ -19,6 +19,7 @@ from traces.modulated import modulated
 CROWD, RISE_S, STAY_S, FALL_S = 4.0, 60.0, 300.0, 600.0  # of a flash crowd: factor, and how it comes and goes
 REGIME = 2.0
 WRONG = 0.2
+LAG = 0.9
 
 World = Callable[[Scenario], Scenario]
 Course = Callable[
@@ -120,7 +121,12 @@ DISTURBANCES = (
         "a ready replica fails after 10 minutes on average, noticed after 1 s",
         _with("failures", mean_time_s=600.0),
     ),
-    Disturbance("metrics 60 s late", "metrics", "what a policy sees is 60 s old", _with("scrape", delay_s=60.0)),
+    Disturbance(
+        "metrics late",
+        "metrics",
+        f"what a policy sees is {LAG:g} of an interval old (beyond a whole one the envelope keeps what runs)",
+        lambda s: s.with_(scrape=s.scrape.model_copy(update={"delay_s": LAG * s.interval_s})),
+    ),
     Disturbance(
         "metrics missing", "metrics", "in 30 % of intervals a policy sees nothing", _with("scrape", missing_ratio=0.3)
     ),

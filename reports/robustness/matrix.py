@@ -179,3 +179,8 @@ def _told(e: Estimate) -> str:
 
 def _list(words: Sequence[str]) -> str:
     return "none" if not words else words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def hundredths(value: float) -> str:
+    """A difference of rewards as tables show it; no "-0.0"."""
+    return f"{round(100 * value, 1) + 0.0:.1f}".replace("-", "−")

@@ -10,7 +10,7 @@ from reports.html import embed, framed, made_by
 from reports.measures import REWARD, VIOLATIONS
 from reports.protocol_play import KNOWS
 from reports.robustness.disturbances import named
-from reports.robustness.matrix import LEARNED, Loss, Matrix
+from reports.robustness.matrix import LEARNED, Loss, Matrix, hundredths
 
 FULL = 0.3  # the loss that has the strongest colour
 COLUMNS = {"planner": "planners", "agent": "agents", "hindsight": "in hindsight"}
@@ -67,7 +67,7 @@ def _table(found: Matrix) -> str:
         cells = "".join(_cell(found.losses[trouble, p], p == best, p in first) for p in found.policies)
         body += f'<tr><th scope="row" title="{html.escape(named(trouble).told)}">{html.escape(trouble)}</th>{cells}</tr>'
     mean = "".join(
-        f'<td{edge[p]}><span class="value">{_hundredths(found.mean_loss[p].value)}</span></td>' for p in found.policies
+        f'<td{edge[p]}><span class="value">{hundredths(found.mean_loss[p].value)}</span></td>' for p in found.policies
     )
     body += f'<tr class="mean"><th scope="row">mean loss</th>{mean}</tr>'
     return (
@@ -87,11 +87,6 @@ def _cell(loss: Loss, best: bool, edge: bool) -> str:
     heat = round(100 * min(abs(value) / FULL, 1.0) ** 0.5)
     return (
         f'<td class="{classes}" style="--heat:{heat}" title="{html.escape(told)}">'
-        f'<span class="value">{_hundredths(value)}</span>'
+        f'<span class="value">{hundredths(value)}</span>'
         f"<small>{VIOLATIONS.show(loss.violations.value)}</small></td>"
     )
-
-
-def _hundredths(value: float) -> str:
-    text = f"{100 * value:.1f}"
-    return "0.0" if text == "-0.0" else text.replace("-", "−")
