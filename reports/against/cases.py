@@ -47,7 +47,7 @@ class Case:
 CASES = (
     Case("resnet-infadapter", "resnet-variants", "infadapter", "variants and sizes change, early binding, routes", speed=3),
     Case("resnet-agent", "resnet-variants", "ppo", "the pretrained agent, at its own speed: it knows no other interval"),
-    Case("placement", "alpaserve-s1", "static", "AlpaServe's placement: pipelines that host 18 models each", speed=2),
+    Case("placement", "alpaserve-s1", "static", "AlpaServe's placement: pipelines that host 18 models each"),
     Case("pipeline", "video", "ipa", "two stages, batches that wait to fill, late binding", speed=8),
     Case("cascade", "cascade", "cascadeserve", "requests leave early or go on", speed=2),
     Case("failover", "cascade", "hpa", "replicas break and are replaced, their requests go elsewhere", speed=2,

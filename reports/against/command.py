@@ -16,7 +16,7 @@ from reports.against.comparison import Result, compare
 from reports.against.page import page
 from reports.against.side import FIGURES
 from reports.against.table import tell
-from reports.record import record, write
+from reports.record import plain, record, write
 from reports.table import WIDTH
 
 FOLDER = Path("out/against")
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
         seconds, repeats = float(arguments.live), arguments.repeats or REPEATS
         found = compare(case, arguments.trace, seconds, repeats, folder, lambda text: print(text, flush=True))
         tell(found, console)
-        write(folder / "result.json", {"command": record([], argv)["command"], **found})
+        write(folder / "result.json", plain({"command": record([], argv)["command"], **found}))
         kept_up &= found["kept_up"]
     found_all = results()
     document = record(_rows(found_all), argv, cases=found_all)

@@ -103,7 +103,7 @@ def _figures(side: Side, as_written: Side, runs: Sequence[Lived]) -> dict[str, A
     found = {}
     for name, figure in FIGURES.items():
         values = [row[name] for row in live]
-        gap = mean(values) - simulated_[name]
+        gap = mean(values) - simulated_[name]  # nan where nobody was started, or answered
         with contextlib.suppress(ZeroDivisionError):
             gap = 100 * gap / simulated_[name] if figure.relative else figure.factor * gap
         found[name] = {"simulated": simulated_[name], "as_written": written[name], "live": values, "difference": gap}
