@@ -1,5 +1,7 @@
 """The gateway's page where a live cluster's replicas come and go."""
 
+import asyncio
+
 from emulation import Live, made
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -25,3 +27,24 @@ def test_replicas_are_told_by_state_and_a_lost_one_until_it_is_gone():
     assert states() == {"pending": 1, "ready": 1, "draining": 1, "failed": 1}
     census.gone(2, 1.0)
     assert states()["failed"] == 0
+
+
+def test_a_moment_is_told_later_as_it_was():
+    live, found = Live(made({"v": 0.1}, [{"variants": ["v"], "cores": [1]}])), {}
+    page = Page(live.dispatcher, Census(), lambda: 1)
+
+    def told(moment):
+        return [(s.name, s.labels, s.value) for family in page.families(moment) for s in family.samples]
+
+    async def story():
+        await live.begin()
+        await live.play({"s": [0.5]})
+        moment = page.now()
+        found["at once"], answers = told(moment), page.now().answers["s", "v"]
+        await live.play({"s": [2.0, 2.5]})
+        found["later"], found["now"] = told(moment), told(page.now())
+        assert (answers, page.now().answers["s", "v"]) == (1, 3)
+        await live.dispatcher.close()
+
+    asyncio.run(live.clock.drive(story()))
+    assert found["later"] == found["at once"] != found["now"]
