@@ -30,7 +30,7 @@ from runtime.autoscaler.observation_json import observation_from_json
 from runtime.control_reader import ControlReader
 from runtime.demo.processes import Processes, Running
 from runtime.deployment_json import from_json, kind_from_json
-from runtime.load_generator import Played, play
+from runtime.load_generator import LATE_S, Played, play
 from runtime.measured_times import MeasuredCluster, MeasuredTimes
 from runtime.sources.scrape import Scraper
 
@@ -39,7 +39,6 @@ PATIENCE_S = 20.0  # with an answer, while nothing is timed
 MARGIN_S = 0.3  # clients want to know so long before the first request is due
 TRIES = 12
 CALIBRATION_REQUESTS = 200
-FED = "scrape"
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def _scaler(processes: Processes, path: Path, policy: str, gateway: str, control
     """An autoscaler whose first decision is yet to come: its time, Unix."""
     for _ in range(TRIES):
         shutil.rmtree(journal, ignore_errors=True)
-        scaler = processes.tidal("autoscale", "autoscale", "--scenario", path, "--policy", policy, "--source", FED, "--url",
+        scaler = processes.tidal("autoscale", "autoscale", "--scenario", path, "--policy", policy, "--source", "scrape", "--url",
                                  f"{gateway}/metrics", "--actuator", "cluster", "--control", control,
                                  "--journal", journal)  # fmt: skip
         scaler.waits_for(r"every \S+ s, act")
@@ -148,7 +147,7 @@ def _events(control: str) -> list[dict[str, Any]]:
 def _lived(scenario: Scenario, played: Mapping[str, Played], records: Sequence[Record], events: Sequence[dict[str, Any]],
            page: Mapping[Any, float], first_s: float, intervals: int) -> Lived:
     intents = [r for r in records if r["type"] == "intent"][:intervals]
-    late = float(np.mean(np.concatenate([p.sent_s - p.due_s > 0.02 for p in played.values() if len(p.due_s)])))
+    late = float(np.mean(np.concatenate([p.sent_s - p.due_s > LATE_S for p in played.values() if len(p.due_s)])))
     times = [round((r["t_s"] - first_s) / scenario.interval_s) for r in intents]
     if times != list(range(intervals)):
         raise RunSpoilt(f"of {intervals} times of decision some were missed: decisions were made at {times}")
