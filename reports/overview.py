@@ -15,9 +15,9 @@ class Overview:
     """Sentences over traces.
 
     Attributes:
-        headline: who earns most on how many traces.
+        headline: who is among the best on how many traces.
         evidence: which trace is whose, and by how much.
-        findings: who is never told apart from the best, and where most is violated.
+        findings: where most is violated.
     """
 
     headline: str
@@ -28,21 +28,22 @@ class Overview:
 def overview(comparisons: Sequence[Comparison]) -> Overview:
     """Says what the traces say one by one, and no more."""
     tied = {trace_of(c): tied_for_best(c, REWARD) for c in comparisons}
-    firsts = [names[0] for names in tied.values()]
-    leader = max(dict.fromkeys(firsts), key=firsts.count)
     count = len(comparisons)
-    held = f"{firsts.count(leader)} of {count}" if firsts.count(leader) < count else f"all {count}"
-    headline = f"{leader} earns the most reward on {held} traces."
     evidence = "; ".join(_one(c, tied[trace_of(c)]) for c in comparisons) + "."
-    safe = [p for p in comparisons[0].policies if all(p in names for names in tied.values())]
-    findings = []
-    if safe:
-        findings.append(f"On no trace told apart from the best: {', '.join(safe)}.")
+    often = {p: sum(p in names for names in tied.values()) for p in comparisons[0].policies}
+    most = max(often.values())
+    leaders = [p for p in often if often[p] == most]
+    held = f"all {count}" if most == count else f"{most} of {count}"
+    if all(names == leaders[:1] for names in tied.values()):
+        headline = f"{leaders[0]} earns the most reward on all {count} traces."
+    else:
+        verb = "is" if len(leaders) == 1 else "are"
+        headline = f"{_list(leaders)} {verb} best, or not told apart from the best, on {held} traces."
     hardest = max(comparisons, key=lambda c: min(c.estimate(VIOLATIONS.name, p).value for p in c.policies))
     fewest = min(hardest.policies, key=lambda p: hardest.estimate(VIOLATIONS.name, p).value)
     least = VIOLATIONS.show(hardest.estimate(VIOLATIONS.name, fewest).value)
-    findings.append(f"The hardest trace is {trace_of(hardest)}: the fewest violations there are {least}, of {fewest}.")
-    return Overview(headline, evidence, tuple(findings))
+    hard = f"The hardest trace is {trace_of(hardest)}: the fewest violations there are {least}, of {fewest}."
+    return Overview(headline, evidence, (hard,))
 
 
 def trace_of(comparison: Comparison) -> str:
@@ -54,3 +55,7 @@ def _one(comparison: Comparison, tied: Sequence[str]) -> str:
     best, *others = tied
     value = REWARD.show(comparison.estimate(REWARD.name, best).value)
     return f"{trace_of(comparison)}: {best} {value}" + (f" (not told apart from {', '.join(others[:3])})" if others else "")
+
+
+def _list(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -20,6 +20,7 @@ from reports.measures import REWARD
 from reports.overview import overview
 from reports.record import write
 from reports.results import digest, results
+from reports.verdict import tied_for_best
 
 EVALUATION = {"load": "synthetic <load> & more", "window_s": 1800.0, "bootstrap": {"resamples": 200, "seed": 0}}
 ARGV = ["evaluate.py", "--policies", "infadapter,hpa"]
@@ -155,7 +156,10 @@ def test_two_traces_have_an_overview_and_are_never_pooled(two):
     first, second = (p.comparison.ranking(REWARD)[0] for p in two)
     assert first != second
     said = overview([p.comparison for p in two])
-    assert said.headline == f"{first} earns the most reward on 1 of 2 traces."
+    tied = [tied_for_best(p.comparison, REWARD) for p in two]
+    assert first not in tied[1]
+    leaders = [p for p in two[0].comparison.policies if p in tied[0] and p in tied[1]]
+    assert (" and ".join(leaders) + " ") in said.headline and ("all 2 traces" in said.headline) == bool(leaders)
     assert f"monday: {first} " in said.evidence and f"tuesday: {second} " in said.evidence
     text = page(two)
     assert said.headline in text and text.count('<article class="trace"') == 2 and text.count('role="tab"') == 2
