@@ -29,7 +29,7 @@ PATIENCE = (1.0, 1.6, 2.5)  # factors on latencies: smaller batches
 MOST = 1500  # deployments of a service, to be played
 ALIKE = (24, 96)  # groups of intervals, coarse and fine
 LEAST_GAIN = 1e-6  # of reward, in the mean: less is rounding
-PLACED, PLANNING_S, REPLAYED = 24, 300.0, 5e6  # load vectors, length of the requests, requests replayed for each
+PLACED, PLANNING_S, REPLAYED = 20, 300.0, 2e7  # load vectors, length of the requests, requests replayed for each
 
 
 def pool_of(scenario: Scenario, rates_rps: np.ndarray, rng: np.random.Generator) -> Proposals:

@@ -72,17 +72,19 @@ def play(scenario: Scenario, proposals: Proposals, windows: Sequence[Window], in
 
 
 def draw_windows(scenario: Scenario, sources: Sequence[Mapping[str, Load]], count: int, intervals: int,
-                 scales: tuple[float, float], rng: np.random.Generator) -> list[Window]:
+                 scales: tuple[float, float], rng: np.random.Generator, turn: bool = True) -> list[Window]:
     """Windows anywhere in the sources, as many of each, at scales that are log-uniform.
 
-    Applications that play different traces meet each other at other times too: each trace is turned by a random time.
+    With `turn`, applications that play different traces meet each other at other times too: each trace is turned by a random
+    time.
 
     Raises:
         ValueError: a source is shorter than a window.
     """
     length_s, windows = intervals * scenario.interval_s, []
     for i in range(count):
-        loads = turned(scenario, sources[i % len(sources)], rng)
+        source = sources[i % len(sources)]
+        loads = turned(scenario, source, rng) if turn else source
         span = min(map(span_s, loads.values()))
         if span < length_s:
             raise ValueError(f"a load of {span:.0f} s is too short for windows of {length_s:.0f} s: give a longer trace")

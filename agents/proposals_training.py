@@ -61,6 +61,7 @@ class ProposalsSettings:
         weight_decay: of AdamW.
         softness_start, softness_end: tau of `agents.proposals_chain`, rewards, falling geometrically.
         scale_low, scale_high: range of the factor on the load.
+        turn: let the traces of several applications meet at other times, so that no daily course is learnt by heart.
         violations: limit on their share, in place of the scenario's price (`agents.pid_lagrangian`); 0: the price.
     """
 
@@ -75,6 +76,7 @@ class ProposalsSettings:
     softness_end: float = 0.004
     scale_low: float = 0.6
     scale_high: float = 1.6
+    turn: bool = True
     violations: float = 0.0
 
 
@@ -163,7 +165,8 @@ class ProposalsRun:
     def _proposals(self, training: Sequence[Mapping[str, Load]]) -> Proposals:
         """The few of the pool that together do best."""
         s, (count, intervals) = self.settings, TRIED
-        drawn = draw_windows(self.scenario, training, count * len(training), intervals, (s.scale_low, s.scale_high), self.rng)
+        scales = (s.scale_low, s.scale_high)
+        drawn = draw_windows(self.scenario, training, count * len(training), intervals, scales, self.rng, s.turn)
         pool = pool_of(self.scenario, rates_of(self.scenario, drawn, intervals), self.rng)
         table = play_all(self.scenario, pool, drawn, intervals)
         worth = self.value(table, self.scenario.weights.slo) - moves_of(self.scenario, pool).paid.diagonal()
@@ -174,7 +177,7 @@ class ProposalsRun:
     def _played(self, loads: Sequence[Mapping[str, Load]], count: int, scales: tuple[float, float],
                 rng: np.random.Generator) -> Table:
         """The proposals on windows drawn from loads, each an episode long."""
-        drawn = draw_windows(self.scenario, loads, count, self.intervals, scales, rng)
+        drawn = draw_windows(self.scenario, loads, count, self.intervals, scales, rng, self.settings.turn)
         return play_all(self.scenario, self.proposals, drawn, self.intervals)
 
     def _features(self, table: Table) -> np.ndarray:

@@ -18,7 +18,7 @@ from agents.proposals_features import MEMORY, features, windows
 from agents.proposals_policy import ProposalsNetwork
 from agents.proposals_pool import covering, pool_of, situations
 from agents.proposals_rules import minded, play
-from agents.proposals_table import Window, turned
+from agents.proposals_table import Window, draw_windows, turned
 from agents.proposals_table import play as play_all
 from agents.proposals_training import ProposalsRun
 from envs.cluster import SimulatedCluster
@@ -193,6 +193,8 @@ def test_traces_meet_at_other_times(scenario):
     assert all(there[name].rate_rps[0] == starts[traces[name]] for name in shift.applications)
     assert starts[traces["bert-6.7b-01"]] == 0.0 and len(set(starts.values())) > 2
     assert all(sorted(load_.rate_rps) == list(rates) for load_ in there.values())
+    drawn = draw_windows(shift, [loads], 1, 2, (1.0, 1.0), np.random.default_rng(0), turn=False)
+    assert drawn[0].loads is loads and drawn[0].scale == 1.0
 
 
 def test_a_limit_on_violations_is_kept_to():
