@@ -21,6 +21,7 @@ from reports.table import WIDTH
 
 FOLDER = Path("out/against")
 REPEATS = 3
+NOT_HERE = ("reference", "split", "windows", "hours", "intervals", "seeds", "csv")
 
 
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
@@ -33,6 +34,9 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
         ValueError: what was asked does not go together.
         RunSpoilt, ProcessFailed: a live run came to nothing.
     """
+    for name in NOT_HERE:
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{name} does not go with --live")
     console = Console(highlight=False)
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     kept_up = True

@@ -45,6 +45,7 @@ def compare(case: Case, trace: str | None, seconds: float, repeats: int, folder:
     intervals = math.floor(seconds / scenario.interval_s + 1e-6)
     if intervals < 2:
         raise ValueError(f"--live {seconds:g}: give at least two intervals of {case.name}, {2 * scenario.interval_s:g} s")
+    registry.make(case.policy, scenario)  # that there is none is told before anything runs
     arrivals = _arrivals(case, trace, intervals * scenario.interval_s)
     count = sum(len(due_s) for due_s in arrivals.values())
     say(f"{case.name}: {count} requests in {intervals} intervals of {scenario.interval_s:g} s, {repeats} times")

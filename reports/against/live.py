@@ -114,9 +114,9 @@ def _scaler(processes: Processes, path: Path, policy: str, gateway: str, control
     """An autoscaler whose first decision is yet to come: its time, Unix."""
     for _ in range(TRIES):
         shutil.rmtree(journal, ignore_errors=True)
-        scaler = processes.tidal("autoscale", "autoscale", "--scenario", path, "--policy", policy, "--source", "scrape", "--url",
-                                 f"{gateway}/metrics", "--actuator", "cluster", "--control", control,
-                                 "--journal", journal)  # fmt: skip
+        scaler = processes.tidal("autoscale", "autoscale", "--scenario", path, "--policy", policy,
+                                 "--source", "scrape", "--url", f"{gateway}/metrics",
+                                 "--actuator", "cluster", "--control", control, "--journal", journal)  # fmt: skip
         scaler.waits_for(r"every \S+ s, act")
         first_s = math.ceil(time.time() / interval_s) * interval_s
         if first_s - time.time() >= min(MARGIN_S, interval_s / 2):

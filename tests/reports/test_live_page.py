@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import evaluate
 from reports.live_chart import chart
 from reports.live_page import page
 from reports.record import record
@@ -60,11 +61,16 @@ def test_a_run_in_which_little_happened_can_be_drawn(changes):
     assert made_page(**changes)
 
 
-@pytest.mark.parametrize("options, said", [(["--policies", "hpa"], "--policies does not go with --live"),
-                                           (["--trace", "x"], "--trace does not go with --live")])
-def test_what_does_not_go_together_is_told_in_one_line(options, said):
-    done = subprocess.run([sys.executable, "evaluate.py", "--live", "30", *options], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+@pytest.mark.parametrize("options, said", [
+    (["--trace", "x"], "--trace does not go with --live"),
+    (["--speed", "2"], "--speed does not go with --live"),
+    (["--cases", "cascade", "--seeds", "2"], "--seeds does not go with --live"),
+    (["--cases", "x"], "no case x; there are all, "),
+    (["--policies", "hpa"], "give at least two intervals of resnet-variants-hpa, 60 s")])
+def test_what_does_not_go_together_is_told_in_one_line(options, said, capsys):
+    assert evaluate.main(["--live", "30", *options]) == 2
+    told = capsys.readouterr().err
+    assert said in told and told.count("\n") == 1
 
 
 @pytest.fixture
