@@ -21,7 +21,9 @@ from runtime.demo.summary import tell
 FOLDER = Path("out/live")
 REPORT = FOLDER / "report.html"
 LEAST_S = 20
-NOT_HERE = ("repeats", "speed", "reference", "trace", "split", "windows", "hours", "intervals", "seeds", "calibrate", "save", "csv")
+NOT_HERE = (
+    "repeats", "speed", "reference", "trace", "split", "windows", "hours", "intervals", "seeds", "calibrate", "save", "csv",
+)  # fmt: skip
 
 
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
