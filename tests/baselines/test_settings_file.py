@@ -52,7 +52,8 @@ def test_the_settings_that_come_with_tidal_make_policies(path):
     registry = pytest.importorskip("agents.registry")
     scenario = scenario_file.load(path.stem)
     kept = settings_file.read(path)
-    assert {"infadapter", "infadapter-fast", "hpa", "static"} <= set(kept)
+    planners = {"infadapter", "infadapter-fast"} if len(scenario.services) == 1 else {"ipa", "ipa-fast"}
+    assert {"hpa", "static", *planners} <= set(kept)
     for name in kept:
         policy = registry.make(name, scenario)
         policy.reset(scenario)
