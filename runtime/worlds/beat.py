@@ -27,8 +27,8 @@ def stopped(pid: int) -> bool:
 
 
 def main(descriptor: int) -> None:
-    """Beat until the parent is gone. FD: a UNIX socket; it brings connections, and a byte for every sign of progress, and takes
-    a byte for every beat.
+    """Beat until the parent is gone. FD: a UNIX socket; it brings connections, and a byte for every sign of progress; a byte
+    goes back for every beat.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent, parent_pid = socket.socket(fileno=descriptor), os.getppid()

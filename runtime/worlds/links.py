@@ -2,8 +2,8 @@
 
 One thread with one event loop serves all of them and never blocks. It notices a crash (the link resets), a freeze (no pulse
 for `SILENCE_S`) and a leave (said on the link), whatever the data connections do. It counts silence in ticks that came on
-time, so that a pause of our own process is never taken for a peer's, and counts it slowly while our own beating process does not
-get its turns either: the machine has too much to do, and a peer's may wait as long.
+time, so that a pause of our own process is never taken for a peer's, and counts it slowly while our own beating process does
+not get its turns either: the machine has too much to do, and a peer's may wait as long.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def test_transfers_are_started_and_waited_for(team):
     assert team.play(members, start_then_wait) == [[[float(tag)] for tag in range(5)]] * 2
 
 
-MUCH = 4_000_000  # float32: 16 MB, more than a connection holds
+MUCH = 2_500_000  # float32: 10 MB, more than a connection holds
 
 
 def exchange_much(manager, wait_first):
