@@ -1,7 +1,7 @@
 """Trains an agent.
 
     python train.py --scenario resnet-variants --trace twitter_2021 --agent ppo --steps 1000000 --seed 0
-    python train.py --agent order-keep --trace twitter_2021,nasa_1995_jul,worldcup_1998 --seed 0
+    python train.py --agent order-keep --trace twitter_2021,nasa_1995_jul,worldcup_1998 --seeds 10
     python train.py --scenario video --agent proposals --seed 0
     python train.py --config runs/mine/config.yaml                 # the same run again
     python train.py --resume runs/mine                             # go on where it stopped
@@ -21,7 +21,8 @@ import argparse
 import dataclasses
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from agents.learners import LEARNERS
 if TYPE_CHECKING:
     from agents.cem import CEMRun
     from agents.dagger import DaggerRun
+    from agents.order_keep_stage import Stage
     from agents.order_keep_training import OrderKeepRun
     from agents.proposals_training import ProposalsRun
     from agents.training import Run
@@ -53,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--agent", choices=(*LEARNERS, "cem", "order-keep", "proposals", "dagger"), help="how it learns (ppo)")
     what.add_argument("--steps", type=_count, metavar="N", help="decisions learnt from (1e6; order-keep 8e6, proposals 2e6)")
     what.add_argument("--seed", type=int, metavar="S", help="of weights, actions and loads (0)")
+    what.add_argument("--seeds", type=_count, metavar="N", help="train N agents, of seeds S, S + 1, ..., one after another")
     what.add_argument(
         "--set", action="append", metavar="SETTING=VALUE", help="a setting of the agent, such as gamma=0.9; repeat it"
     )
@@ -80,6 +83,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     said = vars(parser().parse_args(words))
+    codes = (_train(wishes) for wishes in _each_seed(said))
+    return next((code for code in codes if code), 0)  # the first that goes wrong ends it
+
+
+def _each_seed(said: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The command line for each agent that is to be trained."""
+    count, first, name = said.pop("seeds", None), said.get("seed", DEFAULTS["seed"]), said.get("name")
+    for seed in range(first, first + (count or 0)):
+        yield {**said, "seed": seed, **({"name": f"{name}-seed{seed}"} if name else {})}
+    if count is None:
+        yield said
+
+
+def _train(said: dict[str, Any]) -> int:
     try:
         config, folder, resume = _config(said)
         run = _prepare(config, folder, resume)
@@ -106,7 +123,7 @@ DEFAULTS: dict[str, Any] = {
     "scenario": "resnet-variants", "trace": None, "agent": "ppo", "steps": 1_000_000, "seed": 0, "settings": {},
     "selection": 0.2, "windows": 16, "evaluate_every": 50_000, "days": 5.0, "threads": 1, "export": None,
 }  # fmt: skip
-OF_AGENT: dict[str, dict[str, Any]] = {"order-keep": {"steps": 8_000_000, "selection": 0.15, "evaluate_every": 640_000},
+OF_AGENT: dict[str, dict[str, Any]] = {"order-keep": {"steps": 8_000_000, "selection": 0.15, "evaluate_every": 960_000},
                                        "proposals": {"steps": 2_000_000, "evaluate_every": 200_000},
                                        "dagger": {"steps": 7_000, "windows": 8}}
 
@@ -169,7 +186,7 @@ def _prepare(
     torch.set_num_threads(config["threads"])
     scenario = load_scenario(config["scenario"])
     if config["agent"] == "order-keep":
-        return _prepare_order_keep(config, folder, resume, scenario)
+        return _prepare_order_keep(config, folder, resume)
     if config["agent"] in ("proposals", "dagger"):
         return _prepare_over_proposals(config, folder, resume, scenario)
     loads = open_loads(scenario, config["trace"], "train", config["days"] * DAY_S)
@@ -193,17 +210,14 @@ def _run(agent: str) -> type[Run] | type[CEMRun]:
     return Run
 
 
-def _prepare_order_keep(config: dict[str, Any], folder: Path, resume: bool, scenario: Scenario) -> OrderKeepRun:
-    from agents.order_keep_training import OrderKeepRun, rates_of
-    from envs.loads import DAY_S, open_loads
+def _prepare_order_keep(config: dict[str, Any], folder: Path, resume: bool) -> OrderKeepRun:
+    from agents.order_keep_training import OrderKeepRun
 
+    stage, told = _stage(config["scenario"], config["trace"], config["days"], config["selection"])
+    run = OrderKeepRun(stage, config, folder)
     if resume:
-        raise ValueError(f"{folder}: a run of order-keep takes minutes and is not resumed; give its --config and a --name")
-    traces = config["trace"].split(",") if config["trace"] else [None]
-    opened = [open_loads(scenario, trace, "train", config["days"] * DAY_S) for trace in traces]
-    run = OrderKeepRun(scenario, {loads.trace: rates_of(loads.loads, scenario) for loads in opened}, config, folder)
-    told = "; ".join(loads.told for loads in opened)
-    print(f"{folder}: order-keep on {scenario.name}, {told}; {config['steps']} steps, seed {config['seed']}", flush=True)
+        run.resume()
+    print(f"{folder}: order-keep on {stage.scenario.name}, {told}; {config['steps']} steps, seed {config['seed']}", flush=True)
     return run
 
 
@@ -226,6 +240,21 @@ def _prepare_over_proposals(
     learnt = f"{config['agent']} on {scenario.name}, {told}"
     print(f"{folder}: {learnt}; {config['steps']} steps, seed {config['seed']}", flush=True)
     return run
+
+
+@lru_cache(maxsize=1)
+def _stage(name: str, trace: str | None, days: float, selection: float) -> tuple[Stage, str]:
+    """What all seeds of a command share, and its loads in words."""
+    from agents import registry
+    from agents.order_keep_stage import Stage
+    from envs.loads import DAY_S, open_loads
+    from envs.scenario_file import load as load_scenario
+
+    scenario = load_scenario(name)
+    opened = [open_loads(scenario, one, "train", days * DAY_S) for one in (trace.split(",") if trace else [None])]
+    planner = registry.settings("infadapter-fast", scenario) or {}
+    stage = Stage(scenario, {loads.trace: loads for loads in opened}, selection, planner)
+    return stage, "; ".join(loads.told for loads in opened)
 
 
 def _count(text: str) -> int:

@@ -7,7 +7,7 @@ are scored by the response in seconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from agents.order_keep_features import MEMORY, log_ratio, names, windows
 from agents.order_keep_response import Response
 from agents.order_keep_rules import Course, Levels, play
 
-ORDER_MARGINS, KEEP_MARGINS = (0.8, 1.0, 1.2, 1.5, 2.0, 3.0), (1.0, 1.3, 1.7, 2.5, 4.0)
+ORDER_MARGINS, KEEP_MARGINS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0), (0.9, 1.0, 1.15, 1.3, 1.7, 2.5, 4.0)
 ORDER_MEMORIES, KEEP_MEMORIES = (1, 4, 16), (2, 16, 64)
 TRIED, TOGETHER = 240, 40  # settings drawn in calibration, and played at a time
 
@@ -47,14 +47,15 @@ class Constants(NamedTuple):
         return Levels(order, keep, liking)
 
 
-def nearest(constants: Mapping[float, Constants], load_s: float) -> Constants:
-    """Those of the cold start that is nearest by ratio."""
-    return constants[min(constants, key=lambda known: abs(math.log((known + 1) / (load_s + 1))))]
+def nearest(cold_starts_s: Iterable[float], load_s: float) -> float:
+    """The cold start that is nearest by ratio."""
+    return min(cold_starts_s, key=lambda known: abs(math.log((known + 1) / (load_s + 1))))
 
 
 def calibrate(windows_rps: Sequence[np.ndarray], course: Callable[[int], Course], response: Response, families: int,
               rng: np.random.Generator) -> Constants:
-    """The settings, of `TRIED` drawn at random, with the highest mean reward; each source counts the same.
+    """The settings with the highest mean reward: the best of `TRIED` drawn at random, then its neighbours as long as one is
+    better. Each source counts the same.
 
     Args:
         windows_rps: of each source, (N, T + 1) counted loads.
@@ -64,16 +65,25 @@ def calibrate(windows_rps: Sequence[np.ndarray], course: Callable[[int], Course]
         rng: source of the draw.
     """
     every = list(settings(families))
-    tried = [every[place] for place in rng.choice(len(every), TRIED, replace=False)]
-    earned = np.zeros(TRIED)
-    for rps in windows_rps:
-        seen = windows(rps[:, :-1])
-        for first in range(0, TRIED, TOGETHER):
-            some = tried[first : first + TOGETHER]
-            levels = Levels(*(np.concatenate(parts) for parts in zip(*(row.levels(seen, families) for row in some))))
-            played = play(course(len(levels.order)), response, levels, rps)
-            earned[first : first + len(some)] += played.reshape(len(some), -1).mean(1)
-    return tried[int(earned.argmax())]
+    seen = [windows(rps[:, :-1]) for rps in windows_rps]
+
+    def earned(some: Sequence[Constants]) -> np.ndarray:
+        total = np.zeros(len(some))
+        for past, rps in zip(seen, windows_rps):
+            levels = Levels(*(np.concatenate(parts) for parts in zip(*(row.levels(past, families) for row in some))))
+            total += play(course(len(levels.order)), response, levels, rps).reshape(len(some), -1).mean(1)
+        return total
+
+    drawn = [every[place] for place in rng.choice(len(every), TRIED, replace=False)]
+    found: dict[Constants, float] = {}
+    best, around = drawn[0], drawn
+    while around:
+        for first in range(0, len(around), TOGETHER):
+            some = around[first : first + TOGETHER]
+            found |= dict(zip(some, earned(some)))
+        best = max(found, key=lambda row: found[row])
+        around = [row for row in every if row not in found and sum(a != b for a, b in zip(row, best)) == 1]
+    return best
 
 
 def settings(families: int) -> Iterable[Constants]:

@@ -24,7 +24,7 @@ from envs.contract import CONTRACT_VERSION
 from envs.scenario import Scenario
 
 KIND = "order-keep"
-FORMAT = 1
+FORMAT = 2
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -40,6 +40,9 @@ class OrderKeepManifest:
         training_sha256: of `training`.
         constants: by cold start (s, as text), what the network corrects (`agents.order_keep_constants`).
         load_s: range of cold starts in training.
+        calm: by cold start, how rough the load has to be for the network to correct the constants.
+        planner: settings of InfAdapter on two time scales, which decides where the network is not trusted.
+        planned_s: cold starts at which the planner was ahead when both were played (`agents.order_keep_confirmation`).
         activation: between layers.
         format, contract, features: versions of this file, of the contract, and of what the network sees.
     """
@@ -52,6 +55,9 @@ class OrderKeepManifest:
     training_sha256: str
     constants: dict[str, list[float]]
     load_s: list[float]
+    calm: dict[str, float]
+    planner: dict[str, Any]
+    planned_s: list[float]
     activation: str = "tanh"
     format: int = FORMAT
     contract: int = CONTRACT_VERSION
@@ -67,6 +73,9 @@ class Exported(NamedTuple):
         low, high: (F,) range of each feature of the load in training.
         constants: by cold start, seconds.
         load_s: range of cold starts in training.
+        planner: settings of the planner that stands by.
+        calm: by cold start, the roughness of load below which nothing is corrected.
+        planned_s: cold starts of `constants` at which it decides.
     """
 
     layers: Layers
@@ -76,6 +85,9 @@ class Exported(NamedTuple):
     high: np.ndarray
     constants: Mapping[float, Constants]
     load_s: tuple[float, float]
+    planner: Mapping[str, Any]
+    calm: Mapping[float, float]
+    planned_s: tuple[float, ...] = ()
 
 
 def export(network: Exported, folder: Path, scenario: Scenario, training: Mapping[str, Any]) -> OrderKeepManifest:
@@ -90,7 +102,8 @@ def export(network: Exported, folder: Path, scenario: Scenario, training: Mappin
     told = json.loads(json.dumps(dict(training), default=str))
     manifest = OrderKeepManifest(KIND, scenario.name, scenario_digest(scenario), hashlib.sha256(weights).hexdigest(), told,
                                  digest(told), {f"{load_s:g}": list(row) for load_s, row in network.constants.items()},
-                                 list(network.load_s))
+                                 list(network.load_s), {f"{load_s:g}": level for load_s, level in network.calm.items()},
+                                 dict(network.planner), list(network.planned_s))
     write_folder(folder, weights, manifest)
     return manifest
 
@@ -133,4 +146,6 @@ def read(folder: Path) -> tuple[OrderKeepManifest, Exported]:
         raise AgentError(f"{folder}: {WEIGHTS} lacks a part of an order/keep network ({error})") from error
     constants = {float(load_s): Constants(a, int(b), c, int(d), int(e))
                  for load_s, (a, b, c, d, e) in manifest.constants.items()}
-    return manifest, Exported(layers, menu, response, low, high, constants, (manifest.load_s[0], manifest.load_s[1]))
+    least_s, most_s = manifest.load_s
+    return manifest, Exported(layers, menu, response, low, high, constants, (least_s, most_s), manifest.planner,
+                              {float(load_s): level for load_s, level in manifest.calm.items()}, tuple(manifest.planned_s))

@@ -15,11 +15,12 @@ import numpy as np
 
 from envs.contract import Deployment
 from envs.envelope import project
-from envs.routes import ROUTE_MARGIN, Hosting, hosting_of
+from envs.routes import Hosting, hosting_of
 from envs.scenario import Candidate, Scenario
 
 SPREADS = (0.1, 0.35, 0.8)  # of each family: standard deviation of log load around the level
-LEVELS = 16  # geometric, from `LEAST` of what the budget carries on
+FAST_MARGIN = 1.6  # of the routes: factor on the load, for bursts within an interval
+LEVELS = 24  # geometric, from `LEAST` of what the budget carries on
 LEAST = 0.03
 NODES = 9  # of the Gauss-Hermite rule for the expectation
 
@@ -68,15 +69,16 @@ def menu_of(scenario: Scenario) -> Menu:
     capacity, units = capacities(hosting, pool), _units(scenario, pool)
     initial = np.array(scenario.levels(scenario.initial_deployment))
     initial_rps = capacities(hosting, initial[None]).sum()
-    chosen: dict[tuple[int, ...], tuple[float, int]] = {tuple(initial): (np.log(max(initial_rps, 1.0) / ROUTE_MARGIN), 0)}
+    chosen: dict[tuple[int, ...], tuple[float, int]] = {tuple(initial): (np.log(max(initial_rps, 1.0) / FAST_MARGIN), 0)}
     full_rps = capacity.sum(1).max()
+    loads_rps = np.geomspace(LEAST, 1.0, LEVELS) * full_rps
     for family, spread in enumerate(SPREADS):
-        for rps in np.geomspace(LEAST, 1.0, LEVELS) * full_rps:
+        for rps in loads_rps:
             worth = expected_reward(scenario, hosting, capacity, units, rps, spread)
             for place in np.argsort(-worth)[:20]:
-                deployment = scenario.deployment(pool[place])
-                if project(deployment, scenario)[0] == deployment:  # the nodes have a place for it
-                    row = tuple(int(level) for level in pool[place])
+                deployment, row = scenario.deployment(pool[place]), tuple(int(level) for level in pool[place])
+                own = rps < loads_rps[-1] or chosen.get(row, (rps, family))[1] == family  # each has a greatest one of its own
+                if own and project(deployment, scenario)[0] == deployment:  # the nodes have a place for it
                     if row != tuple(initial):
                         chosen.setdefault(row, (float(np.log(rps)), family))
                     break
@@ -105,7 +107,7 @@ def expected_reward(scenario: Scenario, hosting: Hosting, capacity: np.ndarray, 
     earned = np.zeros(len(capacity))
     for node, weight in zip(nodes, weights / weights.sum()):
         load = rps * np.exp(spread * node)
-        wanted = np.minimum(ROUTE_MARGIN * load, total)[:, None]
+        wanted = np.minimum(FAST_MARGIN * load, total)[:, None]
         before = np.cumsum(capacity, 1) - capacity
         given = np.clip(wanted - before, 0.0, capacity)
         good = np.minimum(1.0, total / load)

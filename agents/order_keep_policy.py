@@ -1,16 +1,18 @@
 """The order/keep network as a policy, run by numpy alone: it decides replicas slowly; routes follow what is ready.
 
 Between an order and its completion nothing is decided but routes (`baselines.two_time_scales`). Missing observations repeat
-the last counted load; before the first one, the deployment in force stays. Outside the range of
-training InfAdapter decides (`agents.order_keep_trust`).
+the last counted load; before the first one, the deployment in force stays. Where the network is not trusted
+(`agents.order_keep_trust`), InfAdapter on two time scales decides, with its calibrated settings.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,16 +21,16 @@ from agents.network_policy import forward
 from agents.order_keep_constants import nearest
 from agents.order_keep_export import read
 from agents.order_keep_features import MEMORY, Question, history_features, question_features
-from agents.order_keep_menu import SPREADS
-from agents.order_keep_rules import Levels, at_cold_start, base_of, levels_of, wanted
-from agents.order_keep_trust import CONSTANTS, NETWORK, PLANNER, outside, strange
-from baselines.infadapter import InfAdapter
+from agents.order_keep_menu import FAST_MARGIN, SPREADS
+from agents.order_keep_rules import NEVER_CALM, Levels, at_cold_start, base_of, corrected, levels_of, wanted
+from agents.order_keep_trust import doubt
 from baselines.two_time_scales import TwoTimeScales
 from envs.contract import Decision, Observation, Policy
 from envs.routes import deployment_of, hosting_of, share_out
 from envs.scenario import Scenario
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "resnet-variants-order-keep-network"
+NETWORK, CONSTANTS = 0, 1  # who says the levels
 SLACK_S = 1.0  # an order whose load time ends this soon after a decision is counted as done
 
 
@@ -37,7 +39,10 @@ class OrderKeepPlanner(Policy):
 
     Args:
         folder: of an exported network (`agents.order_keep_export`).
-        rule: `NETWORK` or `CONSTANTS` decides always; None: the network as long as it is trusted.
+        rule: whether the network says the levels, or the constants that it corrects.
+
+    Attributes:
+        doubt: why the network was not to be trusted with the last observation; empty: it was.
 
     Raises:
         AgentError: the folder cannot be used; on `reset`, the scenario means something else than the one trained for.
@@ -45,7 +50,7 @@ class OrderKeepPlanner(Policy):
 
     memory_intervals = MEMORY
 
-    def __init__(self, folder: str | Path, rule: int | None = None) -> None:
+    def __init__(self, folder: str | Path, rule: int = NETWORK) -> None:
         self.folder, self.rule = Path(folder), rule
         self.manifest, self.network = read(self.folder)
 
@@ -61,8 +66,7 @@ class OrderKeepPlanner(Policy):
         self._full_rps = float(self.network.menu.capacity_rps.max())
         self._past: deque[float] = deque([math.nan] * MEMORY, maxlen=MEMORY)
         self._ordered_s = -math.inf
-        self._planner = InfAdapter()
-        self._planner.reset(scenario)
+        self.doubt = ""
 
     def decide(self, observation: Observation) -> Decision:
         """Orders, or leaves all as it is."""
@@ -71,38 +75,29 @@ class OrderKeepPlanner(Policy):
         if math.isnan(rps):
             return Decision(observation.deployment, "no load observed yet: unchanged")
         self._past.append(rps)
-        planned = self._planner.decide(observation) if self.rule is None else None
         menu, question = self.network.menu, self._question(observation)
-        here = menu.index(self._scenario, observation.deployment)
-        rule, why, levels = self._ruling(rps, question)
+        here, levels = menu.index(self._scenario, observation.deployment), self._levels(rps, question)
         if left_s := self._loading_s(observation, question):
-            return self._decision(here, rps, f"waits {left_s:.3g} s for what was ordered", rule)
-        if rule == PLANNER and planned is not None:
-            return replace(planned, reason=f"{planned.reason}{why}")
+            return self._decision(here, rps, f"waits {left_s:.3g} s for what was ordered")
         there = int(wanted(menu, np.array([here]), Levels(*(part[None] for part in levels)))[0])
         family = menu.family[here]
         low, high = (float(np.exp(part[family])) for part in (levels.order, levels.keep))
         meant = f"{np.exp(menu.log_rps[here]):.3g} req/s, wanted {low:.3g} to {high:.3g}"
-        if there != here:
+        if there != here and not self.doubt:
             self._ordered_s = observation.t_s
-        return self._decision(there, rps, f"{meant}: {'kept' if there == here else 'ordered'}{why}", rule, low, high)
+        return self._decision(there, rps, f"{meant}: {'kept' if there == here else 'ordered'}", low, high)
 
-    def _ruling(self, rps: float, question: Question) -> tuple[int, str, Levels]:
-        """Who decides, why it is not the network, and what the levels are."""
-        network = self.network
-        past = np.array(self._past)
+    def _levels(self, rps: float, question: Question) -> Levels:
+        network, past = self.network, np.array(self._past)
         features = history_features(past, self._full_rps)
-        constants = nearest(network.constants, question.load_s)
-        base = base_of(*constants.offsets(features), constants.family)
+        self.doubt = doubt(network, features, question)
+        near_s = nearest(network.constants, question.load_s)
+        constants = network.constants[near_s]
+        if self.rule == CONSTANTS:
+            return constants.levels(past, len(SPREADS))
         outputs = forward(network.layers, np.concatenate([features, question_features(question)]))
-        outputs = at_cold_start(outputs, question.load_s, sorted(network.constants))
-        learned = levels_of(outputs, np.array(rps), base)
-        constant = constants.levels(past, len(SPREADS))
-        if self.rule is not None:
-            return self.rule, "", (learned, constant)[self.rule]
-        if outside(question, network.load_s) or strange(features, network.low, network.high):
-            return PLANNER, " by the planner: outside the range of training", learned
-        return NETWORK, "", learned
+        outputs = corrected(at_cold_start(outputs, question.load_s, sorted(network.constants)), features, network.calm[near_s])
+        return levels_of(outputs, np.array(rps), base_of(*constants.offsets(features), constants.family))
 
     def _question(self, observation: Observation) -> Question:
         weights = self._scenario.weights
@@ -114,36 +109,63 @@ class OrderKeepPlanner(Policy):
         left_s = self._ordered_s + question.load_s - observation.t_s
         return left_s if left_s > SLACK_S else 0.0
 
-    def _decision(self, entry: int, rps: float, reason: str, rule: int, low: float = math.nan,
-                  high: float = math.nan) -> Decision:
+    def _decision(self, entry: int, rps: float, reason: str, low: float = math.nan, high: float = math.nan) -> Decision:
         levels = self.network.menu.levels[entry]
         shares = share_out(self._hosting, levels[None], np.array([[rps]]))[0]
-        details = {"load_rps": rps, "order_rps": low, "keep_rps": high, "menu": float(entry), "rule": float(rule)}
+        details = {"load_rps": rps, "order_rps": low, "keep_rps": high, "menu": float(entry)}
         return Decision(deployment_of(self._scenario, levels, shares), reason,
                         {k: v for k, v in details.items() if not math.isnan(v)})
 
 
-class OrderKeepNetwork(TwoTimeScales):
-    """The network on two time scales, as long as it is trusted (`order-keep-network`).
+class OrderKeepNetwork(Policy):
+    """The network on two time scales as long as it is trusted, else the planner (`order-keep-network`).
 
     Args:
         folder: of an exported network; the one that comes with the checkout.
+
+    Attributes:
+        learning: "planner" where the network is not to correct anything at any cold start.
     """
 
-    learning = "reward-trained"
-    rule: int | None = None
+    memory_intervals = MEMORY
 
     def __init__(self, folder: str | Path = PRETRAINED) -> None:
-        super().__init__(OrderKeepPlanner(folder, self.rule))
+        self._slow = OrderKeepPlanner(folder)
+        self.manifest, network = self._slow.manifest, self._slow.network
+        correcting = [s for s, calm in network.calm.items() if calm < NEVER_CALM and s not in network.planned_s]
+        self.learning = "reward-trained" if correcting else "planner"
+        self._network = TwoTimeScales(self._slow, FAST_MARGIN)
+        self._planner = TwoTimeScales(**self.manifest.planner)
+
+    def reset(self, scenario: Scenario) -> None:
+        """Starts afresh on a scenario."""
+        self._network.reset(scenario)
+        self._planner.reset(scenario)
+
+    def decide(self, observation: Observation) -> Decision:
+        """Both see all; one decides."""
+        learned, planned = self._network.decide(observation), self._planner.decide(observation)
+        if not self._slow.doubt:
+            return learned
+        return replace(planned, reason=f"{planned.reason}; by the planner: {self._slow.doubt}")
 
 
-class AlwaysNetwork(OrderKeepNetwork):
+class AlwaysNetwork(TwoTimeScales):
     """The network without the trust gate (`agents.order_keep_policy:AlwaysNetwork`)."""
 
+    learning = "reward-trained"
     rule = NETWORK
 
+    def __init__(self, folder: str | Path = PRETRAINED) -> None:
+        super().__init__(OrderKeepPlanner(folder, self.rule), FAST_MARGIN)
 
-class AlwaysConstants(OrderKeepNetwork):
+    @classmethod
+    def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:
+        """Nothing: its settings came with the training."""
+        return {}
+
+
+class AlwaysConstants(AlwaysNetwork):
     """The constants that the network corrects, alone (`agents.order_keep_policy:AlwaysConstants`)."""
 
     learning = "planner"

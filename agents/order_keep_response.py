@@ -16,9 +16,10 @@ from functools import cached_property
 
 import numpy as np
 
+from agents.order_keep_menu import FAST_MARGIN
 from envs.clusters import Clusters
 from envs.reward import pricing, terms
-from envs.routes import hosting_of, share_out
+from envs.routes import ROUTE_MARGIN, hosting_of, share_out
 from envs.scenario import Scenario
 from traces.samplers import POISSON, make_load
 
@@ -27,7 +28,7 @@ RATIOS = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.72, 0.78, 0.83, 0.87, 0.91
           1.6, 3.0)
 # Load / load before: dense around the routes' margin, above which the most accurate replicas get more than they carry.
 GROWTHS = (0.25, 0.5, 0.75, 0.95, 1.05, 1.15, 1.25, 1.33, 1.4, 1.47, 1.55, 1.7, 2.0, 2.6, 4.0, 8.0)
-REPEATS = 3  # of each pair of ratio and growth, with other requests
+REPEATS = 1  # of each pair of ratio and growth, with other requests
 FINE = 128  # loads of the table that is looked up, geometric
 LOWEST, HIGHEST = 0.01, 1.8  # of what the largest deployment carries
 
@@ -54,12 +55,17 @@ class Response:
 
         `w_slo` may be an array that goes with (..., M).
         """
+        accuracy, violation = self.outcomes(before_rps, now_rps)
+        return np.asarray(w_accuracy * accuracy - w_slo * violation)
+
+    def outcomes(self, before_rps: np.ndarray, now_rps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(..., M) accuracy and violation at these loads, float32."""
         (i, p), (j, q) = self._cells(before_rps), self._cells(now_rps)
         weights = [(1 - p) * (1 - q), (1 - p) * q, p * (1 - q), p * q]
         corners = [(i, j), (i, j + 1), (i + 1, j), (i + 1, j + 1)]
         accuracy, violation = (
             sum(weight[..., None] * table[corner] for weight, corner in zip(weights, corners)) for table in self._fine)
-        return np.asarray(w_accuracy * accuracy - w_slo * violation)
+        return np.asarray(accuracy), np.asarray(violation)
 
     @cached_property
     def _fine(self) -> tuple[np.ndarray, np.ndarray]:
@@ -117,7 +123,7 @@ def measure(scenario: Scenario, levels: np.ndarray, capacity_rps: np.ndarray, re
         clusters.begin([seed + repeat] * len(levels), [0.0] * len(levels), list(capacity_rps))
         clusters.advance(clusters.levels, clusters.shares)
         for t in range(1, len(rates)):
-            clusters.advance(levels, share_out(hosting, levels, clusters.view.service_rps))
+            clusters.advance(levels, share_out(hosting, levels, clusters.view.service_rps * (FAST_MARGIN / ROUTE_MARGIN)))
             if t >= warm_up and (t - warm_up) % 3 == 2:
                 found = terms(prices, clusters.truth, 0.0, scenario.interval_s)
                 pair = tuple(order[(t - warm_up) // 3])

@@ -12,11 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agents.order_keep_features import Question
+from agents.order_keep_features import Question, names
 from agents.order_keep_menu import Menu
 from agents.order_keep_response import Response
 
+ROUGHNESS = names().index("roughness of 120")  # of the load over the last hour
+NEVER_CALM = 9.0  # a roughness beyond what the feature can be
 LIKING = 3.0  # logit of the base's family
+HEADS_S = (0.0, 30.0, 60.0, 120.0, 300.0)  # cold starts for which a network has outputs; 0: the scenario's own
 
 
 class Levels(NamedTuple):
@@ -55,6 +58,11 @@ def at_cold_start(outputs: Any, load_s: float, cold_starts_s: Sequence[float]) -
     size = outputs.shape[-1] // len(knots)
     first, second = (outputs[..., k * size : (k + 1) * size] for k in (low, low + 1))
     return first + (place - low) * (second - first)
+
+
+def corrected(outputs: np.ndarray, features: np.ndarray, calm: float) -> np.ndarray:
+    """A network's outputs (..., 3 H), none where the load (..., F) is calmer than this: there what it corrects decides."""
+    return outputs * (features[..., ROUGHNESS] >= calm)[..., None]
 
 
 def levels_of(outputs: np.ndarray, now_rps: np.ndarray, base: Base) -> Levels:

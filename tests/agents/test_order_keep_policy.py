@@ -13,13 +13,12 @@ from agents.network_policy import forward
 from agents.order_keep_constants import Constants, calibrate
 from agents.order_keep_export import Exported, export, read
 from agents.order_keep_features import MEMORY, Question, history_features, names, windows
-from agents.order_keep_menu import Menu, menu_of
+from agents.order_keep_menu import FAST_MARGIN, Menu, menu_of
+from agents.order_keep_network import band_of, layers_of, make_network
 from agents.order_keep_policy import AlwaysConstants, AlwaysNetwork, OrderKeepNetwork
 from agents.order_keep_response import measure
 from agents.order_keep_rules import Course, Levels, at_cold_start, base_of, levels_of, play
-from agents.order_keep_training import band_of, layers_of, make_network
-from agents.order_keep_trust import outside, strange
-from baselines.infadapter import InfAdapter
+from agents.order_keep_trust import doubt, outside, strange
 from baselines.static import Static
 from baselines.two_time_scales import TwoTimeScales
 from envs.episode import run_episode
@@ -27,6 +26,7 @@ from envs.scenario_file import load
 from traces.samplers import GAMMA, make_load
 
 INTERVALS = 40
+PLANNER = {"fast_margin": 1.6}
 COLD_STARTS_S = (7.0, 30.0, 60.0, 120.0, 300.0)
 FEATURES = len(names()) - 3  # of the load
 RATES = np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.25, 60)).clip(-1.2, 1.0)) * 90
@@ -49,7 +49,7 @@ def whole_menu(scenario):
 
 @pytest.fixture(scope="module")
 def menu(whole_menu):
-    some = np.array([0, 5, 7, 10, 12, 14, 30, 33])  # fewer to play
+    some = np.array([0, 8, 14, 30, 34, 35, 45, 20])  # fewer to play
     parts = vars(whole_menu).items()
     return Menu(**{name: part[some][:, some] if name == "union_units" else part[some] for name, part in parts})
 
@@ -64,7 +64,7 @@ def network():
     torch.manual_seed(0)
     made = make_network(8)
     with torch.no_grad():
-        made[-1].weight.normal_(0, 0.4)
+        made[-1].weight.normal_(0, 0.2)
     return made
 
 
@@ -72,7 +72,8 @@ def network():
 def folder(network, scenario, menu, response, tmp_path_factory):
     folder = tmp_path_factory.mktemp("network")
     made = Exported(layers_of(network), menu, response, np.full(FEATURES, -4.0), np.full(FEATURES, 4.0),
-                    {load_s: Constants(1.4, 1, 1.8, 2, 0) for load_s in COLD_STARTS_S}, (6.0, 300.0))
+                    {load_s: Constants(1.4, 1, 1.8, 2, 0) for load_s in COLD_STARTS_S}, (6.0, 300.0), PLANNER,
+                    dict.fromkeys(COLD_STARTS_S, -9.0))
     export(made, folder, scenario, {"seed": 0})
     return folder
 
@@ -114,7 +115,7 @@ def test_the_menu_is_feasible_and_begins_with_what_is_deployed_at_first(scenario
 
 def test_the_response_is_what_constant_deployments_earn_in_the_kernel(scenario, loads, menu, response):
     for entry, tolerance in ((4, 0.01), (5, 0.01), (6, 0.01), (7, 0.01), (0, 0.15)):  # the last is overloaded
-        policy = TwoTimeScales(Static(levels=list(menu.levels[entry])))
+        policy = TwoTimeScales(Static(levels=list(menu.levels[entry])), FAST_MARGIN)
         episode = run_episode(scenario, policy, loads, seed=3, intervals=INTERVALS)
         rows = episode.intervals
         kernel = (rows["accuracy"] - rows["violation_ratio"]).to_numpy()[2:]
@@ -141,13 +142,16 @@ def test_nothing_is_decided_while_an_order_loads(scenario, loads, folder):
     assert len(changes) > 1 and np.diff(changes).min() >= 3
 
 
-def test_an_untrained_network_decides_as_the_constants_do(scenario, loads, folder, tmp_path):
+@pytest.mark.parametrize("way", ["untrained", "calm"])
+def test_a_network_that_corrects_nothing_decides_as_the_constants_do(scenario, loads, folder, tmp_path, way):
     exported = read(folder)[1]
-    layers = [*exported.layers[:-1], tuple(0 * part for part in exported.layers[-1])]
-    export(exported._replace(layers=layers), tmp_path, scenario, {})
+    untrained = [*exported.layers[:-1], tuple(0 * part for part in exported.layers[-1])]
+    changed = {"untrained": {"layers": untrained}, "calm": {"calm": dict.fromkeys(COLD_STARTS_S, 9.0)}}[way]
+    export(exported._replace(**changed), tmp_path, scenario, {})
     courses = [run_episode(slow(scenario, 75.0), policy(tmp_path), loads, seed=5, intervals=INTERVALS).decisions["deployment"]
                for policy in (AlwaysNetwork, AlwaysConstants)]
     assert courses[0].nunique() > 1 and (courses[0] == courses[1]).all()
+    assert OrderKeepNetwork(tmp_path).learning == ("planner" if way == "calm" else "reward-trained")
 
 
 def test_calibration_finds_the_constants_that_earn_most(menu, response):
@@ -172,9 +176,19 @@ def test_what_lies_outside_the_range_of_training_is_strange():
 def test_outside_its_range_the_planner_decides(scenario, loads, folder):
     far = slow(scenario, 900.0)
     decisions = run_episode(far, OrderKeepNetwork(folder), loads, seed=5, intervals=12).decisions
-    planner = run_episode(far, TwoTimeScales(InfAdapter()), loads, seed=5, intervals=12).decisions
+    planner = run_episode(far, TwoTimeScales(**PLANNER), loads, seed=5, intervals=12).decisions
     assert decisions["reason"].iloc[1:].str.contains("outside the range").all()
     assert (decisions["deployment"] == planner["deployment"]).all()
+
+
+def test_where_the_planner_was_ahead_it_decides(scenario, loads, folder, tmp_path):
+    export(read(folder)[1]._replace(planned_s=(7.0,)), tmp_path, scenario, {})
+    own, planner = (run_episode(slow(scenario, 9.0), policy, loads, seed=5, intervals=12).decisions
+                    for policy in (OrderKeepNetwork(tmp_path), TwoTimeScales(**PLANNER)))
+    assert (own["deployment"] == planner["deployment"]).all() and "near 7 s" in own["reason"].iloc[-1]
+    assert OrderKeepNetwork(tmp_path).learning == "reward-trained"
+    network, still = read(tmp_path)[1], np.zeros(FEATURES)
+    assert doubt(network, still, Question(9.0, 0.05, 1.0)) and not doubt(network, still, Question(40.0, 0.05, 1.0))
 
 
 def test_missing_and_stale_observations_are_bridged(scenario, loads, folder):
