@@ -187,5 +187,11 @@ class _Incoming(asyncio.BufferedProtocol):
     def _deliver(self, body: bytes | memoryview) -> None:
         assert self._layout is not None
         self._number += 1
-        self._heard([np.frombuffer(body, _NUMPY[place.dtype], place.numel, place.offset).reshape(place.shape)
-                     if place.nbytes else np.empty(place.shape, _NUMPY[place.dtype]) for place in self._layout.places])
+        self._heard(
+            [
+                np.frombuffer(body, _NUMPY[place.dtype], place.numel, place.offset).reshape(place.shape)
+                if place.nbytes
+                else np.empty(place.shape, _NUMPY[place.dtype])
+                for place in self._layout.places
+            ]
+        )
