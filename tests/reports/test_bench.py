@@ -89,7 +89,7 @@ def test_the_leaderboard_is_what_the_committed_results_make():
     results, wrong = _results(RESULTS, tasks)
     assert wrong == [] and PAGE.read_text(encoding="utf-8") == page(tasks, results)
     of = {d["policy"]["name"] for d in results}
-    assert {"static", "bound", "infadapter", "hpa", "ppo", "order-keep-network"} <= of
+    assert {"static", "oracle", "bound", "infadapter", "hpa", "ppo", "order-keep-network"} <= of
 
 
 def test_twenty_lines_add_a_policy_and_twenty_a_scenario(tmp_path, monkeypatch, capsys):
