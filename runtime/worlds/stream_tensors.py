@@ -1,4 +1,4 @@
-"""Tensors that both sides know, on streams: bytes go from where one lies to where the other lies, and nothing beside them."""
+"""Tensors that both sides know, on streams: bytes go from where one lies to where the other lies, nothing beside them."""
 
 from __future__ import annotations
 
