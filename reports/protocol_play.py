@@ -30,7 +30,7 @@ from reports.protocol_tuning import TABLES, calibrated, played
 from reports.record import plain
 from reports.results import digest
 
-ORACLE, BOUND, PERFECT, STATIC = "oracle", "bound", "perfect-forecast", "static"
+ORACLE, BOUND, PERFECT, STATIC, STATIC_FAST = "oracle", "bound", "perfect-forecast", "static", "static-fast"
 HINDSIGHT = (PERFECT, ORACLE, BOUND)  # what nobody can run
 KEPT = ("reward", "violation_ratio", "accuracy", "cost", "settled", "p99_s", "decision_p50_s")
 PLAYING = ("envs/episode.py", "envs/loads.py", "baselines/calibrate.py", "reports/training_windows.py")  # what plays all rows

@@ -63,6 +63,15 @@ def test_the_margin_is_a_fiftieth_of_oracle_minus_static():
         assert (one(told, "agent").p[NOT_INFERIOR] < 0.025) is stands
 
 
+def test_the_margin_is_that_of_the_better_constant():
+    rows = cell(np.random.default_rng(2))
+    level = np.array([e["reward"] for e in rows[2]["episodes"]])
+    rows.append(outcome("static-fast", "planner", level - 0.05, settings={}))
+    for behind, stands in ((0.0201 * 0.15, False), (0.0199 * 0.15, True)):
+        told = found([*rows, outcome("agent", "reward-trained", level - behind)])
+        assert (one(told, "agent").p[NOT_INFERIOR] < 0.025) is stands
+
+
 def test_without_an_oracle_the_perfect_forecast_gives_a_smaller_margin():
     rows = cell(np.random.default_rng(3))
     level = np.array([e["reward"] for e in rows[2]["episodes"]])
