@@ -113,4 +113,4 @@ class Connect(Protocol):
     """Makes the wire of a world: all members call it at about the same time. Tensors and messages may run on its `streams`."""
 
     def __call__(self, board: Board, streams: Streams, uid: str, device: torch.device | None, deadline_s: float, /) -> Wire:
-        """Raises `RuntimeError`, `TimeoutError` or a `WorldError` where it cannot be made by `time.monotonic() = deadline_s`."""
+        """Raises `RuntimeError`, `TimeoutError` or a `WorldError` where it cannot be made before `deadline_s` (monotonic)."""
