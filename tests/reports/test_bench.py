@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import evaluate
+from envs.scenario_file import load
 from reports.bench import freeze
 from reports.bench.leaderboard import PAGE, RESULTS, _results, page
 from reports.bench.play import Played
@@ -134,6 +135,11 @@ def test_a_changed_task_is_told(tmp_path, capsys):
         (tmp_path / name).write_text((path / name).read_text().replace("../own_profile.csv", "own_profile.csv"))
     assert evaluate.main(["--bench", "hpa", "--tasks", str(tmp_path / "tasks.yaml")]) == 2
     assert "no longer what version mine-1 of the bench froze" in capsys.readouterr().err
+
+
+def test_the_ideal_is_the_best_variant_in_time_at_no_cost():
+    scenario = load("tenants")
+    assert freeze.ideal(scenario) == scenario.weights.accuracy * max(v.accuracy for v in scenario.variants.values()) > 0
 
 
 def test_freezing_fills_a_line_and_leaves_the_rest(tmp_path):
