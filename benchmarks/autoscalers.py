@@ -117,22 +117,29 @@ def ray_serve(faster: float, folder: Path) -> Iterator[Serving]:
 def run(serving: Serving, due_s: np.ndarray) -> Outcome:
     """Plays the load, and watches."""
     stop, held = threading.Event(), []
+    cpu_s: dict[tuple[int, int], float] = {}  # by process; those that end on the way keep what was seen last
+
+    def look() -> None:
+        for server in serving.servers:
+            cpu_s.update(server.each_cpu_s())
 
     def watch() -> None:
         while not stop.wait(LOOK_S):
+            look()
             with contextlib.suppress(requests.RequestException):
                 held.append(serving.held())
 
     watching = threading.Thread(target=watch)
-    before_s = sum(server.cpu_s() for server in serving.servers)
+    look()
+    before_s = sum(cpu_s.values())
     watching.start()
     try:
         played = uvloop.run(play(serving.url, problem.SERVICE, due_s))
     finally:
         stop.set()
         watching.join()
-    computed_s = sum(server.cpu_s() for server in serving.servers) - before_s
-    return Outcome(played, float(np.mean(held)) * float(due_s[-1]), computed_s)
+    look()
+    return Outcome(played, float(np.mean(held)) * float(due_s[-1]), sum(cpu_s.values()) - before_s)
 
 
 def rows(seconds: int, only: set[str], policies: tuple[str, ...]) -> Iterator[Row]:

@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.measure_worlds.serving import END_S, KILL_S, STEP_S, ManyWorlds, OneWorld, Played, play
 from benchmarks.rows import Row, command_line, report, row
 
-KINDS = {"a world for each": ManyWorlds, "one world for all": OneWorld}
+KINDS: dict[str, type[ManyWorlds] | type[OneWorld]] = {"a world for each": ManyWorlds, "one world for all": OneWorld}
 FIGURES = {
     "answered in time": ("%", lambda one: 100 * one.good.mean()),
     "goodput": ("requests/s", lambda one: one.good.sum() / END_S),

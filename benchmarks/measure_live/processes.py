@@ -83,7 +83,11 @@ class Server:
 
     def cpu_s(self) -> float:
         """What all its processes that still run have computed."""
-        return sum(stat.cpu_s for pid in self.processes() if (stat := _stat(pid)))
+        return sum(self.each_cpu_s().values())
+
+    def each_cpu_s(self) -> dict[tuple[int, int], float]:
+        """The same of each, by its number and when it started: whoever asks often can count those that have ended, too."""
+        return {(pid, stat.started): stat.cpu_s for pid in self.processes() if (stat := _stat(pid))}
 
     def kill(self) -> None:
         """Kill the command itself, as an accident would; what it has started is left alone."""
