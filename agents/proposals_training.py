@@ -171,8 +171,10 @@ class ProposalsRun:
         table = play_all(self.scenario, pool, drawn, intervals)
         worth = self.value(table, self.scenario.weights.slo) - moves_of(self.scenario, pool).paid.diagonal()
         before = table.rps[:, SETTLED - 1 : -1].reshape(-1, table.rps.shape[-1])
-        alike = situations(before, worth[:, SETTLED:].reshape(-1, len(pool)), self.rng)
-        return pool.some(covering(alike, s.proposals))
+        rows = worth[:, SETTLED:].reshape(-1, len(pool))
+        if before.shape[-1] > 1:  # what one interval tells of each of many applications is noise
+            rows = situations(before, rows, self.rng)
+        return pool.some(covering(rows, s.proposals))
 
     def _played(self, loads: Sequence[Mapping[str, Load]], count: int, scales: tuple[float, float],
                 rng: np.random.Generator) -> Table:
