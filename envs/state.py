@@ -3,7 +3,7 @@
 Both are NamedTuples of arrays, so a snapshot of a cluster is a copy of its arrays.
 Dimensions: A applications, G stages of the longest chain, V services' variants, Z services, T tenants, K replica kinds,
 B largest batch, S most pipeline stages, R slots, C most servers of a replica, L = R*C servers, Q queues (K with late
-binding, R with early), P places for requests, E route entries.
+binding, R with early), W words of 64 slots, P places for requests, E route entries.
 
 What is used as an index is unsigned (uint32, `NONE` for none), which spares compiled code the test for negative indices.
 """
@@ -32,6 +32,7 @@ HELD, READY_SERVERS, BUSY = range(3)
 NEXT_ID, HIGH, FREE_REQUEST, NEXT_SEQUENCE, TOUCHED_COUNT, RECORDED = range(6)
 NOW, CHANGE_LOAD = range(2)
 NONE = np.uint32(0xFFFFFFFF)
+WORD = np.uint32(64)  # slots that one word of `State.queue_idle` tells of
 HISTOGRAM_BINS = 512
 BINS_PER_SLO = 64
 
@@ -99,9 +100,8 @@ class State(NamedTuple):
     lane_tail: np.ndarray  # (Q*T*V or Q,)
     lane_count: np.ndarray  # (Q*T*V or Q,) where a queue has several lanes
     queue_waiting: np.ndarray  # (Q,) requests in all its lanes
-    queue_idle: np.ndarray  # (Q,) with late binding: idle servers of ready replicas
+    queue_idle: np.ndarray  # (Q, W) with late binding: a bit for each slot whose replica can take the next batch
     queue_touched: np.ndarray  # (Q,) whether it is to be tried
-    queue_lowest: np.ndarray  # (Q,) with late binding: no slot below this one has an idle server of the kind
     touched: np.ndarray  # (Q,)
     virtual_time: np.ndarray  # (Q, T)
     taken: np.ndarray  # (T,) scratch while a batch fills
@@ -154,3 +154,8 @@ class Size(NamedTuple):
 def leaves(slots: int, queues: int) -> int:
     """Leaves of the clock tree: servers by slot, queue timers, replicas' own events, the deployment; a power of two."""
     return 1 << (2 * slots + queues).bit_length()
+
+
+def words(slots: int) -> int:
+    """Words that hold a bit for each slot."""
+    return -(-slots // int(WORD))

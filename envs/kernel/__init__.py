@@ -20,7 +20,10 @@ from typing import NamedTuple
 
 from envs.state import State
 
-PARTS = ("fates", "dispatch", "batches", "calendar", "serving", "queues", "replicas", "reconcile", "turns", "loop", "many")
+PARTS = (
+    "fates", "dispatch", "batches", "calendar", "idle", "serving",
+    "queues", "replicas", "reconcile", "turns", "loop", "many",
+)
 _BESIDE = (
     "clocks.py",
     "compiled.py",

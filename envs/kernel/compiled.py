@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numba
+from numba.cpython.unsafe import numbers
 
 njit: Any = numba.njit
+trailing_zeros: Any = numbers.trailing_zeros
 inlined = njit(cache=True, inline="always", _nrt=False)
 internal = njit(cache=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 entry = njit(cache=True, _nrt=False, no_cfunc_wrapper=True)

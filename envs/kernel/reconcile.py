@@ -134,10 +134,9 @@ def start_resize(m, s, slot, j, k, t):
     count_ready(m, s, j, -1)
     count_ready(m, s, k, 1)
     if not EARLY:
-        if s.replica_broken[slot] == 0:
-            s.queue_idle[j] -= s.replica_idle[slot]
-            s.queue_idle[k] += s.replica_idle[slot]
-            s.queue_lowest[k] = min(s.queue_lowest[k], slot)
+        remove_idle(s, j, slot)
+        if s.replica_broken[slot] == 0 and s.replica_idle[slot] > 0:
+            add_idle(s, k, slot)
         touch(s, k)
     else:
         touch(s, slot)

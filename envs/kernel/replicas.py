@@ -101,8 +101,7 @@ def become_ready(m, s, slot, t):
     q = slot
     if not EARLY:
         q = k
-        s.queue_idle[k] += servers
-        s.queue_lowest[k] = min(s.queue_lowest[k], slot)
+        add_idle(s, k, slot)
     elif LANES:
         s.virtual_time[slot, :] = 0.0
     s.replica_active[slot] = servers
@@ -119,8 +118,8 @@ def leave_ready(m, s, slot, t):
     """A ready replica gets no more requests."""
     k = s.replica_kind[slot]
     count_ready(m, s, k, -1)
-    if not EARLY and s.replica_broken[slot] == 0:
-        s.queue_idle[k] -= s.replica_idle[slot]
+    if not EARLY:
+        remove_idle(s, k, slot)
 
 
 @internal

@@ -31,18 +31,8 @@ def idle_slot(s, q):
     if EARLY:
         if s.replica_idle[q] > 0 and s.replica_status[q] >= st.READY and s.replica_broken[q] == 0:
             return q
-    elif s.queue_idle[q] > 0:
-        for i in range(s.queue_lowest[q], s.whole[st.HIGH]):
-            slot = np.uint32(i)
-            if (
-                s.replica_idle[slot] > 0
-                and s.replica_kind[slot] == q
-                and s.replica_status[slot] == st.READY
-                and s.replica_broken[slot] == 0
-            ):
-                s.queue_lowest[q] = slot
-                return slot
-    return NONE
+        return NONE
+    return lowest_idle(s, q)
 
 
 @inlined
@@ -66,7 +56,8 @@ def start_batch(m, s, slot, k, first, last, n, t):
         stage = s.request_stage[first] if CHAINS else np.uint32(0)
         noise = factor(m.service_table, draw(s.app_key[application(s, first), 0], s.request_number[first], stage))
     if not EARLY:
-        s.queue_idle[k] -= 1
+        if idle == 0:
+            remove_idle(s, k, slot)
         s.replica_outstanding[slot] += n
     if PIPELINE:
         enter_pipeline(m, s, slot, line, k, v, first, last, n, noise, t)
@@ -199,6 +190,4 @@ def server_event(m, s, line, slot, t):
             s.idle[slot, s.replica_idle[slot]] = server
             s.replica_idle[slot] += 1
             if not EARLY and s.replica_status[slot] == st.READY:
-                k = s.replica_kind[slot]
-                s.queue_idle[k] += 1
-                s.queue_lowest[k] = min(s.queue_lowest[k], slot)
+                add_idle(s, s.replica_kind[slot], slot)

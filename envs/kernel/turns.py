@@ -39,8 +39,10 @@ def resized(m, s, slot, t):
     if not EARLY:
         q = k
         if s.replica_status[slot] == st.READY and s.replica_broken[slot] == 0:
-            s.queue_idle[k] += kept - idle
-            s.queue_lowest[k] = min(s.queue_lowest[k], slot)
+            if kept > 0:
+                add_idle(s, k, slot)
+            else:
+                remove_idle(s, k, slot)
     set_due(s, slot)
     touch(s, q)
 
@@ -60,7 +62,7 @@ def load_done(m, s, slot, t):
 def breaks(m, s, slot, t):
     """A replica fails: its servers do nothing from now on; nobody knows yet."""
     if not EARLY and s.replica_status[slot] == st.READY:
-        s.queue_idle[s.replica_kind[slot]] -= s.replica_idle[slot]
+        remove_idle(s, s.replica_kind[slot], slot)
     s.replica_broken[slot] = 1
     silence(s, slot)
     s.replica_turns_at[slot] = t + m.constants[st.DETECTION]
