@@ -5,7 +5,8 @@
 - *Share of a gap*: (policy - reference) / (oracle - reference), and the same with the perfect-forecast planner.
 - *Not inferior*: policy - reference is above -2 % of (oracle - static), window by window; static is the better of the constant
   deployments that are rows, and where no oracle is known for the scenario the perfect-forecast planner stands in: both make the
-  margin smaller. *Better*: policy - reference is above 0. *Worse*: reference - policy is. Each at 2.5 % one-sided, corrected by Holm over the judged cells of a row.
+  margin smaller. *Better*: policy - reference is above 0. *Worse*: reference - policy is. Each at 2.5 % one-sided, corrected
+  by Holm over the judged cells of a row.
 """
 
 from __future__ import annotations
