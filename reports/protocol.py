@@ -4,7 +4,7 @@
   mean reward on the very windows that are reported: no agent gains from a planner that was chosen badly.
 - *Share of a gap*: (policy - reference) / (oracle - reference), and the same with the perfect-forecast planner.
 - *Not inferior*: policy - reference is above -2 % of (oracle - static), by window; static is the better of the constant
-  deployments that are rows, and where no oracle is known for the scenario the perfect-forecast planner stands in: both make the
+  deployments that are rows, and where no oracle is known for a scenario the perfect-forecast planner stands in: both make the
   margin smaller. *Better*: policy - reference is above 0. *Worse*: reference - policy is. Each at 2.5 % one-sided, corrected
   by Holm over the judged cells of a row.
 """
