@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from agents.learners import LEARNERS
+from baselines.weights_folder import copy_folder
 
 if TYPE_CHECKING:
     from agents.cem import CEMRun
@@ -114,7 +115,7 @@ def _train(said: dict[str, Any]) -> int:
         print(f"interrupted and saved; go on with: python train.py --resume {folder}", file=sys.stderr)
         return INTERRUPTED
     if config["export"]:
-        run.export_to(Path(config["export"]))
+        copy_folder(folder / "best", Path(config["export"]))
         print(f"exported: {config['export']}")
     return 0
 

@@ -23,7 +23,7 @@ import yaml
 
 from agents import registry
 from agents.selection import parted
-from agents.tuned_planner import FILE, write
+from agents.tuned_planner import write
 from envs.contract import Policy
 from envs.episode import run_episode
 from envs.loads import spread
@@ -161,11 +161,6 @@ class CEMRun:
         except KeyboardInterrupt:
             return False
         return True
-
-    def export_to(self, folder: Path) -> None:
-        """Copies the best planner."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / FILE).write_bytes((self.folder / "best" / FILE).read_bytes())
 
     def _improve(self, remaining: float) -> None:
         """One generation."""

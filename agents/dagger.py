@@ -157,12 +157,6 @@ class DaggerRun:
             return False
         return True
 
-    def export_to(self, folder: Path) -> None:
-        """Copies the best network."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted((self.folder / "best").iterdir(), reverse=True):  # the manifest last
-            (folder / path.name).write_bytes(path.read_bytes())
-
     # ---- inside
 
     def _play(self, player: Policy | None) -> None:

@@ -15,11 +15,12 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save
 
 from agents.manifest import AgentError, digest, scenario_digest
+from agents.network_folder import read_folder
 from agents.order_keep_constants import Constants
 from agents.order_keep_features import FEATURES_VERSION
 from agents.order_keep_menu import Menu
 from agents.order_keep_response import Response
-from baselines.weights_folder import MANIFEST, WEIGHTS, write_folder
+from baselines.weights_folder import WEIGHTS, write_folder
 from envs.contract import CONTRACT_VERSION
 from envs.scenario import Scenario
 
@@ -62,6 +63,11 @@ class OrderKeepManifest:
     format: int = FORMAT
     contract: int = CONTRACT_VERSION
     features: int = FEATURES_VERSION
+
+    @property
+    def versions(self) -> tuple[int, int, int]:
+        """Of this file, of the contract, and of the features."""
+        return self.format, self.contract, self.features
 
 
 class Exported(NamedTuple):
@@ -108,33 +114,14 @@ def export(network: Exported, folder: Path, scenario: Scenario, training: Mappin
     return manifest
 
 
-def is_order_keep(folder: Path) -> bool:
-    """Whether a folder's manifest is that of an order/keep network."""
-    try:
-        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["kind"] == KIND)
-    except (OSError, ValueError, TypeError, KeyError):
-        return False
-
-
 def read(folder: Path) -> tuple[OrderKeepManifest, Exported]:
     """Reads a network's folder and checks its versions and digest.
 
     Raises:
         AgentError: it is not one, of other versions, or its weights are not those of the manifest.
     """
-    try:
-        manifest = OrderKeepManifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-        stored = (folder / WEIGHTS).read_bytes()
-    except (OSError, ValueError, TypeError) as error:
-        raise AgentError(f"{folder}: not the folder of an order/keep network ({error})") from error
-    found = (manifest.format, manifest.contract, manifest.features)
-    if found != (FORMAT, CONTRACT_VERSION, FEATURES_VERSION):
-        raise AgentError(f"{folder}: made for format, contract, features {found}, here "
-                         f"{(FORMAT, CONTRACT_VERSION, FEATURES_VERSION)}; train and export it again")
-    sha256 = hashlib.sha256(stored).hexdigest()
-    if sha256 != manifest.weights_sha256:
-        raise AgentError(f"{folder}: {WEIGHTS} has sha256 {sha256[:12]}..., its manifest says "
-                         f"{manifest.weights_sha256[:12]}...; export the network again")
+    versions = FORMAT, CONTRACT_VERSION, FEATURES_VERSION
+    manifest, stored = read_folder(folder, OrderKeepManifest, versions, "an order/keep network")
     try:
         tensors = load_tensors(stored)
         count = sum(name.startswith("weight.") for name in tensors)

@@ -129,12 +129,6 @@ class OrderKeepRun:
         rows = self._evaluations()
         self._write([row for row in rows if float(row["steps"]) <= self.steps])
 
-    def export_to(self, folder: Path) -> None:
-        """Copies the best network."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted((self.folder / "best").iterdir(), reverse=True):  # the manifest last
-            (folder / path.name).write_bytes(path.read_bytes())
-
     # ---- inside
 
     def _confirm(self) -> None:

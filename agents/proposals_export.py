@@ -16,9 +16,10 @@ from safetensors.numpy import save
 
 from agents.brain import Layers, tensors_of
 from agents.manifest import AgentError, digest, scenario_digest
+from agents.network_folder import read_folder
 from agents.proposals import Proposals
 from agents.proposals_features import FEATURES_VERSION
-from baselines.weights_folder import MANIFEST, WEIGHTS, write_folder
+from baselines.weights_folder import WEIGHTS, write_folder
 from envs.contract import CONTRACT_VERSION, ReplicaKind, Shape
 from envs.scenario import Scenario
 
@@ -59,6 +60,11 @@ class ProposalsManifest:
     contract: int = CONTRACT_VERSION
     features: int = FEATURES_VERSION
 
+    @property
+    def versions(self) -> tuple[int, int, int]:
+        """Of this file, of the contract, and of the features."""
+        return self.format, self.contract, self.features
+
 
 class Exported(NamedTuple):
     """All that plays a network.
@@ -94,33 +100,14 @@ def export(network: Exported, folder: Path, scenario: Scenario, training: Mappin
     return manifest
 
 
-def is_proposals(folder: Path) -> bool:
-    """Whether a folder's manifest is that of a network over proposals."""
-    try:
-        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["kind"] == KIND)
-    except (OSError, ValueError, TypeError, KeyError):
-        return False
-
-
 def read(folder: Path) -> tuple[ProposalsManifest, Exported]:
     """Reads a network's folder and checks its versions and digest.
 
     Raises:
         AgentError: it is not one, of other versions, or its weights are not those of the manifest.
     """
-    try:
-        manifest = ProposalsManifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-        stored = (folder / WEIGHTS).read_bytes()
-    except (OSError, ValueError, TypeError) as error:
-        raise AgentError(f"{folder}: not the folder of a network over proposals ({error})") from error
-    found = (manifest.format, manifest.contract, manifest.features)
-    if found != (FORMAT, CONTRACT_VERSION, FEATURES_VERSION):
-        raise AgentError(f"{folder}: made for format, contract, features {found}, here "
-                         f"{(FORMAT, CONTRACT_VERSION, FEATURES_VERSION)}; train and export it again")
-    sha256 = hashlib.sha256(stored).hexdigest()
-    if sha256 != manifest.weights_sha256:
-        raise AgentError(f"{folder}: {WEIGHTS} has sha256 {sha256[:12]}..., its manifest says "
-                         f"{manifest.weights_sha256[:12]}...; export the network again")
+    versions = FORMAT, CONTRACT_VERSION, FEATURES_VERSION
+    manifest, stored = read_folder(folder, ProposalsManifest, versions, "a network over proposals")
     try:
         tensors = load_tensors(stored)
         layers = [(tensors[f"weight.{i}"], tensors[f"bias.{i}"]) for i in range(sum("weight" in name for name in tensors))]

@@ -150,12 +150,6 @@ class ProposalsRun:
             bar.close()
         return True
 
-    def export_to(self, folder: Path) -> None:
-        """Copies the best network."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted((self.folder / "best").iterdir(), reverse=True):  # the manifest last
-            (folder / path.name).write_bytes(path.read_bytes())
-
     def value(self, table: Table, w_slo: float) -> np.ndarray:
         """(W, T, M) reward for accuracy and violations of each proposal."""
         return np.asarray(self.scenario.weights.accuracy * table.accuracy - w_slo * table.violation)

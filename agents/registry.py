@@ -141,15 +141,14 @@ def _exported(folder: Path) -> Policy:
         from agents.tuned_planner import TunedPlanner
 
         return TunedPlanner(folder)
-    from agents.order_keep_export import is_order_keep
+    from agents.network_folder import kind_of
 
-    if is_order_keep(folder):
+    kind = kind_of(folder)
+    if kind == "order-keep":
         from agents.order_keep_policy import OrderKeepNetwork
 
         return OrderKeepNetwork(folder)
-    from agents.proposals_export import is_proposals
-
-    if is_proposals(folder):
+    if kind == "proposals":
         from agents.proposals_policy import ProposalsNetwork
 
         return ProposalsNetwork(folder)

@@ -153,12 +153,6 @@ class Run:
         self._write([found], path.exists())
         return found
 
-    def export_to(self, folder: Path) -> None:
-        """Copies the best agent."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted((self.folder / "best").iterdir(), reverse=True):  # the manifest last
-            (folder / path.name).write_bytes(path.read_bytes())
-
     def export_tensors(self, tensors: Mapping[str, np.ndarray], folder: Path) -> None:
         """Writes an agent with what made it."""
         base = self.base

@@ -18,3 +18,10 @@ def write_folder(folder: Path, weights: bytes, manifest: DataclassInstance) -> N
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WEIGHTS).write_bytes(weights)
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copies an exported policy; its manifest, where it has one, goes last."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir(), key=lambda path: path.name == MANIFEST):
+        (target / path.name).write_bytes(path.read_bytes())
