@@ -24,6 +24,7 @@ from envs.scenario import Scenario
 
 LEAST_GAIN = 0.01  # of reward per interval: less is noise of the requests that are drawn
 ANEW = 5e6  # requests replayed for each plan after the first
+MOST_DRAWN = 50_000  # requests planned on; of more load a shorter stretch, so that a decision takes no longer
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class AlpaServeOnline(Policy):
 
     Args:
         look_back: intervals whose mean load is planned for; those before the first count as the training load.
-        planning_s: length of the requests that are planned on, and how long a placement is taken to stay.
+        planning_s: length of the requests that are planned on (at most), and how long a placement is taken to stay.
         seed: of the training requests and of the search.
     """
 
@@ -99,7 +100,8 @@ class AlpaServeOnline(Policy):
             return Decision(running, "no load seen: what runs stays" if self._seen else "planned on the training load")
         self._seen.append(observed)
         rate_rps = (sum(self._seen) + (self.look_back - len(self._seen)) * self._load.rate_rps) / self.look_back
-        requests = self._load.requests(rate_rps, self.planning_s, self.seed)
+        length_s = min(self.planning_s, MOST_DRAWN / max(float(rate_rps.sum()), 1.0))
+        requests = self._load.requests(rate_rps, length_s, self.seed)
         return self._improved(observation.deployment, Replay(self._problem, requests))
 
     def _improved(self, deployment: Deployment, replay: Replay) -> Decision:

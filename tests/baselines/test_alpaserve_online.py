@@ -102,3 +102,20 @@ def test_it_is_deterministic_and_forgets_on_reset(placed):
         return decisions
 
     assert play(policy) == play(policy) == play(other)
+
+
+def test_more_load_is_planned_on_a_shorter_stretch(placed, monkeypatch):
+    monkeypatch.setattr("baselines.alpaserve_online.MOST_DRAWN", 2000)
+    drawn, requests = [], SteadyLoad.requests
+
+    def counted(*arguments):
+        drawn.append(requests(*arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr(SteadyLoad, "requests", counted)
+    policy = AlpaServeOnline(look_back=1, planning_s=60.0)
+    policy.reset(placed)
+    for rps in (1.0, 1e5):
+        policy.decide(observe(placed, deployment_of(placed, ()), rps))
+    few, many = drawn[-2:]
+    assert len(few) == pytest.approx(5 * 60.0, rel=0.3) and len(many) == pytest.approx(2000, rel=0.2)
