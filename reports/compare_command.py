@@ -24,7 +24,7 @@ from envs.scenario_file import load as load_scenario
 from reports.comparison import Comparison, compare
 from reports.courses import courses
 from reports.hindsight import BOUND, NAMES, ORACLE, add_hindsight
-from reports.html import Part, page
+from reports.html import Part, page, publish
 from reports.overview import Overview, overview, trace_of
 from reports.play import Plan, Player, Run, make_policy, play
 from reports.record import record, write
@@ -205,9 +205,7 @@ def _write(arguments: argparse.Namespace, argv: Sequence[str], parts: Sequence[P
         pd.concat([part.comparison.runs for part in parts]).drop(columns="slo_slope").to_csv(arguments.csv, index=False)
         print(f"one row per episode: {arguments.csv}")
     if not arguments.no_report:
-        arguments.report.parent.mkdir(parents=True, exist_ok=True)
-        arguments.report.write_text(page(parts), encoding="utf-8")
-        print(f"the page, for any browser: {arguments.report}")
+        publish(page(parts), arguments.report)
 
 
 def _tell_overview(said: Overview) -> None:

@@ -132,6 +132,13 @@ def filled(name: str, fields: Mapping[str, str]) -> str:
     return Template(_text(name)).substitute(fields, css=palette.CSS + _text("page.css"))
 
 
+def publish(text: str, path: Path) -> None:
+    """Writes a page, and tells where it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    print(f"the page, for any browser: {path}")
+
+
 def framed(name: str, fields: Mapping[str, str]) -> str:
     """A page without scripts: the template `name`.html in the frame that these share, with `name`.css where there is one."""
     own = _text(f"{name}.css") if (PAGE / f"{name}.css").exists() else ""

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from reports.html import publish
 from reports.live_page import page
 from reports.record import record, write
 from reports.table import WIDTH
@@ -59,9 +60,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     write(numbers, document)
     print(f"every number: {numbers}")
     if not arguments.no_report:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(page(found, document), encoding="utf-8")
-        print(f"the page, for any browser: {report}")
+        publish(page(found, document), report)
     print(f"logs, journal, and files to run it by hand: {FOLDER}")
     return found.failed == 0 and not (found.kill and found.kill.replaced_s is None and not found.kill.why)
 

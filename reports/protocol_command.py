@@ -21,6 +21,7 @@ from rich.text import Text
 from baselines.calibrate import LEAST_BUDGET
 from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
+from reports.html import publish
 from reports.learning_curves import curves_of
 from reports.play import make_policy
 from reports.protocol import Standing, figures, standings, summary
@@ -89,10 +90,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
         write(arguments.json, document)
         print(f"every number: {arguments.json}")
     if not arguments.no_report:
-        path = arguments.report or REPORT
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(found, document, {row.label: curves_of(row.members) for row in rows}), encoding="utf-8")
-        print(f"the page, for any browser: {path}")
+        publish(page(found, document, {row.label: curves_of(row.members) for row in rows}), arguments.report or REPORT)
     return whole
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from reports.html import publish
 from reports.record import record, write
 from reports.reproductions.reproduction import Found, Reproduction, Row, find, names, texts
 from reports.reproductions_page import page
@@ -114,7 +115,4 @@ def _write(arguments: argparse.Namespace, argv: Sequence[str], found: Sequence[F
                             for one in found for row in one.rows)
         print(f"one row per figure: {arguments.csv}")
     if not arguments.no_report:
-        path = arguments.report or REPORT
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(found, document), encoding="utf-8")
-        print(f"the page, for any browser: {path}")
+        publish(page(found, document), arguments.report or REPORT)

@@ -16,6 +16,7 @@ from reports.against.comparison import Result, compare
 from reports.against.page import page
 from reports.against.side import FIGURES
 from reports.against.table import tell
+from reports.html import publish
 from reports.record import plain, record, write
 from reports.table import WIDTH
 
@@ -52,9 +53,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     report = arguments.report or FOLDER / "report.html"
     write(arguments.json or FOLDER / "record.json", document)
     if not arguments.no_report:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(page(found_all, document), encoding="utf-8")
-        print(f"the page, for any browser: {report}")
+        publish(page(found_all, document), report)
     return kept_up
 
 

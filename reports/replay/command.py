@@ -17,6 +17,7 @@ from rich.text import Text
 from agents.registry import HINDSIGHT
 from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
+from reports.html import publish
 from reports.record import plain, record, write
 from reports.replay.draws import Doubt
 from reports.replay.from_csv import read_csv
@@ -210,7 +211,4 @@ def _write(arguments: argparse.Namespace, argv: Sequence[str], what: Counterfact
         pd.DataFrame(each).to_csv(arguments.csv, index=False)
         print(f"one row for each policy and draw: {arguments.csv}")
     if not arguments.no_report:
-        path = arguments.report or REPORT
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(recording, found, said, played, what.scenario, document), encoding="utf-8")
-        print(f"the page, for any browser: {path}")
+        publish(page(recording, found, said, played, what.scenario, document), arguments.report or REPORT)

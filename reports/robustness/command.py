@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from envs.loads import spread
+from reports.html import publish
 from reports.record import record, write
 from reports.results import describe
 from reports.robustness.disturbances import DISTURBANCES, named
@@ -66,10 +67,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
         write(arguments.json, document)
         print(f"every number: {arguments.json}")
     if not arguments.no_report:
-        path = arguments.report or REPORT
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(found, document), encoding="utf-8")
-        print(f"the page, for any browser: {path}")
+        publish(page(found, document), arguments.report or REPORT)
     return True
 
 
