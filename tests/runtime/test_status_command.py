@@ -16,7 +16,8 @@ import pytest
 import requests
 import yaml
 from rich.console import Console
-from test_serve_command import ROOT, run, serve  # noqa: F401 - run is a fixture
+from running import ROOT
+from test_serve_command import run, serve  # noqa: F401 - run is a fixture
 
 from runtime.__main__ import main
 from runtime.control import api
