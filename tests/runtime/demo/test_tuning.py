@@ -16,6 +16,7 @@ def written(tmp_path_factory):
         return problem.write(tmp_path_factory.mktemp("demo"), timings, 40)
 
 
+@pytest.mark.slow  # a kernel of its own is compiled for it
 def test_what_would_have_been_is_what_the_arrivals_allow(written):
     """A burst of 40 requests at once, and nothing else: a constant pair of servers of 7 ms needs 20 x 7 ms for them."""
     settings = {name: {} for name in tuning.POLICIES} | {tuning.CONSTANT: {"levels": [0, 0, 2]}}
