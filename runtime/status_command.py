@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import signal
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -65,9 +67,16 @@ def _watch(watcher: Watcher) -> int:
 
     from runtime.status.view import screen
 
+    interrupted = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        interrupted.set()  # where the exception is lost, in a finaliser for one, the loop ends all the same
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     seen = watcher.look()
     with contextlib.suppress(KeyboardInterrupt), Live(screen(seen), auto_refresh=False, screen=True) as live:
-        while True:
+        while not interrupted.is_set():
             time.sleep(REFRESH_S)
             seen = watcher.look()
             live.update(screen(seen), refresh=True)
