@@ -79,7 +79,8 @@ def mirror(shared_system):
     time.sleep(1.0)
     load.end().all_right()
     late_s = {k: waited_s[k + 2] - waited_s[k] for k in range(1, INTERVALS + 1)}  # in the intervals that end at k - 1 and at k
-    acted_s = times(scalers["prometheus"].records(), start_s)
+    moves = {INTERVALS} | {k for k in range(INTERVALS) if simulated[k].deployment != simulated[k + 1].deployment}
+    acted_s = {k: at_s for k, at_s in times(scalers["prometheus"].records(), start_s).items() if k in moves}
     live = {source: Seen(scaler.records(), start_s, scenario, late_s, acted_s) for source, scaler in scalers.items()}
     return simulated, live, pages
 
@@ -96,8 +97,8 @@ class Seen:
     def __init__(self, intents, start_s, scenario, late_s, acted_s):
         self.rows = {round(i["t_s"] - start_s): observation_from_json(i["observation"], scenario) for i in intents}
         on_time = {round(i["t_s"] - start_s) for i in intents if i["at_s"] - i["t_s"] < 3 * LATE_S}
-        before = {k for k, at_s in times(intents, start_s).items() if at_s <= acted_s.get(k, math.inf)}  # it was acted upon
-        self.late_s = {k: s for k, s in late_s.items() if s < 6 * LATE_S and {k - 2, k - 1, k} <= on_time and k in before}
+        after = {k for k, at_s in times(intents, start_s).items() if at_s > acted_s.get(k, math.inf)}
+        self.late_s = {k: s for k, s in late_s.items() if s < 6 * LATE_S and {k - 2, k - 1, k} <= on_time and k not in after}
 
     def compared(self):
         """Intervals, each with how late things may be in it."""
