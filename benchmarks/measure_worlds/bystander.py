@@ -17,7 +17,7 @@ BIG = {"4 MB": 4 << 20, "64 MB": 64 << 20}
 
 
 def pong(manager: WorldManager, name: str, count: int) -> None:
-    """A helper's part of `pings`."""
+    """A member's part of `pings`."""
     world = world_of(manager, name)
     tensor = torch.ones(1000, device=world.device)
     for _ in range(count):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from benchmarks.measure_worlds.helper import Helper
+from benchmarks.measure_worlds.member import Member
 from benchmarks.measure_worlds.team import meet, team, world_of
 from benchmarks.rows import Row, row
 from runtime.worlds import State, World, WorldError, WorldManager
@@ -35,14 +35,14 @@ def _blocked(world: World, freed: list[float]) -> None:
 
 
 def _seen(manager: WorldManager, fault: signal.Signals, in_flight: bool, backend: str, number: int) -> float:
-    helper = Helper()
+    member = Member()
     try:
-        world, freed = meet(manager, helper, f"victim {number}", backend), []  # type: tuple[World, list[float]]
+        world, freed = meet(manager, member, f"victim {number}", backend), []  # type: tuple[World, list[float]]
         blocked = threading.Thread(target=_blocked, args=(world, freed))
         if in_flight:
             blocked.start()
         time.sleep(0.15 + 0.1 * (number % 10) / 10)  # anywhere between two beats
-        at_s = helper.signal(fault)
+        at_s = member.signal(fault)
         world.wait(State.BROKEN)
         if in_flight:
             blocked.join()
@@ -50,7 +50,7 @@ def _seen(manager: WorldManager, fault: signal.Signals, in_flight: bool, backend
         assert world.broken is not None
         return world.broken.time_s - at_s
     finally:
-        helper.end()
+        member.end()
 
 
 def detection_rows(backend: str, repeats: int) -> Iterator[Row]:
@@ -90,11 +90,11 @@ def alarm_rows(backend: str, minutes: float) -> Iterator[Row]:
         echo = [threading.Thread(target=_echo, args=(world, minutes * 60), daemon=True) for world in beside]
         for thread in echo:
             thread.start()
-        for helper in burners:
-            helper.start(_burn, minutes * 60)
-        for number, helper in enumerate(members):
-            helper.start(_answer_and_load, f"beside {number}", minutes * 60)
-        kept = [helper.result() for helper in members]
+        for member in burners:
+            member.start(_burn, minutes * 60)
+        for number, member in enumerate(members):
+            member.start(_answer_and_load, f"beside {number}", minutes * 60)
+        kept = [member.result() for member in members]
         alive = sum(world.state is State.UP for world in [*worlds, *beside])
         lost = 2 * len(members) - min(alive, sum(map(len, kept)))
         how = f"{2 * len(members)} worlds, {minutes:g} minutes, {len(burners)} busy processes, {len(members)} that load models"

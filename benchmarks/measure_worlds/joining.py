@@ -52,10 +52,10 @@ def _held() -> tuple[int, int, int]:
 
 def resource_rows(backend: str, cycles: int, many: int) -> Iterator[Row]:
     """Many worlds at once, and many one after the other."""
-    with team(1) as (manager, (helper,)):
-        meet(manager, helper, "warm", backend)
+    with team(1) as (manager, (member,)):
+        meet(manager, member, "warm", backend)
         before = _held()
-        worlds = [meet(manager, helper, f"world {number}", backend) for number in range(many)]
+        worlds = [meet(manager, member, f"world {number}", backend) for number in range(many)]
         grown = [now - then for now, then in zip(_held(), before)]
         how = f"{grown[0] / many:.1f} threads, {grown[1] / many:.1f} descriptors and {grown[2] / many / 1e3:.0f} KB each"
         yield row(f"{many} worlds in one process, up", sum(world.state is State.UP for world in worlds), "worlds", how)
@@ -65,7 +65,7 @@ def resource_rows(backend: str, cycles: int, many: int) -> Iterator[Row]:
             if number == cycles // 5:
                 time.sleep(1)
                 before = _held()
-            manager.leave(meet(manager, helper, "again", backend))
+            manager.leave(meet(manager, member, "again", backend))
         time.sleep(1)
         for name, now, then in zip(("threads", "descriptors"), _held(), before):
             how = f"{then} -> {now}, from the {cycles // 5}th on"

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from benchmarks.measure_worlds.helper import Helper
+from benchmarks.measure_worlds.member import Member
 from runtime.worlds import State, World, WorldError, WorldManager
 
 LOAD_S, SERVICE_S, SLO_S = 2.0, 0.020, 0.200
@@ -80,7 +80,7 @@ class Leader:
     done_s: np.ndarray
     waiting: queue.Queue[int] = field(default_factory=queue.Queue)
     over: threading.Event = field(default_factory=threading.Event)
-    helpers: list[Helper] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
     threads: list[threading.Thread] = field(default_factory=list)
     worlds: int = 0
 
@@ -110,8 +110,8 @@ class Leader:
     def end(self) -> None:
         """Everybody goes home."""
         self.over.set()
-        for helper in self.helpers:
-            helper.end()
+        for member in self.members:
+            member.end()
         for thread in self.threads:
             thread.join(5.0)
 
@@ -134,11 +134,11 @@ class ManyWorlds(Leader):
     def _keep(self, load_s: float, up: threading.Event) -> None:
         """One worker, and whoever replaces it."""
         while not self.over.is_set():
-            helper = Helper()
-            self.helpers.append(helper)
+            member = Member()
+            self.members.append(member)
             name = self.new_name()
             world = self.manager.create(name, 2, wait=False)
-            helper.start(serve, name, 1, self.manager.address, load_s)
+            member.start(serve, name, 1, self.manager.address, load_s)
             with contextlib.suppress(WorldError):
                 world.wait(State.UP)
                 up.set()
@@ -153,26 +153,26 @@ class OneWorld(Leader):
 
     def begin(self) -> None:
         """All workers are up when this returns."""
-        self.helpers += [Helper() for _ in range(WORKERS)]
+        self.members += [Member() for _ in range(WORKERS)]
         up = threading.Event()
         self.run(self._keep, up)
         up.wait()
 
     def add(self, count: int, load_s: float) -> None:
         """So many workers more: once they have loaded, the world is left, and the next one has them too."""
-        fresh = [Helper() for _ in range(count)]
+        fresh = [Member() for _ in range(count)]
         time.sleep(load_s)
-        self.helpers += fresh
+        self.members += fresh
         self.manager.leave(self.world)
 
     def _keep(self, up: threading.Event) -> None:
         """One world after another."""
-        loading: list[Helper] = []
+        loading: list[Member] = []
         while not self.over.is_set():
-            members, name = list(self.helpers), self.new_name()
+            members, name = list(self.members), self.new_name()
             self.world = self.manager.create(name, len(members) + 1, wait=False)
-            for rank, helper in enumerate(members, 1):
-                helper.start(serve, name, rank, self.manager.address, LOAD_S if helper in loading else 0.0)
+            for rank, member in enumerate(members, 1):
+                member.start(serve, name, rank, self.manager.address, LOAD_S if member in loading else 0.0)
             with contextlib.suppress(WorldError):
                 self.world.wait(State.UP)
                 up.set()
@@ -183,15 +183,15 @@ class OneWorld(Leader):
                     thread.join()
             loading = self._replaced(members) if not self.over.is_set() else []
 
-    def _replaced(self, members: list[Helper]) -> list[Helper]:
+    def _replaced(self, members: list[Member]) -> list[Member]:
         """Waits until all are back from the world that ended; new processes in place of those that died."""
         fresh = []
         for member in members:
             try:
                 member.result()
             except (EOFError, ConnectionError):
-                fresh.append(Helper())
-                self.helpers[self.helpers.index(member)] = fresh[-1]
+                fresh.append(Member())
+                self.members[self.members.index(member)] = fresh[-1]
         return fresh
 
 
@@ -204,7 +204,7 @@ def play(kind: type[ManyWorlds] | type[OneWorld]) -> Played:
             leader.begin()
             began_s = time.monotonic()
             events = [(STEP_S, lambda: leader.run(leader.add, MORE, LOAD_S)),
-                      (KILL_S, lambda: leader.helpers[0].signal(signal.SIGKILL))]  # fmt: skip
+                      (KILL_S, lambda: leader.members[0].signal(signal.SIGKILL))]  # fmt: skip
             for number, at_s in enumerate(due_s):
                 while events and events[-1][0] <= at_s:
                     events.pop()[1]()

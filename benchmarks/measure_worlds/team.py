@@ -1,4 +1,4 @@
-"""Who takes part in a measurement: this process leads, helpers do what they are told."""
+"""Who takes part in a measurement: this process leads, members do what they are told."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import os
 import time
 from collections.abc import Iterator
 
-from benchmarks.measure_worlds.helper import Helper, use_gpu
+from benchmarks.measure_worlds.member import Member, use_gpu
 from runtime.worlds import State, World, WorldManager
 
 
 @contextlib.contextmanager
-def team(size: int) -> Iterator[tuple[WorldManager, list[Helper]]]:
-    """Our manager, and so many helpers."""
+def team(size: int) -> Iterator[tuple[WorldManager, list[Member]]]:
+    """Our manager, and so many members."""
     use_gpu(0)
-    helpers = [Helper(place) for place in range(1, size + 1)]
+    members = [Member(place) for place in range(1, size + 1)]
     try:
         with WorldManager() as manager:
-            yield manager, helpers
+            yield manager, members
     finally:
-        for helper in helpers:
-            helper.end()
+        for member in members:
+            member.end()
 
 
 def pin(_: WorldManager | None, main: int, others: int) -> None:
@@ -32,7 +32,7 @@ def pin(_: WorldManager | None, main: int, others: int) -> None:
 
 
 @contextlib.contextmanager
-def pinned(helpers: list[Helper]) -> Iterator[None]:
+def pinned(members: list[Member]) -> Iterator[None]:
     """On two cores, in all processes, the thread that moves data is never on the core of the one that it serves.
 
     Where it is, it can spin for whole time slices on a lock that the other one holds, in plain torch and in worlds alike.
@@ -40,8 +40,8 @@ def pinned(helpers: list[Helper]) -> Iterator[None]:
     cores = os.sched_getaffinity(0)
     here, there = min(cores), max(cores)
     pin(None, here, there)
-    for helper in helpers:
-        helper.run(pin, there, here)
+    for member in members:
+        member.run(pin, there, here)
     try:
         yield
     finally:
@@ -49,16 +49,16 @@ def pinned(helpers: list[Helper]) -> Iterator[None]:
             os.sched_setaffinity(task, cores)
 
 
-def meet(manager: WorldManager, helper: Helper, name: str, backend: str) -> World:
-    """A world of this process and a helper."""
+def meet(manager: WorldManager, member: Member, name: str, backend: str) -> World:
+    """A world of this process and a member."""
     world = manager.create(name, 2, backend=backend, wait=False)
-    helper.run(join, name, manager.address)
+    member.run(join, name, manager.address)
     world.wait(State.UP)
     return world
 
 
 def join(manager: WorldManager, name: str, address: str, rank: int = 1) -> float:
-    """A helper joins; seconds it took."""
+    """A member joins; seconds it took."""
     began_s = time.perf_counter()
     manager.join(name, rank, address)
     return time.perf_counter() - began_s

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.distributed as plain
 
-from benchmarks.measure_worlds.helper import Helper
+from benchmarks.measure_worlds.member import Member
 from benchmarks.measure_worlds.team import join, meet, pinned, team, world_of
 from benchmarks.rows import Row, quantity, row
 from runtime.worlds import State, World, WorldManager
@@ -38,7 +38,7 @@ def _tensor(size: int, world: World) -> torch.Tensor:
 
 
 def send_blocks(manager: WorldManager, name: str, size: int, count: int, order: list[str]) -> list[float]:
-    """A helper's part: so many messages by each way of the order; CPU seconds of each block."""
+    """A member's part: so many messages by each way of the order; CPU seconds of each block."""
     world, wide = world_of(manager, name), world_of(manager, WIDE)
     tensor = _tensor(size, world)
     ways: dict[str, Callable[[], object]] = {
@@ -85,13 +85,13 @@ def receivers(worlds: list[World], wide: World, size: int) -> dict[str, Callable
 
 
 def in_blocks(
-    worlds: list[World], wide: World, helpers: list[Helper], size: int, count: int, order: random.Random
+    worlds: list[World], wide: World, members: list[Member], size: int, count: int, order: random.Random
 ) -> dict[str, np.ndarray]:
     """By way, (2, blocks): seconds for each message, by the clock and of CPU in all processes."""
     ways = receivers(worlds, wide, size)
     turns = list(ways) + [way for _ in range(BLOCKS) for way in order.sample(list(ways), len(ways))]
-    for world, helper in zip(worlds, helpers):
-        helper.start(send_blocks, world.name, size, count, turns)
+    for world, member in zip(worlds, members):
+        member.start(send_blocks, world.name, size, count, turns)
     wall_s, cpu_s = [], []
     for way in turns:
         receive, cpu_began_s = ways[way], time.process_time()
@@ -101,7 +101,7 @@ def in_blocks(
             receive()
         wall_s.append((time.perf_counter() - began_s) / (count - 1))
         cpu_s.append(time.process_time() - cpu_began_s)
-    taken = np.array([wall_s, (np.array(cpu_s) + np.sum([helper.result() for helper in helpers], axis=0)) / count])
+    taken = np.array([wall_s, (np.array(cpu_s) + np.sum([member.result() for member in members], axis=0)) / count])
     taken /= len(worlds)
     chosen = np.array(turns)
     chosen[: len(ways)] = ""  # what only the first messages of a lane cost
@@ -143,21 +143,21 @@ def one_round(backend: str, order: random.Random) -> Iterator[tuple[str, dict[st
     """All cases once, between processes and groups made for it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with team(2) as (manager, helpers):
-        for place, helper in enumerate(helpers, 1):
-            helper.start(start_plain, place, 3, port, backend)
+    with team(2) as (manager, members):
+        for place, member in enumerate(members, 1):
+            member.start(start_plain, place, 3, port, backend)
         start_plain(None, 0, 3, port, backend)
-        [helper.result() for helper in helpers]
-        worlds = [meet(manager, helper, f"edge {number}", backend) for number, helper in enumerate(helpers)]
+        [member.result() for member in members]
+        worlds = [meet(manager, member, f"edge {number}", backend) for number, member in enumerate(members)]
         wide = manager.create(WIDE, 3, backend=backend, wait=False)
-        for rank, helper in enumerate(helpers, 1):
-            helper.start(join, WIDE, manager.address, rank)
-        [helper.result() for helper in helpers]
+        for rank, member in enumerate(members, 1):
+            member.start(join, WIDE, manager.address, rank)
+        [member.result() for member in members]
         wide.wait(State.UP)
-        with pinned(helpers):
+        with pinned(members):
             for name, (size, count) in SIZES.items():
-                yield f"{name}, 1 sender", in_blocks(worlds[:1], wide, helpers[:1], size, count, order)
-                yield f"{name}, 2 senders", in_blocks(worlds, wide, helpers, size, count, order)
+                yield f"{name}, 1 sender", in_blocks(worlds[:1], wide, members[:1], size, count, order)
+                yield f"{name}, 2 senders", in_blocks(worlds, wide, members, size, count, order)
         plain.destroy_process_group()
 
 

@@ -1,13 +1,13 @@
-"""Helpers of tests: they answer within a minute, and can be killed and frozen."""
+"""Members in tests: they answer within a minute, and can be killed and frozen."""
 
 import signal
 
-from benchmarks.measure_worlds.helper import Helper
+from benchmarks.measure_worlds.member import Member
 
 TOKEN = "a token for tests"
 
 
-class Actor(Helper):
+class Actor(Member):
     """A process with a manager of its own, that runs functions `f(manager, *arguments)` one after the other."""
 
     def __init__(self, place=0, token=TOKEN):

@@ -1,6 +1,6 @@
 """Real processes that act in worlds, told what to do through pipes.
 
-A helper is forked from a server that has imported everything (a few milliseconds each). Pipes and no queues or events: those
+A member is forked from a server that has imported everything (a few milliseconds each). Pipes and no queues or events: those
 hang when a process that waits on them is killed.
 """
 
@@ -19,10 +19,10 @@ import torch
 from runtime.worlds import WorldManager
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["torch", "runtime.worlds", "benchmarks.measure_worlds.helper"])
+_processes.set_forkserver_preload(["torch", "runtime.worlds", "benchmarks.measure_worlds.member"])
 
 
-class Helper:
+class Member:
     """A process with a manager of its own that runs functions `f(manager, *arguments)` one after the other.
 
     Args:
@@ -35,7 +35,7 @@ class Helper:
 
     def __init__(self, place: int = 0, token: str = "") -> None:
         self._pipe, theirs = _processes.Pipe()
-        self._process = _processes.Process(target=_help, args=(theirs, place, token), daemon=True)
+        self._process = _processes.Process(target=_obey, args=(theirs, place, token), daemon=True)
         self._process.start()
         theirs.close()
         self.address: str = self._pipe.recv()
@@ -51,7 +51,7 @@ class Helper:
             AssertionError: with what it raised, or it does not answer in time.
         """
         if not self._pipe.poll(timeout_s):
-            raise AssertionError("the helper does not answer")
+            raise AssertionError("the member does not answer")
         failed, outcome = self._pipe.recv()
         if failed:
             raise AssertionError(outcome)
@@ -85,7 +85,7 @@ def use_gpu(place: int) -> None:
         os.environ["NCCL_SOCKET_IFNAME"] = "lo"
 
 
-def _help(pipe: Any, place: int, token: str) -> None:
+def _obey(pipe: Any, place: int, token: str) -> None:
     torch.set_num_threads(1)
     use_gpu(place)
     with WorldManager(token=token) as manager:
