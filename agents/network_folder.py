@@ -4,26 +4,56 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
-from agents.manifest import AgentError
+from agents.manifest import AgentError, digest, scenario_digest
 from baselines.weights_folder import MANIFEST, WEIGHTS
+from envs.contract import CONTRACT_VERSION
+from envs.scenario import Scenario
 
 
-class NetworkManifest(Protocol):
-    """What every such manifest says."""
+@dataclass(frozen=True, kw_only=True)
+class NetworkManifest:
+    """What every such manifest says.
+
+    Attributes:
+        kind: which tells one kind of agent from others.
+        scenario, scenario_digest: what it was trained for, and a digest of what its decisions mean.
+        weights_sha256: of the file of weights.
+        training: what made it: settings, traces, seed, scores; for people.
+        training_sha256: of `training`.
+        activation: between layers.
+        format, contract, features: versions of the manifest, of the contract, and of what the network sees.
+    """
+
+    kind: str
+    scenario: str
+    scenario_digest: str
+    weights_sha256: str
+    training: dict[str, Any]
+    training_sha256: str
+    activation: str = "tanh"
+    contract: int = CONTRACT_VERSION
+    format: int
+    features: int
 
     @property
     def versions(self) -> tuple[int, int, int]:
         """Of its form, of the contract, and of the features."""
-
-    @property
-    def weights_sha256(self) -> str:
-        """Of the file of weights."""
+        return self.format, self.contract, self.features
 
 
 M = TypeVar("M", bound=NetworkManifest)
+
+
+def common(kind: str, scenario: Scenario, weights: bytes, training: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says of any network."""
+    told = json.loads(json.dumps(dict(training), default=str))
+    return {"kind": kind, "scenario": scenario.name, "scenario_digest": scenario_digest(scenario),
+            "weights_sha256": hashlib.sha256(weights).hexdigest(), "training": told, "training_sha256": digest(told)}
 
 
 def kind_of(folder: Path) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save
 
-from agents.manifest import AgentError, digest, scenario_digest
-from agents.network_folder import read_folder
+from agents.manifest import AgentError
+from agents.network_folder import NetworkManifest, common, read_folder
 from agents.order_keep_constants import Constants
 from agents.order_keep_features import FEATURES_VERSION
 from agents.order_keep_menu import Menu
@@ -29,45 +27,25 @@ FORMAT = 2
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
-@dataclass(frozen=True)
-class OrderKeepManifest:
-    """What an exported order/keep network is.
+@dataclass(frozen=True, kw_only=True)
+class OrderKeepManifest(NetworkManifest):
+    """What an exported order/keep network is; its file of weights holds menu and response too.
 
     Attributes:
-        kind: "order-keep", which tells it from agents that choose levels.
-        scenario, scenario_digest: what it was trained for, and a digest of what its decisions mean.
-        weights_sha256: of the file of weights, menu and response.
-        training: what made it: settings, traces, seed, scores; for people.
-        training_sha256: of `training`.
         constants: by cold start (s, as text), what the network corrects (`agents.order_keep_constants`).
         load_s: range of cold starts in training.
         calm: by cold start, how rough the load has to be for the network to correct the constants.
         planner: settings of InfAdapter on two time scales, which decides where the network is not trusted.
         planned_s: cold starts at which the planner was ahead when both were played (`agents.order_keep_confirmation`).
-        activation: between layers.
-        format, contract, features: versions of this file, of the contract, and of what the network sees.
     """
 
-    kind: str
-    scenario: str
-    scenario_digest: str
-    weights_sha256: str
-    training: dict[str, Any]
-    training_sha256: str
     constants: dict[str, list[float]]
     load_s: list[float]
     calm: dict[str, float]
     planner: dict[str, Any]
     planned_s: list[float]
-    activation: str = "tanh"
     format: int = FORMAT
-    contract: int = CONTRACT_VERSION
     features: int = FEATURES_VERSION
-
-    @property
-    def versions(self) -> tuple[int, int, int]:
-        """Of this file, of the contract, and of the features."""
-        return self.format, self.contract, self.features
 
 
 class Exported(NamedTuple):
@@ -105,11 +83,11 @@ def export(network: Exported, folder: Path, scenario: Scenario, training: Mappin
                 for name in Response.__dataclass_fields__}
     tensors |= {"range.low": network.low.astype(np.float32), "range.high": network.high.astype(np.float32)}
     weights = save(tensors)
-    told = json.loads(json.dumps(dict(training), default=str))
-    manifest = OrderKeepManifest(KIND, scenario.name, scenario_digest(scenario), hashlib.sha256(weights).hexdigest(), told,
-                                 digest(told), {f"{load_s:g}": list(row) for load_s, row in network.constants.items()},
-                                 list(network.load_s), {f"{load_s:g}": level for load_s, level in network.calm.items()},
-                                 dict(network.planner), list(network.planned_s))
+    manifest = OrderKeepManifest(
+        **common(KIND, scenario, weights, training),
+        constants={f"{load_s:g}": list(row) for load_s, row in network.constants.items()}, load_s=list(network.load_s),
+        calm={f"{load_s:g}": level for load_s, level in network.calm.items()}, planner=dict(network.planner),
+        planned_s=list(network.planned_s))
     write_folder(folder, weights, manifest)
     return manifest
 

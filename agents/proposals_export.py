@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,8 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save
 
 from agents.brain import Layers, tensors_of
-from agents.manifest import AgentError, digest, scenario_digest
-from agents.network_folder import read_folder
+from agents.manifest import AgentError
+from agents.network_folder import NetworkManifest, common, read_folder
 from agents.proposals import Proposals
 from agents.proposals_features import FEATURES_VERSION
 from baselines.weights_folder import WEIGHTS, write_folder
@@ -27,43 +25,23 @@ KIND = "proposals"
 FORMAT = 1
 
 
-@dataclass(frozen=True)
-class ProposalsManifest:
+@dataclass(frozen=True, kw_only=True)
+class ProposalsManifest(NetworkManifest):
     """What an exported network over proposals is.
 
     Attributes:
-        kind: "proposals", which tells it from other agents.
-        scenario, scenario_digest: what it was trained for, and a digest of what its decisions mean.
         kinds: of replicas: variants, [cores, inter_op, intra_op, device], batch, maximum wait (s).
         counts: (M, K) of each proposal.
         mean_rps: of each application in training.
         learning: "reward-trained", "supervised" or "imitation": how it came to decide.
-        weights_sha256: of the file of weights.
-        training: what made it: settings, traces, seed, scores; for people.
-        training_sha256: of `training`.
-        activation: between layers.
-        format, contract, features: versions of this file, of the contract, and of what the network sees.
     """
 
-    kind: str
-    scenario: str
-    scenario_digest: str
     kinds: list[list[Any]]
     counts: list[list[int]]
     mean_rps: list[float]
     learning: str
-    weights_sha256: str
-    training: dict[str, Any]
-    training_sha256: str
-    activation: str = "tanh"
     format: int = FORMAT
-    contract: int = CONTRACT_VERSION
     features: int = FEATURES_VERSION
-
-    @property
-    def versions(self) -> tuple[int, int, int]:
-        """Of this file, of the contract, and of the features."""
-        return self.format, self.contract, self.features
 
 
 class Exported(NamedTuple):
@@ -90,12 +68,11 @@ def export(network: Exported, folder: Path, scenario: Scenario, training: Mappin
     tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in tensors_of(network.layers).items()}
     tensors |= {"range.low": network.low.astype(np.float32), "range.high": network.high.astype(np.float32)}
     weights = save(tensors)
-    told = json.loads(json.dumps(dict(training), default=str))
     kinds = [[list(kind.variants), [kind.shape.cores, kind.shape.inter_op, kind.shape.intra_op, kind.shape.device], kind.batch,
               kind.max_wait_s] for kind in network.proposals.kinds]
-    manifest = ProposalsManifest(KIND, scenario.name, scenario_digest(scenario), kinds, network.proposals.counts.tolist(),
-                                 network.mean_rps.tolist(), network.learning, hashlib.sha256(weights).hexdigest(), told,
-                                 digest(told))
+    manifest = ProposalsManifest(**common(KIND, scenario, weights, training), kinds=kinds,
+                                 counts=network.proposals.counts.tolist(), mean_rps=network.mean_rps.tolist(),
+                                 learning=network.learning)
     write_folder(folder, weights, manifest)
     return manifest
 
