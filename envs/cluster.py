@@ -15,11 +15,13 @@ from envs.growth import grown, with_pipelines
 from envs.interference import Spells
 from envs.kernel import Flags, specialise
 from envs.kernel.clocks import set_clock
-from envs.model import compile_model, kernel_flags, leave_table, new_state
+from envs.model import compile_model, kernel_flags, new_state
+from envs.next_deployment import write_next
 from envs.observation import kind_constants, missing_observation, observe, pending_ages, stale_observation
 from envs.randomness import ARRIVAL, draw, key, uniform
 from envs.scenario import Scenario
 from envs.scrape import Sample, Scrape, between, take_sample
+from envs.served_routes import check_routes
 from envs.state import Size, State
 from traces.samplers import Load, Stream, fill, new_stream, start
 
@@ -105,7 +107,7 @@ class SimulatedCluster(Cluster):
 
     def _begin(self, deployment: Deployment) -> None:
         """The initial deployment is ready and in force; the first samples are taken."""
-        self._write_next(deployment)
+        write_next(self.state, self.scenario, self.kinds, deployment)
         for kind, count in sorted(deployment.replicas.items(), key=lambda item: self.kinds.index(item[0])):
             for _ in range(count):
                 self._kernel.start_ready(self.model, self.state, self.kinds.index(kind), 0.0)
@@ -129,10 +131,10 @@ class SimulatedCluster(Cluster):
         new = tuple(kind for kind in deployment.replicas if kind not in self.kinds)
         if new:
             self._add_kinds(new)
-        self._check_routes(deployment)
+        check_routes(deployment, self.scenario, self.kinds)
         occupied = int((self.state.replica_status != st.FREE).sum())
         self._reserve(slots=occupied + sum(deployment.replicas.values()))
-        self._write_next(deployment)
+        write_next(self.state, self.scenario, self.kinds, deployment)
         self.deployment = deployment
         leaf = 2 * len(self.state.replica_kind) + len(self.state.queue_waiting)
         set_clock(self.state.tree_time, self.state.tree_node, leaf, self.t_s + self.scenario.decision_delay_s)
@@ -254,7 +256,7 @@ class SimulatedCluster(Cluster):
             slots=int(sum(np.nan_to_num(row.ready + row.pending) for _, _, row in rows) + sum(wanted.replicas.values()))
         )
         kernel, model, state = cluster._kernel, cluster.model, cluster.state
-        cluster._write_next(wanted)
+        write_next(state, scenario, cluster.kinds, wanted)
         for k, _, row in rows:
             for _ in range(int(np.nan_to_num(row.ready))):
                 kernel.start_ready(model, cluster.state, k, 0.0)
@@ -357,33 +359,6 @@ class SimulatedCluster(Cluster):
             kind_ns=np.pad(sample.kind_ns, ((0, more), (0, 0))),
             **{name: np.pad(getattr(sample, name), (0, more)) for name in ("ready", "pending", "draining", "kind_waiting")},
         )
-
-    def _check_routes(self, deployment: Deployment) -> None:
-        for service, routes in deployment.routes.items():
-            if service not in self.scenario.services:
-                raise ValueError(f"routes of unknown service '{service}'; known: {', '.join(self.scenario.services)}")
-            for kind, variant in routes:
-                if kind not in self.kinds:
-                    raise ValueError(f"routes of {service}: {kind} is neither deployed nor a candidate")
-                if variant not in kind.variants or variant not in self.scenario.services[service].variants:
-                    raise ValueError(f"routes of {service}: '{variant}' is not a variant of both {kind} and the service")
-
-    def _write_next(self, deployment: Deployment) -> None:
-        """Writes a deployment where the kernel takes it from when it takes effect."""
-        state = self.state
-        state.kind_next_wanted[:] = [deployment.replicas.get(kind, 0) for kind in self.kinds]
-        variants = list(self.scenario.variants)
-        for z, service in enumerate(self.scenario.services):
-            entries = sorted(
-                (self.kinds.index(kind), variants.index(variant), share)
-                for (kind, variant), share in deployment.routes.get(service, {}).items()
-                if share > 0
-            )
-            state.route_count[z, st.NEXT_ROUTES] = len(entries)
-            for e, (k, v, share) in enumerate(entries):
-                state.route_i[z, st.NEXT_ROUTES, e] = k, v
-                state.route_f[z, st.NEXT_ROUTES, e, 0] = share
-        state.leave[1] = leave_table(self.scenario, dict(deployment.thresholds), state.leave.shape[2])
 
     def _sample(self, t_s: float) -> Sample:
         by_service = np.zeros(len(self.scenario.services), np.int64)

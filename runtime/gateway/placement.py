@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from envs.contract import Deployment, ReplicaKind
 from envs.rules import fewer_per_server, in_time
 from envs.scenario import Scenario
+from envs.served_routes import check_routes
 from runtime.gateway.hosts import Host
 from runtime.gateway.kinds import Kind
 from runtime.gateway.queues import Queue
@@ -53,8 +54,7 @@ class Placement:
             ValueError: routes that cannot be; nothing has changed then.
             ProfileError: a kind without a profile.
         """
-        for service, routes in deployment.routes.items():
-            self._check_routes(service, routes, deployment)
+        check_routes(deployment, self.scenario, self.kinds)
         for what in deployment.replicas:
             self.know(what)
         for what, kind in self.kinds.items():
@@ -146,12 +146,3 @@ class Placement:
             if fewer_per_server(kind.waiting, kind.live_servers, best.waiting, best.live_servers):
                 best = kind
         return best
-
-    def _check_routes(self, service: str, routes: Iterable[tuple[ReplicaKind, str]], deployment: Deployment) -> None:
-        if service not in self.scenario.services:
-            raise ValueError(f"routes of unknown service '{service}'; known: {', '.join(self.scenario.services)}")
-        for what, variant in routes:
-            if what not in self.kinds and what not in deployment.replicas:
-                raise ValueError(f"routes of {service}: {what} is neither deployed nor a candidate")
-            if variant not in what.variants or variant not in self.scenario.services[service].variants:
-                raise ValueError(f"routes of {service}: '{variant}' is not a variant of both {what} and the service")

@@ -6,6 +6,7 @@ from envs.contract import Deployment
 from envs.envelope import project
 from envs.profiles import ProfileError
 from envs.scenario import Scenario
+from envs.served_routes import check_routes
 
 
 class DeploymentRefused(ValueError):
@@ -19,7 +20,10 @@ def check(deployment: Deployment, scenario: Scenario) -> None:
         DeploymentRefused: it is over budget, does not fit on the nodes, or names something that the scenario does not have.
     """
     _check_kinds(deployment, scenario)
-    _check_routes(deployment, scenario)
+    try:
+        check_routes(deployment, scenario, scenario.kinds)
+    except ValueError as error:
+        raise DeploymentRefused(str(error)) from error
     for application, stage in deployment.thresholds:
         chain = scenario.applications.get(application)
         if chain is None or stage >= len(chain.services):
@@ -44,14 +48,3 @@ def _check_kinds(deployment: Deployment, scenario: Scenario) -> None:
                 scenario.profile.latency_s(variant, kind.shape, kind.batch)
             except ProfileError as error:
                 raise DeploymentRefused(f"unknown kind {kind}: {error}") from error
-
-
-def _check_routes(deployment: Deployment, scenario: Scenario) -> None:
-    for service, shares in deployment.routes.items():
-        if service not in scenario.services:
-            raise DeploymentRefused(f"routes of unknown service '{service}'; known: {', '.join(scenario.services)}")
-        for kind, variant in shares:
-            if kind not in deployment.replicas and kind not in scenario.kinds:
-                raise DeploymentRefused(f"routes of {service}: {kind} is neither deployed nor a candidate")
-            if variant not in kind.variants or variant not in scenario.services[service].variants:
-                raise DeploymentRefused(f"routes of {service}: '{variant}' is not a variant of both {kind} and the service")
