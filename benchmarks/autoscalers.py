@@ -5,7 +5,8 @@
 The models compute in full, on small pictures (docs/live_demo.md); they are timed first, and the load's peak follows from that:
 0.6 of what two replicas of ResNet-50 compute alone on the machine. Twenty minutes of Twitter pass in a minute, so the times
 of the HPA rule and of Ray Serve's autoscaler are a twentieth too; Ray Serve runs as it is installed besides. Those scale one
-model, ResNet-50; Tidal's own policies choose between three. Rows: violations, the core-seconds that replicas held, what all
+model, ResNet-50; Tidal's own policies choose between three. The agent, a network over proposals, is trained first, and the
+constant deployment chosen, on other stretches of that trace. Rows: violations, the core-seconds that replicas held, what all
 processes that serve have computed, and accuracy (as published for the models; drawn weights answer).
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -33,7 +35,7 @@ from benchmarks.measure_live.processes import Server
 from benchmarks.peers.with_ray_serve import environment
 from benchmarks.rows import Row, command_line, report, row
 from envs.loads import open_loads
-from runtime.demo import problem, timings
+from runtime.demo import problem, timings, tuning
 from runtime.demo.load import SPEED
 from runtime.load_generator import Played, play
 from traces.samplers import draw
@@ -72,6 +74,27 @@ class Outcome:
     played: Played
     held_s: float
     computed_s: float
+
+
+def trained(written: problem.Written, folder: Path) -> str:
+    """An agent for just this scenario, a folder: learnt in a quarter of a minute on stretches of load that are not played."""
+    load = folder / "stretches.csv"
+    rates_rps = np.concatenate(written.others)
+    load.write_text("t_s,requests\n" + "".join(f"{t},{float(rate)}\n" for t, rate in enumerate(rates_rps)), encoding="utf-8")
+    agent = folder / "agent"
+    subprocess.run(
+        [sys.executable, str(Path(__file__).resolve().parents[1] / "train.py"), "--scenario", str(written.path),
+         "--agent", "proposals", "--trace", str(load), "--steps", "400000", "--evaluate-every", "50000",
+         "--set", "windows=192", "--export", str(agent)],
+        cwd=folder, check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    return str(agent)
+
+
+def best_constant(written: problem.Written, folder: Path) -> str:
+    """The constant deployment that is best on those stretches, as a folder."""
+    settings = tuning.tune(written.scenario, written.others)
+    return str(tuning.write_policy(folder / "constant", written.scenario, tuning.CONSTANT, settings, written.load))
 
 
 @contextlib.contextmanager
@@ -149,6 +172,8 @@ def rows(seconds: int, only: set[str], policies: tuple[str, ...]) -> Iterator[Ro
         loads = open_loads(written.scenario, None, "val", seconds)
         due_s = draw(loads.loads[problem.SERVICE], 0, 0.0, seconds)
         contenders = {
+            "Tidal, agent": partial(tidal, written, trained(written, Path(folder))),
+            "Tidal, constant": partial(tidal, written, best_constant(written, Path(folder))),
             **{f"Tidal, {name}": partial(tidal, written, name) for name in policies},
             "Tidal, HPA rule": partial(tidal, written, "benchmarks.autoscalers:Rule"),
             "Ray Serve, as installed": partial(ray_serve, 1.0),

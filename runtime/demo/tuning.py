@@ -64,10 +64,10 @@ def would_have(scenario: Scenario, settings: Mapping[str, Settings], due_s: np.n
     return found
 
 
-def write_policy(folder: Path, scenario: Scenario, settings: Settings, told: str) -> Path:
-    """The band as a folder that `tidal autoscale --policy` takes."""
-    path = f"{OverflowBand.__module__}:{OverflowBand.__name__}"
-    write(folder, path, settings, scenario.name, {"load": told, "plays": PLAYS})
+def write_policy(folder: Path, scenario: Scenario, name: str, settings: Mapping[str, Settings], told: str) -> Path:
+    """One of the policies, by its name here, as a folder that `tidal autoscale --policy` takes."""
+    policy = POLICIES[name]
+    write(folder, f"{policy.__module__}:{policy.__name__}", settings[name], scenario.name, {"load": told, "plays": PLAYS})
     return folder
 
 

@@ -32,7 +32,7 @@ def test_what_would_have_been_is_what_the_arrivals_allow(written):
 
 def test_the_policy_that_is_written_is_the_one_that_was_tuned(written, tmp_path):
     settings = {"order_margin": 2.0, "keep_memory": 8}
-    folder = tuning.write_policy(tmp_path / "policy", written.scenario, settings, "a load")
+    folder = tuning.write_policy(tmp_path / "policy", written.scenario, tuning.BAND, {tuning.BAND: settings}, "a load")
     planner = make(str(folder), written.scenario).planner
     assert type(planner) is tuning.OverflowBand and not planner.finish_rollout
     assert planner.forecaster.order_margin == 2.0 and planner.forecaster.keep_memory == 8
