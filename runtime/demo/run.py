@@ -135,7 +135,7 @@ class Demo:
     def _policy(self) -> str:
         """What `tidal autoscale` is given."""
         folder = self._folder / "policy"
-        tuning.write_policy(folder, self._problem.scenario, self._settings[tuning.BAND], self._problem.load)
+        tuning.write_policy(folder, self._problem.scenario, tuning.BAND, self._settings, self._problem.load)
         return POLICY or str(folder)
 
     def _settles(self) -> None:
