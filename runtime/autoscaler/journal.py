@@ -61,6 +61,7 @@ class Journal:
         """
         if self._end >= self._segment_bytes:
             self._next_segment()
+        self._begin()
         self._write(record)
 
     def close(self) -> None:
@@ -75,6 +76,10 @@ class Journal:
         whole = path.read_bytes()
         self._end = whole.rfind(b"\n") + 1
         os.ftruncate(self._file, self._end)
+        self._begin()
+
+    def _begin(self) -> None:
+        """The first line of a segment, also of one that was made when the disk had no room for it."""
         if not self._end:
             self._write({"type": "journal", "format": FORMAT, "id": self.id})
 
@@ -114,7 +119,7 @@ def in_segment(path: Path) -> Iterator[Record]:
     for line in reversed(path.read_bytes().split(b"\n")[:-1]):
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):
             yield record

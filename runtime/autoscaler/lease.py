@@ -7,6 +7,7 @@ lock on `lease-7` is worth nothing. What the frozen one had begun must still be 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import os
@@ -55,7 +56,8 @@ class FileLease:
         newest = self._newest()
         if self._file >= 0:
             if newest == self._number:
-                os.utime(self._file)
+                with suppress(OSError):  # nobody can be told on a file system that takes no more; it is ours all the same
+                    os.utime(self._file)
                 return True
             self.release()
             return False
@@ -74,7 +76,12 @@ class FileLease:
 
     def _lock(self, number: int) -> bool:
         """Locks the file of a number, if nobody has, and if it is the newest."""
-        file = os.open(self._path(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            file = os.open(self._path(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            return False  # no room for a new file: tried again
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -83,8 +90,9 @@ class FileLease:
         if self._newest() != number:
             os.close(file)
             return False
-        os.ftruncate(file, 0)
-        os.write(file, f"{os.getpid()}\n".encode())  # for people only
+        with suppress(OSError):  # for people only: a full disk keeps nobody from leading
+            os.ftruncate(file, 0)
+            os.write(file, f"{os.getpid()}\n".encode())
         self._file, self._number = file, number
         with suppress(FileNotFoundError):
             self._path(number - 1).unlink()

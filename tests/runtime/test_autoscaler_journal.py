@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from runtime.autoscaler import journal as journal_module
+from runtime.autoscaler import lease as lease_module
 from runtime.autoscaler.journal import Journal, JournalError, newest_first
 from runtime.autoscaler.lease import FileLease
 
@@ -100,6 +101,40 @@ def test_a_disk_that_fills_up_leaves_whole_lines(tmp_path, monkeypatch):
     journal.append({"n": 2})  # there is room again
     journal.close()
     assert [r.get("n") for r in newest_first(tmp_path)] == [2, None]
+
+
+def test_a_segment_that_was_begun_on_a_full_disk_gets_its_first_line_when_there_is_room(tmp_path, monkeypatch):
+    journal = Journal(tmp_path, segment_bytes=100)
+    journal.append({"type": "intent", "text": "x" * 80})
+    with monkeypatch.context() as full:
+        full.setattr(journal_module.os, "write", no_room)
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space left"):
+                journal.append({"n": 1})
+    journal.append({"n": 2})
+    journal.close()
+    again = Journal(tmp_path)
+    again.append({"n": 3})
+    again.close()
+    assert again.id == journal.id
+    assert [r.get("n") for r in newest_first(tmp_path)] == [3, 2, None, None, None]
+
+
+def no_room(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_keeps_nobody_from_leading(tmp_path, monkeypatch):
+    first, second = FileLease(tmp_path), FileLease(tmp_path)
+    assert first.hold()
+    first.release()
+    monkeypatch.setattr(lease_module.os, "write", no_room)
+    monkeypatch.setattr(lease_module.os, "utime", no_room)
+    assert second.hold() and second.hold() and not first.hold()
+    monkeypatch.setattr(lease_module.os, "open", no_room)
+    assert not first.hold() and second.hold()
+    monkeypatch.undo()
+    second.release()
 
 
 def test_lines_that_are_no_json_are_passed_over(tmp_path):
