@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,10 +83,12 @@ class Processes:
 
     Args:
         folder: for what they write.
+        environment: of all of them, beside ours.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self._folder, self._mark = folder, f"{MARK}={secrets.token_hex(8)}"
+        self._environment = environment or {}
         self._running: list[Running] = []
 
     def tidal(self, name: str, *arguments: str | Path) -> Running:
@@ -98,7 +100,7 @@ class Processes:
         """Starts a command, in a session of its own: an interruption at the keyboard is for us alone to handle."""
         log = self._folder / f"{name}.log"
         variable, _, value = self._mark.partition("=")
-        environment = {**os.environ, variable: value, "PYTHONPATH": f"{ROOT}", "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, **self._environment, variable: value, "PYTHONPATH": f"{ROOT}", "PYTHONUNBUFFERED": "1"}
         with log.open("wb") as out:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                                        env=environment, start_new_session=True)
@@ -123,14 +125,30 @@ class Processes:
         """Ends them, the last one first; what they have left behind is ended by force."""
         for running in reversed(self._running):
             running.end()
-        for pid in self._left():
+        for pid in self.left():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
 
-    def _left(self) -> Iterator[int]:
-        """Those that bear our mark; where there is no /proc, none are found."""
+    def left(self) -> dict[int, str]:
+        """Those that bear our mark, and their commands; where there is no /proc, none are found."""
+        found = {}
         for environment in PROCESSES.glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):
                 if self._mark.encode() in environment.read_bytes().split(b"\0"):
-                    yield int(environment.parent.name)
+                    command = environment.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    found[int(environment.parent.name)] = command.strip()
+        return found
 
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Being asked to end, or hung up on, is an interruption too: what was started is ended first."""
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -20,7 +20,7 @@ import pandas as pd
 from runtime.autoscaler.journal import newest_first
 from runtime.control_reader import ControlReader
 from runtime.demo import problem, timings, tuning
-from runtime.demo.processes import Processes, Running
+from runtime.demo.processes import Processes, Running, interruptible
 from runtime.demo.record import Kill, Made, Moment, Record, decisions_of, moment_of, replacement_of
 from runtime.sources.scrape import Scraper
 from runtime.sources.source import PagedSource
@@ -74,7 +74,7 @@ class Demo:
             ProcessFailed: one of the processes did not come up, or ended by itself.
             OSError: another run uses the folder, something cannot be written, or no longer be reached.
         """
-        with _interruptible(), self._alone():
+        with interruptible(), self._alone():
             self._prepare()
             with contextlib.closing(Processes(self._folder)) as self._processes:
                 return self._with_processes()
@@ -238,17 +238,3 @@ class Demo:
         while not (found := true()) and time.monotonic() < until_s:
             time.sleep(0.1)
         return bool(found)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Being asked to end, or hung up on, is an interruption too: what was started is ended first."""
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,0 +1,145 @@
+"""The live system of a trial: cluster, two autoscalers, one that only advises, and Prometheus; what ends is started again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.chaos.problem import Written
+from runtime.demo.processes import Processes, Running
+
+RESTART_S = 0.2  # how soon a supervisor notices
+PROMETHEUS = "prometheus"
+CONFIG = """\
+global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
+scrape_configs:
+  - {{job_name: tidal, static_configs: [{{targets: ["{target}"]}}]}}
+"""
+POLICY = "runtime.chaos.wishes:Wishes"
+
+
+@dataclass
+class Part:
+    """One process of the system, in one life after the other.
+
+    Attributes:
+        name: of it.
+        arguments: of `tidal`, or of another program.
+        program: that; "" is `tidal`.
+        running: its present life.
+        ended_s: since when nothing of it runs; None: it does.
+        lives: how many there were.
+    """
+
+    name: str
+    arguments: tuple[str | Path, ...]
+    program: str = ""
+    running: Running | None = None
+    ended_s: float | None = None
+    lives: int = 0
+
+    @property
+    def pid(self) -> int:
+        """Of its present life, or the last one."""
+        assert self.running is not None
+        return self.running.process.pid
+
+    @property
+    def up(self) -> bool:
+        """Whether it runs."""
+        return self.running is not None and not self.running.ended
+
+    def signal(self, number: int) -> None:
+        """Sends it one, where it runs."""
+        if self.up:
+            os.kill(self.pid, number)
+
+
+class System:
+    """All of it; `start` first.
+
+    Args:
+        processes: starts its processes.
+        problem: what is served.
+        folder: for what it writes.
+
+    Attributes:
+        parts: by name.
+        gateway, control: URLs, the same in all lives.
+        state, journal, advice: what cluster, autoscalers and adviser write.
+    """
+
+    def __init__(self, processes: Processes, problem: Written, folder: Path) -> None:
+        self._processes, self.problem, self._folder = processes, problem, folder
+        self.state, self.journal, self.advice = folder / "state.json", folder / "journal", folder / "advice"
+        self.parts: dict[str, Part] = {}
+        self.gateway = self.control = ""
+
+    def start(self) -> None:
+        """Starts cluster, Prometheus and autoscalers, and waits for each.
+
+        Raises:
+            ProcessFailed: one did not come up.
+        """
+        models = ("--models", self.problem.models) if self.problem.models else ()
+        options = ("serve", "--scenario", self.problem.path, "--state", self.state, *models)
+        first = self._start(Part("cluster", (*options, "--gateway", "127.0.0.1:0", "--control", "127.0.0.1:0")))
+        self.gateway, self.control = first.waits_for(r"requests (\S+), control (\S+)").groups()
+        addresses = ("--gateway", self.gateway.removeprefix("http://"), "--control", self.control.removeprefix("http://"))
+        self.parts["cluster"].arguments = (*options, *addresses)
+        source = self._source()
+        for name, journal, mode in (("autoscaler 1", self.journal, "act"), ("autoscaler 2", self.journal, "act"),
+                                    ("adviser", self.advice, "advisory")):
+            self._start(Part(name, (
+                "autoscale", "--scenario", self.problem.path, "--policy", POLICY, "--fallback", "static", *source,
+                "--actuator", "cluster", "--control", self.control, "--journal", journal, "--mode", mode,
+                "--limits", self.problem.limits)))
+        for name in ("autoscaler 1", "autoscaler 2", "adviser"):
+            running = self.parts[name].running
+            assert running is not None
+            running.waits_for(r"every \S+ s, ")
+
+    def _source(self) -> tuple[str, ...]:
+        """Where the autoscalers see the cluster: in a Prometheus, where there is one."""
+        binary = shutil.which(PROMETHEUS)
+        if binary is None:
+            return "--source", "scrape", "--url", f"{self.gateway}/metrics"
+        config = self._folder / "prometheus.yml"
+        config.write_text(CONFIG.format(target=self.gateway.removeprefix("http://")), encoding="utf-8")
+        options = (f"--config.file={config}", f"--storage.tsdb.path={self._folder}/{PROMETHEUS}")
+        first = self._start(Part(PROMETHEUS, (*options, "--web.listen-address=127.0.0.1:0"), binary))
+        address = first.waits_for(r'"Listening on" address=(\S+)').group(1)
+        self.parts[PROMETHEUS].arguments = (*options, f"--web.listen-address={address}")
+        first.waits_for("ready to receive web requests")
+        return "--source", PROMETHEUS, "--url", f"http://{address}"
+
+    def _start(self, part: Part) -> Running:
+        part.lives, part.ended_s = part.lives + 1, None
+        self.parts[part.name] = part
+        name = f"{part.name.replace(' ', '-')}-{part.lives}"
+        if part.program:
+            words = [part.program, *map(str, part.arguments)]
+            part.running = self._processes.start(name, words, " ".join(words))
+        else:
+            part.running = self._processes.tidal(name, *part.arguments)
+        return part.running
+
+    def tend(self) -> None:
+        """What a supervisor does: starts again what has ended."""
+        for part in self.parts.values():
+            if part.up:
+                continue
+            part.ended_s = part.ended_s or time.monotonic()
+            if time.monotonic() >= part.ended_s + RESTART_S:
+                self._start(part)
+
+    def end(self, *names: str) -> None:
+        """Ends parts in good order."""
+        for name in names:
+            if (part := self.parts.pop(name, None)) and part.running:
+                part.signal(signal.SIGCONT)
+                part.running.end()
