@@ -58,7 +58,7 @@ MODES = {
     "replay": Mode("replay.command", ("begin", "end", "slo", "select", "system"), "nothing is written"),
     "reproduce": Mode("reproduce", (), "nothing is written", failed=WRONG),
     "live": Mode("live_command", ("cases", "repeats", "speed"), "all processes are ended, nothing is written"),
-    "protocol": Mode("protocol_command", ("quick", "cold_starts", "store"), "what was played is kept; the same goes on"),
+    "protocol": Mode("protocol_command", ("quick", "cold_starts", "cells", "store"), "what was played is kept"),
     "bench": Mode("bench.command", (), "the policies that were played to their end have their files"),
     "leaderboard": Mode("bench.leaderboard", (), "nothing is written"),
     "robustness": Mode("robustness.command", (), "nothing is written"),
@@ -107,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
     held.add_argument("--protocol", action="store_true", help="agents against planners, calibrated per trace and cold start")
     held.add_argument("--quick", action="store_true", help="a small one, minutes, without verdicts")
     held.add_argument("--cold-starts", metavar="S,...", help="seconds (10,30,60,120,300)")
+    held.add_argument("--cells", metavar="SOURCE:S,...", help="play these now; the report has all that are complete")
     held.add_argument("--store", type=Path, metavar="FOLDER", help="what is played once stays here (out/protocol)")
     live = top.add_argument_group("live, in place of a comparison")
     live.add_argument("--live", type=_positive, metavar="SECONDS", help="real processes on this machine, under load")

@@ -49,6 +49,7 @@ PLANNERS = ("static-fast", "infadapter-fast", "infadapter-hold", "order-keep-ban
 AGENTS = ("infadapter-forecast", "ppo", "order-keep-network")  # where one is pretrained for the scenario
 NOT_HERE = ("split", "reference", "csv", "save", "hours")  # what the protocol fixes, or does not write
 STORE, REPORT = Path("out/protocol"), Path("out/protocol.html")
+LEFT_OUT = "{source}"  # in a policy's pattern: the source of the cell, such as the one that its training left out
 RESAMPLES, SEED = 10_000, 0
 
 
@@ -69,28 +70,33 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     _refuse(arguments)
     scenario, sizes = load_scenario(arguments.scenario), _sizes(arguments)
     cells = _cells(arguments, scenario)
-    words = [word.strip() for word in (arguments.policies or "").split(",") if word.strip()] or _usual(scenario)
-    rows = [*rows_of(words, scenario), *hindsight_rows()]
-    for cell in cells:  # a trace that is missing is told before anything is played
+    now = _named(arguments.cells, cells) if arguments.cells else cells
+    for cell in now:  # a trace that is missing is told before anything is played
         for split in ("train", "val"):
             cell.loads(split, sizes.windows * sizes.intervals * scenario.interval_s)
+    words = [word.strip() for word in (arguments.policies or "").split(",") if word.strip()] or _usual(scenario)
+    of_source = {source: [*rows_of([word.replace(LEFT_OUT, source.name) for word in words], scenario), *hindsight_rows()]
+                 for source in dict.fromkeys(cell.source for cell in cells)}
+    rows = list(dict.fromkeys(row for some in of_source.values() for row in some))
     store = Store(arguments.store or STORE)
-    keys = {Task(cell, row, sizes): "" for cell in cells for row in rows}
-    keys = {task: task.key() for task in keys}
-    whole = _play({task: key for task, key in keys.items() if store.get(key) is None}, store, arguments.jobs)
-    played = [[o for row in rows if (o := store.get(keys[Task(cell, row, sizes)]))] for cell in cells]
-    complete = [outcomes for outcomes in played if len(outcomes) == len(rows)]
+    keys = {task: task.key() for cell in cells for task in (Task(cell, row, sizes) for row in of_source[cell.source])}
+    missing = {task: key for task, key in keys.items() if task.cell in now and store.get(key) is None}
+    whole = _play(missing, store, arguments.jobs)
+    played = {cell: [store.get(key) for task, key in keys.items() if task.cell == cell] for cell in cells}
+    complete = [[o for o in outcomes if o] for outcomes in played.values() if all(outcomes)]
     if not complete:
         print("no cell is complete yet; the same command goes on", file=sys.stderr)
         return False
     found = standings(complete, np.random.default_rng(SEED), RESAMPLES, sizes.full)
-    document = _document(argv, scenario, sizes, rows, complete, found, len(cells))
+    document = _document(argv, scenario, sizes, rows, complete, found, [c for c, o in played.items() if not all(o)])
     _tell(found, document)
     if arguments.json:
         write(arguments.json, document)
         print(f"every number: {arguments.json}")
     if not arguments.no_report:
-        publish(page(found, document, {row.label: curves_of(row.members) for row in rows}), arguments.report or REPORT)
+        members = {row.label: [m for other in rows if other.label == row.label for m in other.members] for row in rows}
+        curves = {label: curves_of(some) for label, some in members.items()}
+        publish(page(found, document, curves), arguments.report or REPORT)
     return whole
 
 
@@ -141,6 +147,15 @@ def _cells(arguments: argparse.Namespace, scenario: Scenario) -> list[Cell]:
     return [Cell(arguments.scenario, source, c) for source in chosen for c in dict.fromkeys(cold_starts)]
 
 
+def _named(words: str, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that ``source:seconds,...`` names, in that order."""
+    known = {f"{cell.source.name}:{cell.cold_start_s:g}": cell for cell in cells}
+    asked = [word.strip() for word in words.split(",") if word.strip()]
+    if unknown := [word for word in asked if word not in known]:
+        raise ValueError(f"--cells {', '.join(unknown)}: there are {', '.join(known)}")
+    return [known[word] for word in asked]
+
+
 def _play(tasks: dict[Task, str], store: Store, jobs: int) -> bool:
     """Plays tasks and keeps each as it ends; False where it was interrupted."""
     if not tasks:
@@ -174,7 +189,7 @@ def _outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str
 
 
 def _document(argv: Sequence[str], scenario: Scenario, sizes: Sizes, rows: Sequence[Row], cells: Sequence[Sequence[dict]],
-              found: Sequence[Standing], asked: int) -> dict[str, Any]:
+              found: Sequence[Standing], missing: Sequence[Cell]) -> dict[str, Any]:
     """The JSON record."""
     outcomes = [o for cell in cells for o in cell]
     refused = {(o["row"], o["cell"]["cold_start_s"]): o["refused"] for o in outcomes if o["refused"]}
@@ -184,8 +199,9 @@ def _document(argv: Sequence[str], scenario: Scenario, sizes: Sizes, rows: Seque
     notes = [f"{row} has no row at {', '.join(times)} s: {reason}" for (row, reason), times in by_reason.items()]
     if not sizes.full:
         notes.insert(0, f"Below the protocol's size ({FULL.told.partition(': ')[2]}): no verdict is given.")
-    if len(cells) < asked:
-        notes.insert(0, f"{asked - len(cells)} of {asked} cells are not complete and are left out.")
+    if missing:
+        told = "; ".join(cell.told for cell in missing)
+        notes.insert(0, f"{len(missing)} of {len(cells) + len(missing)} cells are not played yet and are left out: {told}.")
     return record(
         figures(found), argv, scenario=describe(scenario), made=date.today().isoformat(), size=sizes.told,
         summary=summary(found), notes=notes, loads=list(dict.fromkeys(o["load"] for o in outcomes)),

@@ -70,7 +70,33 @@ def test_an_interrupted_run_goes_on(folder, capsys, monkeypatch):
     assert len(played) == 2 and "static" not in played
 
 
+def test_cells_are_played_one_at_a_time_and_the_report_has_what_is_complete(folder, monkeypatch):
+    played = []
+
+    def outcome(task):
+        played.append((task.cell.cold_start_s, task.row.members))
+        totals = {"reward": 0.5, "violation_ratio": 0.0, "accuracy": 0.5, "cost": 0.1}
+        return {"cell": task.cell.described(), "row": task.row.label, "members": list(task.row.members), "kind": "planner",
+                "refused": "", "settings": None, "calls": 0, "load": "made", "cpu_s": 0.0,
+                "episodes": [{"member": 0, "start_s": 0.0, "seed": 0, **totals}]}
+
+    monkeypatch.setattr(protocol_command, "outcome", outcome)
+    own = folder / "without-twitter-like-seed0/best"
+    write(own, "baselines.hold:HoldPlanner", {}, "live-demo", {})
+    words = [*SMALL, "--no-report", "--json", "p.json", "--cold-starts", "5,6", "--policies",
+             "left-out=without-{source}-*/best"]
+    assert evaluate.main([*words, "--cells", "twitter-like:6"]) == 0
+    assert {cold_start_s for cold_start_s, _ in played} == {6.0} and len(played) == 5
+    assert (str(own.relative_to(folder)),) in [members for _, members in played]
+    document = json.loads((folder / "p.json").read_text())
+    assert "1 of 2 cells are not played yet and are left out: twitter-like, 5 s." in document["notes"]
+    assert {c["cell"]["cold_start_s"] for c in document["cells"]} == {6.0}
+    assert evaluate.main([*words, "--cells", "twitter-like:5"]) == 0 and len(played) == 10
+    assert {c["cell"]["cold_start_s"] for c in json.loads((folder / "p.json").read_text())["cells"]} == {5.0, 6.0}
+
+
 @pytest.mark.parametrize(("words", "told"), [
+    (["--cells", "mars:10"], "--cells mars:10: there are twitter-like:10, twitter-like:30"),
     (["--split", "train"], "--split does not go with --protocol"),
     (["--reference", "hpa"], "--reference does not go with --protocol"),
     (["--demo"], "--demo does not go with --protocol"),
