@@ -100,7 +100,7 @@ class Batches:
         asked = [self._question(load_s, row) for row in range(s.batch)]
         w_cost, w_slo = (np.array(part, np.float32) for part in zip(*((q.w_cost, q.w_slo) for q in asked)))
         features = self._pool.features[rows, now]
-        base = stage.base(features, load_s)
+        base = stage.base(features, self._pool.rps[rows, now], load_s)
         questions = np.stack([question_features(q) for q in asked])[:, None].repeat(DECISIONS, 1)
         value = self._accuracy[rows, then] - w_slo[:, None, None] * self._violation[rows, then]
         return Batch(load_s, np.concatenate([self._thinned(features), questions], -1), self._pool.rps[rows, now], base, value,

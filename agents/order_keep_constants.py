@@ -1,7 +1,7 @@
-"""The order/keep rule with constants in place of the network: margins on recent maxima, and one family for each direction.
+"""The order/keep rule with constants in place of the network: margins on recent maxima, and the family that is liked.
 
 Nothing learned: what the network corrects, so that it begins as them, and has to beat on the same menu. Hundreds of settings
-are scored by the response in seconds.
+are scored by the response in seconds. Where a mix is liked it is ordered at once, and kept.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.order_keep_features import MEMORY, log_ratio, names, windows
+from agents.order_keep_features import log_ratio, names
+from agents.order_keep_menu import SPREADS, Menu
 from agents.order_keep_response import Response
-from agents.order_keep_rules import Course, Levels, play
+from agents.order_keep_rules import Base, Course, Levels, base_of, levels_of, play
+from agents.order_keep_sequences import Pool
 
 ORDER_MARGINS, KEEP_MARGINS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0), (0.9, 1.0, 1.15, 1.3, 1.7, 2.5, 4.0)
 ORDER_MEMORIES, KEEP_MEMORIES = (1, 4, 16), (2, 16, 64)
@@ -35,16 +37,17 @@ class Constants(NamedTuple):
         """(...) order and keep level relative to the last load, in logs, from (..., F) features of the load."""
         order, keep = (np.log(margin) + (log_ratio(features[..., names().index(f"max of {memory}")]) if memory > 1 else 0.0)
                        for margin, memory in ((self.order_margin, self.order_memory), (self.keep_margin, self.keep_memory)))
-        return np.broadcast_to(order, keep.shape), np.maximum(order, keep)
+        order, keep = np.broadcast_arrays(order, keep)
+        return order, np.maximum(order, keep)
 
-    def levels(self, past_rps: np.ndarray, families: int) -> Levels:
-        """Levels (..., H) from (..., MEMORY) counted loads, the last one last, nan where none was known yet."""
-        known = np.nan_to_num(past_rps, nan=0.0)
-        order = np.log(np.maximum(self.order_margin * known[..., MEMORY - self.order_memory :].max(-1), 1e-3))
-        keep = np.log(np.maximum(self.keep_margin * known[..., MEMORY - self.keep_memory :].max(-1), 1e-3))
-        liking = np.broadcast_to(np.eye(families)[self.family], (*order.shape, families))
-        order, keep = (np.repeat(part[..., None], families, -1) for part in (order, np.maximum(order, keep)))
-        return Levels(order, keep, liking)
+    def base(self, features: np.ndarray, now_rps: np.ndarray, menu: Menu) -> Base:
+        """What a network's outputs are added to, by features (..., F) of the load and the last load (...)."""
+        return base_of(*self.offsets(features), self.family, menu, now_rps)
+
+    def levels(self, features: np.ndarray, now_rps: np.ndarray, menu: Menu) -> Levels:
+        """Levels (..., H) of the rule itself."""
+        nothing = np.zeros((*features.shape[:-1], 3 * menu.families))
+        return levels_of(nothing, now_rps, self.base(features, now_rps, menu))
 
 
 def nearest(cold_starts_s: Iterable[float], load_s: float) -> float:
@@ -52,26 +55,26 @@ def nearest(cold_starts_s: Iterable[float], load_s: float) -> float:
     return min(cold_starts_s, key=lambda known: abs(math.log((known + 1) / (load_s + 1))))
 
 
-def calibrate(windows_rps: Sequence[np.ndarray], course: Callable[[int], Course], response: Response, families: int,
+def calibrate(sources: Sequence[Pool], course: Callable[[int], Course], response: Response,
               rng: np.random.Generator) -> Constants:
     """The settings with the highest mean reward: the best of `TRIED` drawn at random, then its neighbours as long as one is
-    better. Each source counts the same.
+    better. Each source counts the same; the families are those of the spreads.
 
     Args:
-        windows_rps: of each source, (N, T + 1) counted loads.
+        sources: windows of each.
         course: makes N imagined clusters.
         response: of the menu.
-        families: of the menu.
         rng: source of the draw.
     """
-    every = list(settings(families))
-    seen = [windows(rps[:, :-1]) for rps in windows_rps]
+    every = list(settings())
 
     def earned(some: Sequence[Constants]) -> np.ndarray:
         total = np.zeros(len(some))
-        for past, rps in zip(seen, windows_rps):
-            levels = Levels(*(np.concatenate(parts) for parts in zip(*(row.levels(past, families) for row in some))))
-            total += play(course(len(levels.order)), response, levels, rps).reshape(len(some), -1).mean(1)
+        for pool in sources:
+            played = course(len(some) * len(pool.rps))
+            parts = [row.levels(pool.features, pool.rps[:, :-1], played.menu) for row in some]
+            levels = Levels(*(np.concatenate(part) for part in zip(*parts)))
+            total += play(played, response, levels, pool.rps).reshape(len(some), -1).mean(1)
         return total
 
     drawn = [every[place] for place in rng.choice(len(every), TRIED, replace=False)]
@@ -86,7 +89,7 @@ def calibrate(windows_rps: Sequence[np.ndarray], course: Callable[[int], Course]
     return best
 
 
-def settings(families: int) -> Iterable[Constants]:
+def settings() -> Iterable[Constants]:
     """All that calibration tries."""
-    for row in product(ORDER_MARGINS, ORDER_MEMORIES, KEEP_MARGINS, KEEP_MEMORIES, range(families)):
+    for row in product(ORDER_MARGINS, ORDER_MEMORIES, KEEP_MARGINS, KEEP_MEMORIES, range(len(SPREADS))):
         yield Constants(*row)

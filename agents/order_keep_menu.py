@@ -4,10 +4,14 @@ A *level* is the load that a deployment is meant for, on a geometric grid. At on
 sure the load is: for a steady one all cores go to the most accurate variant that carries it; where bursts come, a smaller
 pod of it stands beside one of a fast variant, onto which routes move at once while new replicas take minutes. So the menu
 has a *family* for each of several spreads of the load around the level: the deployments of the greatest expected reward.
+
+Where loading takes minutes, one mix of a fast and an accurate pod for ever is hard to beat (`baselines.static_fast`). Such
+*mixes* are on the menu too, each alone in a family of its own: who is there stays, until it is told to leave.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -32,7 +36,7 @@ class Menu:
     Attributes:
         levels: (M, C) level of each candidate.
         log_rps: (M,) log of the load that each is meant for.
-        family: (M,) which spread.
+        family: (M,) which spread; from `len(SPREADS)` on, the mixes.
         units: (M,) price x units held.
         union_units: (M, M) the same while the column loads beside the row.
         capacity_rps: (M,) of all replicas together.
@@ -45,6 +49,16 @@ class Menu:
     union_units: np.ndarray
     capacity_rps: np.ndarray
 
+    @property
+    def families(self) -> int:
+        """H, with those of the mixes."""
+        return int(self.family.max()) + 1
+
+    @property
+    def mixes(self) -> np.ndarray:
+        """(K,) entries that are alone in their families, in the families' order."""
+        return np.flatnonzero(self.family >= len(SPREADS))
+
     def index(self, scenario: Scenario, deployment: Deployment) -> int:
         """The entry of a deployment; where it is not on the menu, the one of the nearest capacity."""
         levels = np.array(scenario.levels(deployment))
@@ -55,8 +69,12 @@ class Menu:
         return int(np.abs(self.capacity_rps - capacity).argmin())
 
 
-def menu_of(scenario: Scenario) -> Menu:
+def menu_of(scenario: Scenario, mixes: Sequence[tuple[int, ...]] = ()) -> Menu:
     """The menu of a scenario of one service, whose candidates host one variant each; at most two of them are used at a time.
+
+    Args:
+        scenario: the problem.
+        mixes: level of each candidate in each deployment that is a family of its own.
 
     Raises:
         ValueError: several services or device types, or a candidate that hosts several variants.
@@ -70,6 +88,8 @@ def menu_of(scenario: Scenario) -> Menu:
     initial = np.array(scenario.levels(scenario.initial_deployment))
     initial_rps = capacities(hosting, initial[None]).sum()
     chosen: dict[tuple[int, ...], tuple[float, int]] = {tuple(initial): (np.log(max(initial_rps, 1.0) / FAST_MARGIN), 0)}
+    for family, mix in enumerate((row for row in dict.fromkeys(mixes) if row != tuple(initial)), len(SPREADS)):
+        chosen[mix] = np.log(capacities(hosting, np.array([mix])).sum() / FAST_MARGIN), family
     full_rps = capacity.sum(1).max()
     loads_rps = np.geomspace(LEAST, 1.0, LEVELS) * full_rps
     for family, spread in enumerate(SPREADS):

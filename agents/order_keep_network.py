@@ -8,13 +8,13 @@ from torch import nn
 
 from agents.order_keep_chain import Band, Chain
 from agents.order_keep_features import names
-from agents.order_keep_menu import SPREADS, Menu
+from agents.order_keep_menu import Menu
 from agents.order_keep_rules import HEADS_S, Base, liking
 
 
-def make_network(hidden: int) -> nn.Sequential:
-    """A network that corrects nothing at first."""
-    outputs = 3 * len(SPREADS) * len(HEADS_S)
+def make_network(hidden: int, families: int) -> nn.Sequential:
+    """A network for a menu of so many families that corrects nothing at first."""
+    outputs = 3 * families * len(HEADS_S)
     network = nn.Sequential(nn.Linear(len(names()), hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(),
                             nn.Linear(hidden, outputs))
     last = network[-1]
@@ -34,8 +34,8 @@ def layers_of(network: nn.Sequential) -> list[tuple[np.ndarray, np.ndarray]]:
 def band_of(outputs: torch.Tensor, now_rps: torch.Tensor, base: Base) -> Band:
     """`agents.order_keep_rules.levels_of` with gradients, and with probabilities of the families."""
     order, gap, family = outputs.chunk(3, dim=-1)
-    order = order + now_rps.clamp_min(1e-3).log()[..., None] + torch.tensor(base.order).float()[..., None]
-    keep = order + nn.functional.softplus(gap + torch.tensor(base.gap).float()[..., None])
+    order = order + now_rps.clamp_min(1e-3).log()[..., None] + torch.tensor(base.order).float()
+    keep = order + nn.functional.softplus(gap + torch.tensor(base.gap).float())
     liked = torch.from_numpy(liking(base.family, family.shape[-1])).float()
     return Band(order, keep, (family + liked).softmax(-1))
 

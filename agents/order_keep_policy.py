@@ -21,8 +21,8 @@ from agents.network_policy import forward
 from agents.order_keep_constants import nearest
 from agents.order_keep_export import read
 from agents.order_keep_features import MEMORY, Question, history_features, question_features
-from agents.order_keep_menu import FAST_MARGIN, SPREADS
-from agents.order_keep_rules import NEVER_CALM, Levels, at_cold_start, base_of, corrected, levels_of, wanted
+from agents.order_keep_menu import FAST_MARGIN
+from agents.order_keep_rules import NEVER_CALM, Levels, at_cold_start, corrected, first_of, levels_of, wanted
 from agents.order_keep_trust import doubt
 from baselines.two_time_scales import TwoTimeScales
 from envs.contract import Decision, Observation, Policy
@@ -31,6 +31,7 @@ from envs.scenario import Scenario
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "resnet-variants-order-keep-network"
 NETWORK, CONSTANTS = 0, 1  # who says the levels
+INITIAL = 0  # entry of the menu
 SLACK_S = 1.0  # an order whose load time ends this soon after a decision is counted as done
 
 
@@ -40,6 +41,7 @@ class OrderKeepPlanner(Policy):
     Args:
         folder: of an exported network (`agents.order_keep_export`).
         rule: whether the network says the levels, or the constants that it corrects.
+        gated: whether somebody else decides while it is not to be trusted.
 
     Attributes:
         doubt: why the network was not to be trusted with the last observation; empty: it was.
@@ -50,8 +52,8 @@ class OrderKeepPlanner(Policy):
 
     memory_intervals = MEMORY
 
-    def __init__(self, folder: str | Path, rule: int = NETWORK) -> None:
-        self.folder, self.rule = Path(folder), rule
+    def __init__(self, folder: str | Path, rule: int = NETWORK, gated: bool = False) -> None:
+        self.folder, self.rule, self.gated = Path(folder), rule, gated
         self.manifest, self.network = read(self.folder)
 
     def reset(self, scenario: Scenario) -> None:
@@ -65,7 +67,7 @@ class OrderKeepPlanner(Policy):
         self._service = next(iter(scenario.services))
         self._full_rps = float(self.network.menu.capacity_rps.max())
         self._past: deque[float] = deque([math.nan] * MEMORY, maxlen=MEMORY)
-        self._ordered_s = -math.inf
+        self._ordered_s, self._begun = -math.inf, False
         self.doubt = ""
 
     def decide(self, observation: Observation) -> Decision:
@@ -80,10 +82,13 @@ class OrderKeepPlanner(Policy):
         if left_s := self._loading_s(observation, question):
             return self._decision(here, rps, f"waits {left_s:.3g} s for what was ordered")
         there = int(wanted(menu, np.array([here]), Levels(*(part[None] for part in levels)))[0])
+        if not self._begun and here == INITIAL and (first := self._first(question)) is not None:
+            there = first
+        self._begun = True
         family = menu.family[here]
         low, high = (float(np.exp(part[family])) for part in (levels.order, levels.keep))
         meant = f"{np.exp(menu.log_rps[here]):.3g} req/s, wanted {low:.3g} to {high:.3g}"
-        if there != here and not self.doubt:
+        if there != here and not (self.gated and self.doubt):
             self._ordered_s = observation.t_s
         return self._decision(there, rps, f"{meant}: {'kept' if there == here else 'ordered'}", low, high)
 
@@ -92,12 +97,16 @@ class OrderKeepPlanner(Policy):
         features = history_features(past, self._full_rps)
         self.doubt = doubt(network, features, question)
         near_s = nearest(network.constants, question.load_s)
-        constants = network.constants[near_s]
+        constants, now_rps = network.constants[near_s], np.array(rps)
         if self.rule == CONSTANTS:
-            return constants.levels(past, len(SPREADS))
+            return constants.levels(features, now_rps, network.menu)
         outputs = forward(network.layers, np.concatenate([features, question_features(question)]))
         outputs = corrected(at_cold_start(outputs, question.load_s, sorted(network.constants)), features, network.calm[near_s])
-        return levels_of(outputs, np.array(rps), base_of(*constants.offsets(features), constants.family))
+        return levels_of(outputs, now_rps, constants.base(features, now_rps, network.menu))
+
+    def _first(self, question: Question) -> int | None:
+        constants = self.network.constants
+        return first_of(self.network.menu, constants[nearest(constants, question.load_s)].family)
 
     def _question(self, observation: Observation) -> Question:
         weights = self._scenario.weights
@@ -130,7 +139,7 @@ class OrderKeepNetwork(Policy):
     memory_intervals = MEMORY
 
     def __init__(self, folder: str | Path = PRETRAINED) -> None:
-        self._slow = OrderKeepPlanner(folder)
+        self._slow = OrderKeepPlanner(folder, gated=True)
         self.manifest, network = self._slow.manifest, self._slow.network
         correcting = [s for s, calm in network.calm.items() if calm < NEVER_CALM and s not in network.planned_s]
         self.learning = "reward-trained" if correcting else "planner"

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agents.order_keep_features import Question, names
-from agents.order_keep_menu import Menu
+from agents.order_keep_menu import SPREADS, Menu
 from agents.order_keep_response import Response
 
 ROUGHNESS = names().index("roughness of 120")  # of the load over the last hour
 NEVER_CALM = 9.0  # a roughness beyond what the feature can be
 LIKING = 3.0  # logit of the base's family
+STAYING = 0.15  # who is in a mix stays unless its levels move so far (log): about one step of the menu
 HEADS_S = (0.0, 30.0, 60.0, 120.0, 300.0)  # cold starts for which a network has outputs; 0: the scenario's own
 
 
@@ -34,9 +35,9 @@ class Base(NamedTuple):
     """What a network corrects, so that it begins as a rule with constants: logs relative to the last load.
 
     Attributes:
-        order: (...) order level.
-        gap: (...) from there to the keep level, before softplus.
-        family: which.
+        order: (..., H) order level of each family.
+        gap: (..., H) from there to the keep level, before softplus.
+        family: which one is liked.
     """
 
     order: np.ndarray
@@ -44,10 +45,18 @@ class Base(NamedTuple):
     family: int
 
 
-def base_of(order: np.ndarray, keep: np.ndarray, family: int) -> Base:
-    """The base of order and keep levels (...), relative to the last load in logs."""
+def base_of(order: np.ndarray, keep: np.ndarray, family: int, menu: Menu, now_rps: np.ndarray) -> Base:
+    """The base of order and keep levels (...), relative to the last load (...) in logs; mixes have levels of their own."""
     gap = np.maximum(keep - order, 0.02)
-    return Base(order, gap + np.log(-np.expm1(-gap)), family)
+    wide = (*np.shape(order), len(SPREADS))
+    own = menu.log_rps[menu.mixes] - STAYING - _log(now_rps)[..., None]  # whatever the load is
+    orders = np.concatenate([np.broadcast_to(np.asarray(order)[..., None], wide), own], -1)
+    gaps = np.concatenate([np.broadcast_to(gap[..., None], wide), np.full(own.shape, 2 * STAYING)], -1)
+    return Base(orders, gaps + np.log(-np.expm1(-gaps)), family)
+
+
+def _log(rps: np.ndarray) -> np.ndarray:
+    return np.asarray(np.log(np.maximum(rps, 1e-3)))
 
 
 def at_cold_start(outputs: Any, load_s: float, cold_starts_s: Sequence[float]) -> Any:
@@ -68,8 +77,8 @@ def corrected(outputs: np.ndarray, features: np.ndarray, calm: float) -> np.ndar
 def levels_of(outputs: np.ndarray, now_rps: np.ndarray, base: Base) -> Levels:
     """A network's outputs (..., 3 H) as levels; `now_rps` (...) is the last counted load."""
     order, gap, family = np.split(outputs, 3, axis=-1)
-    order = order + (np.log(np.maximum(now_rps, 1e-3)) + base.order)[..., None]
-    return Levels(order, order + np.logaddexp(0.0, gap + base.gap[..., None]), family + liking(base.family, family.shape[-1]))
+    order = order + _log(now_rps)[..., None] + base.order
+    return Levels(order, order + np.logaddexp(0.0, gap + base.gap), family + liking(base.family, family.shape[-1]))
 
 
 def liking(family: int, families: int) -> np.ndarray:
@@ -88,6 +97,11 @@ def wanted(menu: Menu, here: np.ndarray, levels: Levels) -> np.ndarray:
     return np.where(rise | fall, far.argmin(1), here)
 
 
+def first_of(menu: Menu, family: int) -> int | None:
+    """The entry that is ordered as soon as a load is known: the mix, where one is liked beforehand."""
+    return int(menu.mixes[family - len(SPREADS)]) if family >= len(SPREADS) else None
+
+
 def wait_intervals(load_s: float, interval_s: float) -> int:
     """Intervals from an order to the next decision."""
     return max(1, math.ceil(load_s / interval_s - 1e-6))
@@ -103,21 +117,24 @@ class Course:
         budget: price x units.
         interval_s: of the scenario.
         start: (N,) entries in force at first.
+        first: (N,) entries that are ordered in the first interval, whatever the levels are; none: as the levels say.
     """
 
     def __init__(self, menu: Menu, question: Question, change: float, budget: float, interval_s: float,
-                 start: np.ndarray) -> None:
+                 start: np.ndarray, first: np.ndarray | None = None) -> None:
         self.menu, self.question, self._change, self._budget = menu, question, change, budget
         self._late, self._wait = question.load_s / interval_s, wait_intervals(question.load_s, interval_s)
         self.old, self.new = start.copy(), start.copy()
         self._since = np.full(len(start), self._wait)
+        self._first = first
 
     def step(self, levels: Levels, value: np.ndarray) -> np.ndarray:
         """(N,) reward of one interval, by (N, M) rewards for accuracy and violations of each deployment in it."""
         menu, rows = self.menu, np.arange(len(self.new))
         free = self._since >= self._wait
         self.old = np.where(free, self.new, self.old)
-        want = np.where(free, wanted(menu, self.new, levels), self.new)
+        want = self._first if self._first is not None else np.where(free, wanted(menu, self.new, levels), self.new)
+        self._first = None
         ordered = want != self.new
         self._since = np.where(ordered, 0, self._since)
         self.new = want

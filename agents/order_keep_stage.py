@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from agents.network_policy import forward
-from agents.order_keep_confirmation import Confirmation
+from agents.order_keep_confirmation import Confirmation, Hours, liked
 from agents.order_keep_constants import Constants, calibrate, nearest
-from agents.order_keep_export import Layers
+from agents.order_keep_export import Exported, Layers
 from agents.order_keep_features import Question, names, question_features
-from agents.order_keep_menu import SPREADS, menu_of
+from agents.order_keep_menu import menu_of
+from agents.order_keep_mixes import best_mix
 from agents.order_keep_response import measure
 from agents.order_keep_rules import (
     HEADS_S,
@@ -25,8 +26,8 @@ from agents.order_keep_rules import (
     Base,
     Course,
     at_cold_start,
-    base_of,
     corrected,
+    first_of,
     levels_of,
     play,
 )
@@ -64,7 +65,8 @@ class Stage:
         self.cuts = {name: round(len(rate) * (1 - selection)) for name, rate in rates.items()}
         if short := [name for name, cut in self.cuts.items() if cut <= LENGTH + 1]:
             raise ValueError(f"trace {', '.join(short)}: too short to train on; it needs {LENGTH + 2} intervals and more")
-        self.menu = menu_of(scenario)
+        step_s = scenario.interval_s
+        self.menu = menu_of(scenario, [best_mix(scenario, loads[name], cut * step_s) for name, cut in self.cuts.items()])
         self.response = measure(scenario, self.menu.levels, self.menu.capacity_rps)
         self.full_rps = float(self.menu.capacity_rps.max())
         self.own_load_s = float(np.mean([v.load_s for v in scenario.variants.values()]))
@@ -75,22 +77,39 @@ class Stage:
 
     @cached_property
     def constants(self) -> dict[float, Constants]:
-        """What networks correct, by cold start, calibrated on the training part."""
-        rows = [self._windows(rates).rps for rates in self.training]
-        return {load_s: self._calibrated(load_s, rows) for load_s in self.cold_starts_s}
+        """What networks correct, by cold start: calibrated by the response, the family that is liked chosen in the kernel,
+        both on the training part."""
+        pools = [self._windows(rates) for rates in self.training]
+        band = {load_s: self._calibrated(load_s, pools) for load_s in self.cold_starts_s}
+        unseen = np.zeros(len(names()) - len(Question._fields))  # nobody doubts constants
+        nothing = Exported(self.nothing, self.menu, self.response, unseen, unseen, band, (0.0, 0.0), self.planner,
+                           dict.fromkeys(band, NEVER_CALM))
+        return liked(self._hours({name: (0, cut) for name, cut in self.cuts.items()}), nothing)
 
     @cached_property
     def confirmation(self) -> Confirmation:
         """The planner in the request kernel, on the last parts."""
-        step_s = self.scenario.interval_s
-        spans_s = {name: (cut * step_s, self.loads[name].span_s) for name, cut in self.cuts.items()}
-        loads = {name: loaded.loads for name, loaded in self.loads.items()}
-        return Confirmation(self.scenario, loads, spans_s, self.planner, self.cold_starts_s)
+        ends = {name: int(loaded.span_s / self.scenario.interval_s) for name, loaded in self.loads.items()}
+        hours = self._hours({name: (cut, ends[name]) for name, cut in self.cuts.items()})
+        return Confirmation(hours, self.planner, self.cold_starts_s)
 
-    def base(self, features: np.ndarray, load_s: float) -> Base:
+    def _hours(self, parts: Mapping[str, tuple[int, int]]) -> Hours:
+        step_s = self.scenario.interval_s
+        return Hours(self.scenario, self.loads, {name: (a * step_s, b * step_s) for name, (a, b) in parts.items()})
+
+    @property
+    def nothing(self) -> Layers:
+        """Layers of a network that corrects nothing."""
+        outputs = 3 * self.menu.families * len(HEADS_S)
+        return [(np.zeros((outputs, len(names())), np.float32), np.zeros(outputs, np.float32))]
+
+    def base(self, features: np.ndarray, now_rps: np.ndarray, load_s: float) -> Base:
         """What a network's outputs are added to."""
-        constants = self.constants[nearest(self.constants, load_s)]
-        return base_of(*constants.offsets(features), constants.family)
+        return self.constants[nearest(self.constants, load_s)].base(features, now_rps, self.menu)
+
+    def first(self, load_s: float) -> int | None:
+        """What is ordered at first at a cold start, whatever the load is; none: as the load says."""
+        return first_of(self.menu, self.constants[nearest(self.constants, load_s)].family)
 
     def question(self, load_s: float) -> Question:
         """What is decided about, at the scenario's own prices."""
@@ -114,7 +133,7 @@ class Stage:
 
     @cached_property
     def _uncorrected(self) -> dict[str, float]:
-        return self.score([(np.zeros((3 * len(SPREADS) * len(HEADS_S), len(names()))), np.zeros(1))])
+        return self.score(self.nothing)
 
     @staticmethod
     def _cell(name: str, load_s: float) -> str:
@@ -130,19 +149,19 @@ class Stage:
                 seen = np.concatenate([pool.features, np.broadcast_to(asked, (*pool.features.shape[:2], len(asked)))], -1)
                 outputs = at_cold_start(forward(layers, seen), load_s, self.cold_starts_s)
                 outputs = corrected(outputs, pool.features, calm)
-                levels = levels_of(outputs, pool.rps[:, :-1], self.base(pool.features, load_s))
-                played = play(self._course(question, len(pool.rps)), self.response, levels, pool.rps)
+                levels = levels_of(outputs, pool.rps[:, :-1], self.base(pool.features, pool.rps[:, :-1], load_s))
+                course = self._course(question, len(pool.rps), self.first(load_s))
+                played = play(course, self.response, levels, pool.rps)
                 found[self._cell(name, load_s)] = float(played.mean())
         return found
 
-    def _calibrated(self, load_s: float, rows: Sequence[np.ndarray]) -> Constants:
+    def _calibrated(self, load_s: float, pools: Sequence[Pool]) -> Constants:
         question = self.question(load_s)
-        return calibrate(rows, lambda count: self._course(question, count), self.response, len(SPREADS),
-                         np.random.default_rng(0))
+        return calibrate(pools, lambda count: self._course(question, count), self.response, np.random.default_rng(0))
 
-    def _course(self, question: Question, count: int) -> Course:
+    def _course(self, question: Question, count: int, first: int | None = None) -> Course:
         return Course(self.menu, question, self.scenario.weights.change, self.budget, self.scenario.interval_s,
-                      np.zeros(count, np.int64))
+                      np.zeros(count, np.int64), None if first is None else np.full(count, first))
 
     def _windows(self, rates: np.ndarray) -> Pool:
         """Windows spread evenly over a part of a trace."""

@@ -68,7 +68,7 @@ class OrderKeepRun:
         self.settings = OrderKeepSettings(**config["settings"])
         self.batches = Batches(stage, self.settings, np.random.default_rng(config["seed"]))
         torch.manual_seed(config["seed"])
-        self.network = make_network(self.settings.hidden)
+        self.network = make_network(self.settings.hidden, stage.menu.families)
         self.chain = chain_of(stage.menu, stage.budget)
         of_update = self.settings.batch * DECISIONS
         self.updates = max(1, config["steps"] // of_update)
@@ -132,10 +132,10 @@ class OrderKeepRun:
     # ---- inside
 
     def _confirm(self) -> None:
-        """Whether the best network or the planner is to decide, in the kernel."""
-        ahead = self.stage.confirmation.confirm(self.folder / "best")
-        told = "; ".join(f"{load_s:.3g} s {gain:+.4f}" for load_s, gain in ahead.items())
-        print(f"against the planner, in the kernel: {told}", file=sys.stderr, flush=True)
+        """Who is to decide, in the kernel."""
+        for load_s, earned in self.stage.confirmation.confirm(self.folder / "best").items():
+            told = ", ".join(f"{who} {reward:.4f}" for who, reward in earned.items())
+            print(f"in the kernel at {load_s:.3g} s: {told}", file=sys.stderr, flush=True)
 
     def _update(self) -> None:
         s = self.settings
@@ -156,7 +156,7 @@ class OrderKeepRun:
         change = torch.full((len(batch.w_cost),), stage.scenario.weights.change)
         prices = Prices(torch.from_numpy(batch.w_cost), change)
         start = torch.full((len(batch.w_cost), entries), 0.5 / entries)
-        start[:, 0] += 0.5
+        start[:, stage.first(batch.load_s) or 0] += 0.5
         found = expected_reward(self.chain, band, torch.from_numpy(batch.value), prices, start,
                                 batch.load_s / stage.scenario.interval_s, tau)
         return (found / torch.from_numpy(0.5 + 0.5 * batch.w_slo)).mean()

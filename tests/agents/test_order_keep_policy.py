@@ -16,8 +16,9 @@ from agents.order_keep_features import MEMORY, Question, history_features, names
 from agents.order_keep_menu import FAST_MARGIN, Menu, menu_of
 from agents.order_keep_network import band_of, layers_of, make_network
 from agents.order_keep_policy import AlwaysConstants, AlwaysNetwork, OrderKeepNetwork
-from agents.order_keep_response import measure
+from agents.order_keep_response import Response, measure
 from agents.order_keep_rules import Course, Levels, at_cold_start, base_of, levels_of, play
+from agents.order_keep_sequences import Pool
 from agents.order_keep_trust import doubt, outside, strange
 from baselines.static import Static
 from baselines.two_time_scales import TwoTimeScales
@@ -60,9 +61,9 @@ def response(scenario, menu):
 
 
 @pytest.fixture(scope="module")
-def network():
+def network(menu):
     torch.manual_seed(0)
-    made = make_network(8)
+    made = make_network(8, menu.families)
     with torch.no_grad():
         made[-1].weight.normal_(0, 0.2)
     return made
@@ -86,11 +87,11 @@ def entries_of(episode):
     return episode.decisions["detail_menu"].ffill().fillna(0).to_numpy(int)
 
 
-def test_numpy_computes_what_torch_does(network, folder):
+def test_numpy_computes_what_torch_does(network, menu, folder):
     layers = read(folder)[1].layers
     rng = np.random.default_rng(0)
     seen, now = rng.normal(size=(500, layers[0][0].shape[1])).astype(np.float32), rng.uniform(0, 300, 500)
-    base = base_of(rng.normal(size=500), rng.normal(size=500), 1)
+    base = base_of(rng.normal(size=500), rng.normal(size=500), 1, menu, now)
     with torch.no_grad():
         outputs = at_cold_start(network(torch.from_numpy(seen)), 80.0, COLD_STARTS_S)
         theirs = band_of(outputs, torch.from_numpy(now).float(), base)
@@ -154,13 +155,40 @@ def test_a_network_that_corrects_nothing_decides_as_the_constants_do(scenario, l
     assert OrderKeepNetwork(tmp_path).learning == ("planner" if way == "calm" else "reward-trained")
 
 
+def test_where_a_mix_is_liked_it_is_static_fast_until_something_is_learnt(scenario, loads, menu, tmp_path):
+    """The mix is in the last family, alone; liked there, it is ordered at once and kept, load times and bursts or not."""
+    levels = (10, 0, 9, 0, 0)
+    whole = menu_of(scenario, [levels, tuple(menu.levels[0])])  # the initial deployment needs no second place
+    assert whole.families == 4 and [tuple(row) for row in whole.levels[whole.mixes]] == [levels]
+    assert len({tuple(row) for row in whole.levels}) == len(whole.levels)
+    some = np.array([0, int(whole.mixes[0]), 10, 30, 40])
+    small = Menu(**{name: part[some][:, some] if name == "union_units" else part[some] for name, part in vars(whole).items()})
+    unknown = Response(np.array([0.1, 3.0]), np.array([0.5, 2.0]), small.capacity_rps, *np.zeros((2, 2, 2, 5)))
+    network = make_network(8, small.families)
+    made = Exported(layers_of(network), small, unknown, np.full(FEATURES, -4.0), np.full(FEATURES, 4.0),
+                    {load_s: Constants(1.4, 1, 1.8, 2, 3) for load_s in COLD_STARTS_S}, (6.0, 300.0), PLANNER,
+                    dict.fromkeys(COLD_STARTS_S, -9.0))
+    export(made, tmp_path, scenario, {})
+    mine, theirs = (run_episode(slow(scenario, 75.0), policy, loads, seed=5, intervals=INTERVALS)
+                    for policy in (AlwaysNetwork(tmp_path), TwoTimeScales(Static(levels=list(levels)), FAST_MARGIN)))
+    assert (entries_of(mine)[1:] == 1).all() and mine.totals["reward"] == pytest.approx(theirs.totals["reward"], abs=0.003)
+    with torch.no_grad():
+        network[-1].bias[:] = 0.0
+        network[-1].bias.view(5, 3, 4)[:, 0, 3] = 1.0  # the mix is to be left upwards, at every cold start
+        network[-1].bias.view(5, 3, 4)[:, 2, 0] = 9.0  # for the first family
+    export(made._replace(layers=layers_of(network)), tmp_path, scenario, {})
+    left = run_episode(slow(scenario, 75.0), AlwaysNetwork(tmp_path), loads, seed=5, intervals=INTERVALS)
+    assert (entries_of(left)[2:] != 1).any()
+
+
 def test_calibration_finds_the_constants_that_earn_most(menu, response):
     rps = np.array([RATES[i : i + 41] for i in (0, 15)])
-    found = calibrate([rps], lambda n: Course(menu, Question(75.0, 0.05, 1.0), 0.001, 20.0, 30.0, np.zeros(n, np.int64)),
-                      response, 3, np.random.default_rng(0))
+    pool = Pool(rps, history_features(windows(rps[:, :-1]), float(menu.capacity_rps.max())))
+    found = calibrate([pool], lambda n: Course(menu, Question(75.0, 0.05, 1.0), 0.001, 20.0, 30.0, np.zeros(n, np.int64)),
+                      response, np.random.default_rng(0))
     assert found != Constants(0.8, 1, 1.0, 2, 0)
     earned = [play(Course(menu, Question(75.0, 0.05, 1.0), 0.001, 20.0, 30.0, np.zeros(2, np.int64)), response,
-                   constants.levels(windows(rps[:, :-1]), 3), rps).mean()
+                   constants.levels(pool.features, rps[:, :-1], menu), rps).mean()
               for constants in (found, Constants(0.8, 1, 1.0, 2, 0))]
     assert earned[0] > earned[1]
 
@@ -236,5 +264,6 @@ def test_a_pretrained_network_fits_its_scenario_and_its_card_names_its_weights(p
     made = load(manifest.scenario)
     assert pretrained.name == f"{made.name}-order-keep-network"
     assert manifest.weights_sha256 in (pretrained / "README.md").read_text()
-    np.testing.assert_array_equal(exported.menu.levels, menu_of(made).levels)
+    mixes = [tuple(row.tolist()) for row in exported.menu.levels[exported.menu.mixes]]
+    np.testing.assert_array_equal(exported.menu.levels, menu_of(made, mixes).levels)
     registry.make("order-keep-network", slow(made, 90.0)).reset(slow(made, 90.0))

@@ -1,17 +1,21 @@
 """A run of the order/keep network: it learns what pays, goes on after a stop to the bit, and is confirmed in the kernel."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from agents import order_keep_stage
-from agents.order_keep_confirmation import Confirmation
+from agents.order_keep_confirmation import Confirmation, Hours, liked
 from agents.order_keep_constants import Constants
-from agents.order_keep_export import read
+from agents.order_keep_export import Exported, export, read
 from agents.order_keep_menu import Menu
 from agents.order_keep_network import layers_of
 from agents.order_keep_response import Response
+from agents.order_keep_rules import NEVER_CALM
 from agents.order_keep_stage import Stage
 from agents.order_keep_training import OrderKeepRun, OrderKeepSettings
+from baselines.two_time_scales import TwoTimeScales
 from envs.loads import Loads
 from envs.scenario_file import load
 from traces.samplers import POISSON, make_load
@@ -36,7 +40,8 @@ def stage(scenario, monkeypatch):
     ratios = np.array([0.1, 0.9, 1.1, 3.0])
     good = np.array([1.0, 1.0, 0.2, 0.2])[:, None, None] * np.ones((4, 2, 9))
     response = Response(ratios, np.array([0.5, 2.0]), capacity, 0.75 * good, 1 - good)
-    monkeypatch.setattr(order_keep_stage, "menu_of", lambda scenario: menu)
+    monkeypatch.setattr(order_keep_stage, "menu_of", lambda scenario, mixes: menu)
+    monkeypatch.setattr(order_keep_stage, "best_mix", lambda scenario, loaded, span_s: (9, 0, 9, 0, 0))
     monkeypatch.setattr(order_keep_stage, "SELECTED_WINDOWS", 3)
     monkeypatch.setattr(order_keep_stage, "measure", lambda scenario, levels, capacity_rps: response)
     rates = np.repeat(np.where(rng.random(300) < 0.5, 40.0, 120.0), 4)
@@ -88,17 +93,34 @@ def test_settings_are_those_of_the_batches_too():
     assert OrderKeepSettings(batch=3, hidden=5).batch == 3
 
 
-def test_the_kernel_says_where_the_planner_stays(stage, scenario, tmp_path, monkeypatch):
-    """What the planner is said to have earned decides: far less than any network, then far more."""
+def test_the_kernel_says_who_decides(stage, scenario, tmp_path, monkeypatch):
+    """Each is said to have earned most somewhere; the constants play once for all seeds."""
     OrderKeepRun(stage, CONFIG, tmp_path).learn()
+    manifest, network = read(tmp_path / "best")
+    export(network._replace(calm=dict.fromkeys(network.calm, -9.0)), tmp_path / "best", scenario, manifest.training)
     monkeypatch.setattr("agents.order_keep_confirmation.HOURS", 1)
     monkeypatch.setattr("agents.order_keep_confirmation.INTERVALS", 4)
-    loads = {"made": stage.loads["made"].loads}
-    found = Confirmation(scenario, loads, {"made": (0.0, 3600.0)}, {"fast_margin": 1.6}, (30.0, 120.0))
-    assert found.planned[30.0].shape == (1,) and np.isfinite(found.planned[30.0]).all()
-    found.planned = {30.0: np.array([-9.0]), 120.0: np.array([9.0])}
-    ahead = found.confirm(tmp_path / "best")
-    assert ahead[30.0] > 8 and ahead[120.0] < -8
+    hours = Hours(scenario, stage.loads, {"made": (0.0, 3600.0)})
+    assert np.isfinite(hours.earned(TwoTimeScales(fast_margin=1.6), 30.0))
+    said = {"AlwaysNetwork": {30.0: 3, 60.0: 2, 120.0: 1}, "AlwaysConstants": {30.0: 2, 60.0: 3, 120.0: 2},
+            "TwoTimeScales": {30.0: 1, 60.0: 1, 120.0: 3}}
+    asked = []
+    monkeypatch.setattr(hours, "earned", lambda policy, s: asked.append(type(policy).__name__) or said[asked[-1]][s])
+    found = Confirmation(hours, {"fast_margin": 1.6}, (30.0, 60.0, 120.0))
+    assert found.confirm(tmp_path / "best")[60.0] == {"network": 2, "constants": 3, "planner": 1}
     manifest, network = read(tmp_path / "best")
     assert network.planned_s == (120.0,) and network.planner == {"fast_margin": 1.6}
-    assert manifest.training["ahead_of_the_planner"]["30 s"] == ahead[30.0]
+    assert network.calm[30.0] == -9.0 and network.calm[60.0] == network.calm[120.0] == NEVER_CALM
+    assert manifest.training["in_the_kernel"]["30 s"]["network"] == 3
+    found.confirm(tmp_path / "best")
+    assert asked.count("AlwaysConstants") == 3 and asked.count("TwoTimeScales") == 3
+
+
+def test_a_mix_is_liked_where_it_earns_most_in_the_kernel(stage, scenario, monkeypatch):
+    menu = replace(stage.menu, family=np.array([0, 0, 0, 1, 1, 2, 2, 2, 3]))
+    hours = Hours(scenario, stage.loads, {"made": (0.0, 9e3)})
+    said = {0: {30.0: 2, 120.0: 1}, 3: {30.0: 1, 120.0: 2}}
+    monkeypatch.setattr(hours, "earned", lambda policy, s: said[policy.planner.network.constants[s].family][s])
+    nothing = Exported(stage.nothing, menu, stage.response, np.zeros(2), np.zeros(2),
+                       dict.fromkeys((30.0, 120.0), Constants(0.6, 1, 0.9, 2, 0)), (0.0, 0.0), {}, {})
+    assert [row.family for row in liked(hours, nothing).values()] == [0, 3]
