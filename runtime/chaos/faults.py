@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 FIRST_S, LAST_S = 2.0, 3.0  # none before the one, nor in the end's other
-GAP_S = 2.5  # between two, on average, beyond the least
+GAP_S = 1.0  # between two, on average, beyond the least
 LEAST_GAP_S = 0.5
 
 
