@@ -23,6 +23,7 @@ from envs.contract import Deployment, ReplicaKind
 from envs.scenario import Scenario
 from runtime import metrics as m
 from runtime.actuators.cluster import ClusterActuator
+from runtime.gateway.kinds import Kind
 from runtime.load_generator import request_for
 from runtime.sources.page import Page, parsed
 
@@ -241,7 +242,8 @@ def metric_lag(prometheus: str, times: int = 60) -> tuple[float, float]:
 
 def _sent_ahead(scenario: Scenario, deployment: Deployment) -> bool:
     """Whether replicas have their next batch before they have answered the last one (`runtime.gateway.queues`)."""
-    return scenario.binding == "early" and all(kind.batch == 1 and len(kind.variants) == 1 for kind in deployment.replicas)
+    singly = all(kind.batch == 1 and Kind(scenario, kind, 0).in_order for kind in deployment.replicas)
+    return singly and scenario.binding == "early"
 
 
 def _host(deployment: Deployment, variant: str) -> ReplicaKind:

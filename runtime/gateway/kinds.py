@@ -28,6 +28,7 @@ class Kind:
         limit: requests that may wait for one replica; None: any number.
         wanted: replicas, by the deployment in force.
         ready: replicas that get requests, in order of number.
+        in_order: who is first now will be first when a server is free.
         queue: with late binding, what waits for any of them.
 
     Raises:
@@ -47,9 +48,8 @@ class Kind:
         self.limit = None if seconds is None else max(1, int(seconds * scenario.capacity_rps(what, what.variants[0])))
         self._work_s = {variant: [stage_s / what.batch for stage_s in self.latency_s[variant, what.batch]]
                         for variant in what.variants}
-        # One lane: who is first now will be first when a server is free.
         tenants = {s.tenant for s in scenario.services.values() if set(s.variants) & set(what.variants)}
-        self.one_lane = len(what.variants) == 1 and len(tenants) == 1
+        self.in_order = len(tenants) == 1 and (len(what.variants) == 1 or what.batch == 1)
         self.wanted = 0
         self.ready: list[Host] = []
         self.queue: Queue | None = None

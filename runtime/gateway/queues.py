@@ -61,12 +61,12 @@ class Queue:
 
     @property
     def next_is_certain(self) -> bool:
-        """Whether the next batch is known now, whatever comes: full, from the only lane, nobody of it to be given up."""
+        """Whether the next batch is known now, whatever comes: full, in order, nobody of it to be given up."""
         size = self.kind.what.batch
-        if not self.kind.one_lane or self.waiting < size:
+        if not self.kind.in_order or self.waiting < size:
             return False
-        (lanes,) = self._groups.values()
-        (lane,) = lanes.values()
+        head = self._head(list(self._groups.values()))
+        (lane,) = self._groups[head.variant].values()
         return all(math.isinf(request.patience_s) for request in islice(lane.values(), size))
 
     def join(self, request: Request, variant: str, t_s: float) -> None:

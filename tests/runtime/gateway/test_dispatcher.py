@@ -282,6 +282,20 @@ def test_what_comes_in_one_turn_goes_in_one_batch():
     assert live.replicas[0].batches == [("v", 3), ("v", 1)]
 
 
+def test_of_several_variants_one_goes_ahead_where_batches_are_of_one():
+    """Then the oldest request is the next, of whichever variant; else it may be any that fills a batch first."""
+    async def story(live):
+        for i in range(12):
+            live.send("st"[i % 2])
+
+    both = {"variants": ["u", "v"], "cores": [1], "max_count": 1}
+    services = {"s": {"variants": ["u"], "slo_s": 60.0}, "t": {"variants": ["v"], "slo_s": 60.0}}
+    for batch, ahead in ((1, 1), (2, 0)):
+        live = play(made({"u": TABLE, "v": TABLE}, [{**both, "batch": batch}], services=services), story)
+        assert [replica.most_under_way for replica in live.replicas] == [1 + ahead]
+        assert [variant for variant, _ in live.replicas[0].batches[:4]] == ["u", "v", "u", "v"]
+
+
 def test_what_is_ahead_still_waits():
     async def story(live):
         for _ in range(4):
