@@ -53,6 +53,8 @@ class HPA(SingleVariant):
         ValueError: an unknown metric, or as `SingleVariant`.
     """
 
+    needs_profile = False
+
     def __init__(self, variant: str | None = None, metric: Literal["busy", "rps", "both"] = "busy", target: float = 0.8,
                  window_s: float = 300, up: ScalingRules = DEFAULT_UP, down: ScalingRules = DEFAULT_DOWN) -> None:
         super().__init__(variant, target)

@@ -43,6 +43,8 @@ class KPA(SingleVariant):
         ValueError: an unknown metric, or as `SingleVariant`.
     """
 
+    needs_profile = False
+
     def __init__(self, variant: str | None = None, metric: Literal["concurrency", "rps"] = "concurrency",
                  target: float = TARGET, stable_window_s: float = STABLE_WINDOW_S,
                  panic_threshold: float = PANIC_THRESHOLD, delay_s: float = 0) -> None:

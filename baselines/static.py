@@ -24,6 +24,8 @@ class Static(Policy):
         ValueError: both are given; on reset, where there are not as many levels as candidates.
     """
 
+    needs_profile = False
+
     def __init__(self, deployment: Deployment | None = None, levels: Sequence[int] | None = None) -> None:
         if deployment is not None and levels is not None:
             raise ValueError("give a deployment or its levels, not both")

@@ -93,6 +93,8 @@ class TargetTracking(SingleVariant):
         ValueError: an unknown metric, or as `SingleVariant`.
     """
 
+    needs_profile = False
+
     def __init__(self, variant: str | None = None, metric: Literal["rps", "busy"] = "rps", target: float = 0.7,
                  out_after_s: float = OUT_AFTER_S, in_after_s: float = IN_AFTER_S, cooldown_s: float = COOLDOWN_S) -> None:
         super().__init__(variant, target)

@@ -220,10 +220,13 @@ class Policy(ABC):
         memory_intervals: how many past observations suffice to rebuild the policy's memory after a restart.
         limit_s: seconds that a decision should take at most, for policies that can stop early. Whoever runs a policy live sets
             it before `reset`; everywhere else it is infinite, so that decisions hang on observations alone.
+        needs_profile: whether it plans on the scenario's latencies. Engines with continuous batching have none: a request's
+            time hangs on what else is in the batch.
     """
 
     memory_intervals: int = 0
     limit_s: float = math.inf
+    needs_profile: bool = True
 
     @classmethod
     def space(cls, scenario: Scenario) -> Mapping[str, Sequence[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,17 +15,22 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from runtime.doctor.examine import SeriesRow
-    from runtime.doctor.look import Report
+    from runtime.doctor.examine import Finding, SeriesRow
+    from runtime.doctor.systems import RoleRow
 
 HEALTHY, SICK = 0, 1
 SHOWN = 3  # labels of missing samples
+INTERVAL_S = 30.0  # between decisions, where no scenario says
+MARKS = {"ok": Text("ok", "green"), "note": Text("note", "yellow"), "bad": Text("BAD", "bold red")}
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `doctor` to the command line."""
     parser = commands.add_parser("doctor", help="say which metrics are there, how old, and what is wrong with them")
-    parser.add_argument("--scenario", required=True, metavar="NAME_OR_FILE", help="that is served")
+    parser.add_argument("--scenario", metavar="NAME_OR_FILE", help="that Tidal serves; without it --prometheus is looked "
+                        "through for the metrics of any serving system")
+    parser.add_argument("--system", metavar="NAME", help="the serving system, where several are there: vllm, triton, ...")
+    parser.add_argument("--select", default="", metavar="LABEL=VALUE,...", help="of the system's series, those of the service")
     parser.add_argument("--scrape", action="append", default=[], metavar="URL", help="a target's /metrics (again for each)")
     parser.add_argument("--prometheus", metavar="URL", help="that scrapes the targets")
     parser.add_argument("--job", default="tidal", help="job_name of Tidal's targets in it (%(default)s)")
@@ -44,6 +49,10 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
             parser.error(f"{url}: give a URL that begins with http:// or https://")
     if arguments.interval is not None and not 0 < arguments.interval < float("inf"):
         parser.error("--interval: give seconds > 0")
+    if arguments.scenario is None:
+        return _look_at_system(parser, arguments)
+    if arguments.system or arguments.select:
+        parser.error("--system and --select are of other systems; leave out --scenario")
     from envs.scenario_file import load
     from runtime.doctor import look
 
@@ -60,27 +69,59 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         rows = {"findings": [asdict(f) for f in report.findings], "series": [asdict(row) for row in report.series]}
         print(json.dumps({"scenario": scenario.name, "healthy": report.healthy, **rows}, indent=2, ensure_ascii=False))
     else:
-        _tell(report, scenario.name)
+        _tell(report.findings, _series(report.series) if report.series else None, scenario.name, report.bad)
     return HEALTHY if report.healthy else SICK
 
 
-def _tell(report: Report, scenario: str) -> None:
+def _look_at_system(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """A Prometheus that scrapes somebody else's service."""
+    if not arguments.prometheus or arguments.scrape or arguments.control:
+        parser.error("without --scenario NAME_OR_FILE give --prometheus URL alone")
+    from runtime.doctor.systems import look_at_system
+    from runtime.sources.adapter import selected
+
+    interval_s = arguments.interval or INTERVAL_S
+    adapter, findings, rows = look_at_system(arguments.prometheus, arguments.system, selected(arguments.select), interval_s)
+    bad = [*(f.status for f in findings), *(row.status for row in rows)].count("bad")
+    if arguments.json:
+        told = {"findings": [asdict(f) for f in findings], "roles": [asdict(row) for row in rows]}
+        system = adapter.name if adapter else None
+        print(json.dumps({"system": system, "healthy": not bad, **told}, indent=2, ensure_ascii=False))
+    else:
+        _tell(findings, _roles(rows) if rows else None, adapter.title if adapter else arguments.prometheus, bad)
+    return SICK if bad else HEALTHY
+
+
+def _tell(findings: Sequence[Finding], table: Table | None, of: str, bad: int) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 160
-    marks = {"ok": Text("ok", "green"), "note": Text("note", "yellow"), "bad": Text("BAD", "bold red")}
-    findings = Table.grid(padding=(0, 2))
-    for row in report.findings:
-        findings.add_row(marks[row.status], row.check, row.source, Text(row.text))
-    console.print(findings)
-    if report.series:
-        console.print("", _series(report.series, marks))
-    bad = report.bad
+    found = Table.grid(padding=(0, 2))
+    for row in findings:
+        found.add_row(MARKS[row.status], row.check, row.source, Text(row.text))
+    console.print(found)
+    if table is not None:
+        console.print("", table)
     told = f"{bad} thing{'s are' if bad > 1 else ' is'} wrong" if bad else "healthy"
-    console.print("", Text.assemble((scenario, "bold"), ": ", (told, "bold red" if bad else "bold green")), sep="\n")
+    console.print("", Text.assemble((of, "bold"), ": ", (told, "bold red" if bad else "bold green")), sep="\n")
 
 
-def _series(rows: Sequence[SeriesRow], marks: Mapping[str, Text]) -> Table:
+def _roles(rows: Sequence[RoleRow]) -> Table:
+    """One line for each role of a system's adapter, what is wrong with it below."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for name in ("", "role", "metric", "series", "age", "now"):
+        table.add_column(name, justify="right" if name in ("series", "age") else "left")
+    for row in rows:
+        age = "" if row.age_s is None else f"{row.age_s:.0f} s"
+        now = "" if row.value is None else f"{row.value:.4g} {row.unit}"
+        missing = " or ".join(row.missing)
+        table.add_row(MARKS[row.status], row.role, row.metric or Text(f"missing {missing}", "bold"), str(row.series), age, now)
+        if row.text:
+            table.add_row("", "", Text(row.text, "dim"))
+    return table
+
+
+def _series(rows: Sequence[SeriesRow]) -> Table:
     """One line for each series, one column for each source, what is wrong with it below."""
     sources = list(dict.fromkeys(row.source for row in rows))
     by_name: dict[str, dict[str, SeriesRow]] = {}
@@ -94,7 +135,7 @@ def _series(rows: Sequence[SeriesRow], marks: Mapping[str, Text]) -> Table:
         table.add_column(f"{source}, {'no page' if age_s is None else f'{max(0.0, age_s):.1f} s old'}", justify="right")
     for name, found in by_name.items():
         worst = max((row.status for row in found.values()), key=("ok", "note", "bad").index)
-        table.add_row(marks[worst], name, *map(_there, found.values()))
+        table.add_row(MARKS[worst], name, *map(_there, found.values()))
         for text in dict.fromkeys(text for row in found.values() for text in _trouble(row)):
             table.add_row("", Text(f"  {text}", "dim"))
     return table

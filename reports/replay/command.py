@@ -34,6 +34,7 @@ from reports.replay.table import Row, record_rows, rows, terminal_table
 from reports.replay.verdict import Said, verdict
 from reports.results import describe
 from reports.table import WIDTH
+from runtime.sources.adapter import selected
 
 REPORT = Path("out/replay.html")
 GUESS = Path("out/replay-guess")
@@ -78,7 +79,7 @@ def _read(arguments: argparse.Namespace) -> Recording:
         begin_s = end_s - LAST_S if arguments.begin is None else moment(arguments.begin, now_s)
         if not begin_s < end_s:
             raise ValueError("--from is not before --to")
-        return read_prometheus(source.removeprefix(PROMETHEUS), begin_s, end_s, _select(arguments.select), arguments.system)
+        return read_prometheus(source.removeprefix(PROMETHEUS), begin_s, end_s, selected(arguments.select or ""), arguments.system)
     if arguments.select or arguments.system:
         raise ValueError("--select and --system go with --replay prometheus:URL")
     if source.startswith(JOURNAL):
@@ -94,14 +95,6 @@ def _read(arguments: argparse.Namespace) -> Recording:
     end_s = zero_s + recording.span_s
     begin_s = zero_s if arguments.begin is None else moment(arguments.begin, end_s)
     return recording.cut(begin_s - zero_s, (moment(arguments.end, end_s) if arguments.end else end_s) - zero_s)
-
-
-def _select(text: str | None) -> dict[str, str]:
-    """--select as a table."""
-    pairs = [part.partition("=") for part in (text or "").split(",") if part.strip()]
-    if any(not (equals and label.strip()) for label, equals, _ in pairs):
-        raise ValueError(f"--select {text}: give LABEL=VALUE,...")
-    return {label.strip(): value.strip() for label, _, value in pairs}
 
 
 def _problem(arguments: argparse.Namespace, recording: Recording) -> tuple[Scenario, Doubt, tuple[str, ...]]:

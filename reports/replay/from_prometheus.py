@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from reports.replay.recording import Latencies, RecordError, Recording, duration, recording
-from runtime.sources.adapter import Adapter, Counter, Gauge, Timing, adapters, first, fitting
-from runtime.sources.counters import increases, levels, present
-from runtime.sources.history import Grid, History, Samples
+from runtime.sources.adapter import Adapter, Counter, Timing, adapters, first, fitting, named
+from runtime.sources.counters import increases
+from runtime.sources.history import Grid, History
 from runtime.sources.page import SourceError
+from runtime.sources.roles import Roles
 
 MOST_SAMPLES = 4_000_000  # of the load; beyond, steps are made longer
 BUCKET_SAMPLES = 1_000_000  # of the histogram
@@ -61,19 +62,21 @@ class _Reading:
     def recording(self) -> Recording:
         """All that can be read of it."""
         adapter, grid = self._adapter, self._grid
-        failed, violations, accuracy = (self._counted(r) for r in (adapter.failed, adapter.violations, adapter.accuracy))
-        requests = self._counted(adapter.offered)
+        many = max(1, len(self._series))
+        roles = Roles(self._names, lambda metric, where: self._history.samples(metric, where, grid, many), grid.steps)
+        failed, violations, accuracy = (roles.counted(r) for r in (adapter.failed, adapter.violations, adapter.accuracy))
+        requests = roles.counted(adapter.offered)
         if requests is None:
             raise RecordError(f"{self._url}: {self._metric} has no samples in that time")
         timing = first(adapter.latency, self._names)
         more: dict[str, np.ndarray | None] = {
             "failed": failed, "violations": violations, "accuracy": accuracy,
-            "replicas": self._gauged(adapter.replicas), "held": self._gauged(adapter.held)}  # fmt: skip
+            "replicas": roles.gauged(adapter.replicas), "held": roles.gauged(adapter.held)}  # fmt: skip
         if timing is not None:
-            more["latency_sum_s"], more["answers"] = self._timed(timing)
+            more["latency_sum_s"], more["answers"] = roles.timed(timing)
         compute = first(adapter.compute, self._names)
         if compute is not None:
-            more["compute_sum_s"], _ = self._timed(compute)
+            more["compute_sum_s"], _ = roles.timed(compute)
         latencies = self._histogram(timing) if timing and timing.histogram else None
         notes = self._notes(timing, latencies is not None or violations is not None)
         return recording(
@@ -93,44 +96,6 @@ class _Reading:
         if steps < FEWEST_STEPS:
             raise RecordError(f"{self._url}: {duration(span_s)} with a sample each {scrape_s:g} s are too few to replay")
         return Grid(history.begin_s, scrape_s * longer, steps)
-
-    def _samples(self, metric: str, where: Mapping[str, str], grid: Grid) -> Samples:
-        return self._history.samples(metric, where, grid, max(1, len(self._series)))
-
-    def _counted(self, choices: Sequence[Counter]) -> np.ndarray | None:
-        """Sum of the first choice's counters, of those whose labels are there at all."""
-        for choice in choices:
-            if not choice.found_in(self._names):
-                continue
-            tables = [self._samples(m, choice.where, self._grid).values for m in choice.metrics if m in self._names]
-            table = np.concatenate(tables)
-            if len(table):
-                counted = increases(table)
-                return np.where(np.isnan(counted), 0.0, counted) if choice.where else counted
-            if choice.where and self._labelled(choice):
-                return np.zeros(self._grid.steps)  # the label is there, this value of it never was
-        return None
-
-    def _labelled(self, choice: Counter) -> bool:
-        rows = [row for m in choice.metrics if m in self._names for row in self._history.series(m, {})]
-        return any(label in row for row in rows for label in choice.where)
-
-    def _timed(self, timing: Timing) -> tuple[np.ndarray, np.ndarray]:
-        """Seconds, and of how many answers, in each step."""
-        total, number = (increases(self._samples(name, {}, self._grid).values) for name in timing.sums)
-        return total * timing.unit_s, number
-
-    def _gauged(self, choices: Sequence[Gauge]) -> np.ndarray | None:
-        for choice in choices:
-            if not choice.found_in(self._names):
-                continue
-            found = self._samples(choice.name, choice.where, self._grid)
-            if choice.gauge and len(found.values):
-                return levels(found.values)
-            label = next((b for b in choice.by if all(b in row for row in found.labels)), None)
-            if choice.count and label and len(found.values):
-                return levels(_replicas(found, label))
-        return None
 
     def _histogram(self, timing: Timing) -> Latencies | None:
         """Answers by latency, on longer steps."""
@@ -170,9 +135,10 @@ class _Reading:
 def _chosen(names: frozenset[str], system: str | None, url: str) -> Adapter:
     """The adapter that was named, or the only one that fits."""
     if system is not None:
-        if system not in adapters():
-            raise RecordError(f"--system {system}: there are {', '.join(adapters())}")
-        return adapters()[system]
+        try:
+            return named(system)
+        except ValueError as error:
+            raise RecordError(str(error)) from error
     fit = fitting(names)
     if not fit:
         raise RecordError(f"{url}: no metrics of a known system in that time ({len(names)} others); known: "
@@ -192,9 +158,3 @@ def _one_service(adapter: Adapter, series: Sequence[Mapping[str, str]], select: 
         if len(values) > 1:
             shown = ", ".join(values[:8]) + (", ..." if len(values) > 8 else "")
             raise RecordError(f"{adapter.title} has several of label {label}: {shown}; choose one with --select {label}=VALUE")
-
-
-def _replicas(found: Samples, label: str) -> np.ndarray:
-    """(replicas, T + 1): 1 where a replica is there, nan where it is not."""
-    names = [row[label] for row in found.labels]
-    return np.array([present(found.values[[name == one for name in names]]) for one in sorted(set(names))])

@@ -15,6 +15,8 @@ import yaml
 from frozendict import frozendict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from envs.contract import Policy
+
 FOLDER = Path(__file__).parent / "adapters"
 
 
@@ -129,6 +131,26 @@ class Adapter(_Part):
     waiting: tuple[Gauge, ...] = ()
     memory: tuple[Gauge, ...] = ()
 
+    @property
+    def names(self) -> frozenset[str]:
+        """All metrics that its system may have."""
+        counters = (*self.offered, *self.failed, *self.violations, *self.accuracy)
+        gauges = (*self.replicas, *self.held, *self.running, *self.waiting, *self.memory)
+        times = (*self.latency, *self.compute)
+        return frozenset([*(m for c in counters for m in c.metrics), *(n for t in times for n in t.sums),
+                          *(f"{t.histogram}_bucket" for t in times if t.histogram), *(g.name for g in gauges)])
+
+    def check_policy(self, name: str, policy: Policy) -> None:
+        """Passes where a policy can decide for this system.
+
+        Raises:
+            ValueError: it plans on latencies by batch, which an engine with continuous batching does not have.
+        """
+        if self.engine == "tokens" and policy.needs_profile:
+            raise ValueError(f"{name} plans on the latency of a batch, and {self.title} has none: with continuous batching a "
+                             "request's time hangs on what else is in the batch; valid are hpa, kpa, keda, target-tracking, "
+                             "static, and agents that were trained without a base policy")  # fmt: skip
+
     def fits(self, names: Collection[str]) -> bool:
         """Whether a Prometheus with metrics of these names knows this system's load."""
         return any(counter.found_in(names) for counter in self.offered)
@@ -151,6 +173,29 @@ def adapters() -> Mapping[str, Adapter]:
     """
     found = [_read(path) for path in sorted(FOLDER.glob("*.yaml"))]
     return {adapter.name: adapter for adapter in sorted(found, key=lambda adapter: adapter.general)}
+
+
+def named(system: str) -> Adapter:
+    """The adapter of a name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if system not in adapters():
+        raise ValueError(f"--system {system}: there are {', '.join(adapters())}")
+    return adapters()[system]
+
+
+def selected(text: str) -> dict[str, str]:
+    """`LABEL=VALUE,...` as a table.
+
+    Raises:
+        ValueError: it is none.
+    """
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if any(not (equals and label.strip()) for label, equals, _ in pairs):
+        raise ValueError(f"--select {text}: give LABEL=VALUE,...")
+    return {label.strip(): value.strip() for label, _, value in pairs}
 
 
 def fitting(names: Collection[str]) -> list[Adapter]:

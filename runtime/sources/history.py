@@ -113,6 +113,29 @@ class History:
                 return float(np.median(between))
         return window_s / (max(points)[0] - 1)
 
+    def instant(self, query: str) -> list[tuple[Mapping[str, str], float]]:
+        """Labels and value of each row of a query now; a scalar is one row. Raises SourceError."""
+        found = self._ask(lambda: self._client.custom_query(query))
+        if found and not isinstance(found[0], Mapping):
+            return [({}, float(found[1]))]
+        return [(row["metric"], float(row["value"][1])) for row in found]
+
+    def rate(self, metric: str, where: Mapping[str, str], window: str) -> float:
+        """What all counters of a metric counted each second of the last `window` in which they were seen.
+
+        `rate()` would divide by the whole window, also where they have been scraped for a part of it only.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
+        rows = self._ask(lambda: self._client.custom_query(f"{self.selector(metric, where)}[{window}]"))
+        series = [np.array(row["values"], float).T for row in rows if len(row["values"]) > 1]
+        if not series:
+            return math.nan
+        span_s = max(float(t[-1]) for t, _ in series) - min(float(t[0]) for t, _ in series)
+        counted = [np.diff(values) for _, values in series]
+        return float(sum(np.where(rise >= 0, rise, 0.0).sum() for rise in counted)) / span_s
+
     def samples(self, metric: str, where: Mapping[str, str], grid: Grid, series: int) -> Samples:
         """Values of all series of a metric on a grid.
 

@@ -40,6 +40,11 @@ class PagedSource:
         self._back = scenario.scrape.window_intervals
         self.trouble = ""
 
+    def close(self) -> None:
+        """Closes the reader."""
+        if hasattr(self._reader, "close"):
+            self._reader.close()
+
     def read(self, t_s: float, deployment: Deployment) -> Observation:
         """See `Source`."""
         try:
