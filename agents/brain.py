@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,6 +26,11 @@ class Brain:
         self._activation = activation
         self._lstm = [tensors[name] for name in LSTM] if LSTM[0] in tensors else []
         self.reset()
+
+    @property
+    def finite(self) -> bool:
+        """Whether all weights are finite numbers."""
+        return all(np.isfinite(array).all() for arrays in (*self.layers, self._lstm) for array in arrays)
 
     @property
     def recurrent(self) -> bool:
@@ -65,6 +71,13 @@ def choose(logits: np.ndarray, nvec: Sequence[int], masks: np.ndarray | None = N
     allowed = logits if masks is None else np.where(masks, logits, -np.inf)
     parts = np.split(allowed, np.cumsum(nvec)[:-1], axis=-1)
     return np.stack([part.argmax(-1) for part in parts], axis=-1)
+
+
+def whole(layers: Layers) -> bool:
+    """Whether there are layers, each takes what the one before gives, and all weights are finite."""
+    fit = all(weight.ndim == 2 and bias.shape == weight.shape[:1] for weight, bias in layers)
+    fit = fit and all(after.shape[1] == before.shape[0] for (before, _), (after, _) in pairwise(layers))
+    return bool(layers) and fit and all(np.isfinite(array).all() for layer in layers for array in layer)
 
 
 def tensors_of(layers: Layers) -> dict[str, np.ndarray]:

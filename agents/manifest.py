@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from baselines.weights_folder import MANIFEST
+from baselines.weights_folder import MANIFEST, read_file
 from envs.contract import CONTRACT_VERSION
 from envs.layout import HISTORY, LAYOUT_VERSION, observation_names
 from envs.scenario import Scenario
@@ -73,7 +73,7 @@ def read(folder: Path) -> Manifest:
     if not path.is_file():
         raise AgentError(f"{folder}: no {MANIFEST} there; give the folder of an exported agent")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_file(path))
         versions = {name: found.get(name) for name in ("format", "contract", "layout", "history")}
         manifest = Manifest(**found) if versions == VERSIONS else None
     except (ValueError, TypeError, AttributeError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agents.manifest import AgentError, digest, scenario_digest
-from baselines.weights_folder import MANIFEST, WEIGHTS
+from baselines.weights_folder import MANIFEST, WEIGHTS, read_file
 from envs.contract import CONTRACT_VERSION
 from envs.scenario import Scenario
 
@@ -59,8 +59,8 @@ def common(kind: str, scenario: Scenario, weights: bytes, training: Mapping[str,
 def kind_of(folder: Path) -> str:
     """The kind that a folder's manifest names, "" where there is none."""
     try:
-        return str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["kind"])
-    except (OSError, ValueError, TypeError, KeyError):
+        return str(json.loads(read_file(folder / MANIFEST))["kind"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return ""
 
 
@@ -77,8 +77,8 @@ def read_folder(folder: Path, manifest: type[M], versions: tuple[int, int, int],
         AgentError: it is not one, of other versions, or its weights are not those of the manifest.
     """
     try:
-        found = manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-        stored = (folder / WEIGHTS).read_bytes()
+        found = manifest(**json.loads(read_file(folder / MANIFEST)))
+        stored = read_file(folder / WEIGHTS)
     except (OSError, ValueError, TypeError) as error:
         raise AgentError(f"{folder}: not the folder of {what} ({error})") from error
     if found.versions != versions:

@@ -12,7 +12,7 @@ from safetensors.numpy import load as load_tensors
 
 from agents.brain import ACTIVATIONS, Brain, choose, forward
 from agents.manifest import AgentError, read, scenario_digest
-from baselines.weights_folder import WEIGHTS
+from baselines.weights_folder import WEIGHTS, read_file
 from envs.actions import Actions
 from envs.contract import Decision, Observation, Policy
 from envs.layout import HISTORY, Layout
@@ -41,10 +41,22 @@ class NetworkPolicy(Policy):
         self.folder = Path(folder)
         self.manifest = read(self.folder)
         self.brain = _brain(self.folder, self.manifest.weights_sha256, self.manifest.activation)
+        self._check()
         self.memory_intervals = RECURRENT_MEMORY if self.brain.recurrent else HISTORY
         self._base = made(self.manifest.base, self.manifest.base_settings) if self.manifest.base else None
+        self.needs_profile = self._base is not None and self._base.needs_profile
         if self._base is not None:
             self.memory_intervals = max(self.memory_intervals, self._base.memory_intervals)
+
+    def _check(self) -> None:
+        """Runs it once: a tensor that does not fit the others shows in what comes out."""
+        try:
+            logits = self.brain.logits(np.zeros(self.manifest.observations, np.float32))
+        except (ValueError, KeyError, IndexError) as error:
+            raise AgentError(f"{self.folder}: its network does not fit together ({error})") from error
+        if logits.shape != (sum(self.manifest.nvec),) or not self.brain.finite:
+            raise AgentError(f"{self.folder}: its network does not give {sum(self.manifest.nvec)} finite numbers")
+        self.brain.reset()
 
     def reset(self, scenario: Scenario) -> None:
         """Starts afresh on a scenario."""
@@ -85,9 +97,9 @@ class NetworkPolicy(Policy):
 def _brain(folder: Path, sha256: str, activation: str) -> Brain:
     """The network, its weights checked against the manifest's digest."""
     try:
-        stored = (folder / WEIGHTS).read_bytes()
+        stored = read_file(folder / WEIGHTS)
     except OSError as error:
-        raise AgentError(f"{folder}: {WEIGHTS} cannot be read ({error.strerror}); export the agent again") from error
+        raise AgentError(f"{folder}: {WEIGHTS} cannot be read ({error.strerror or error}); export the agent again") from error
     found = hashlib.sha256(stored).hexdigest()
     if found != sha256:
         raise AgentError(
@@ -108,7 +120,9 @@ def made(path: str, settings: dict) -> Policy:
     if not module.startswith("baselines."):
         raise AgentError(f"base policy '{path}': a manifest may name classes of `baselines` only")
     try:
-        policy: Policy = getattr(importlib.import_module(module), name)(**settings)
+        found = getattr(importlib.import_module(module), name)
+        if not (isinstance(found, type) and issubclass(found, Policy)):  # a module has other names, of functions say
+            raise AgentError(f"base policy '{path}': no policy")
+        return found(**settings)
     except (ImportError, AttributeError, TypeError) as error:
         raise AgentError(f"base policy '{path}': {error}") from error
-    return policy

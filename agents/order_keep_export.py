@@ -12,10 +12,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save
 
+from agents.brain import whole
 from agents.manifest import AgentError
 from agents.network_folder import NetworkManifest, common, read_folder
 from agents.order_keep_constants import Constants
-from agents.order_keep_features import FEATURES_VERSION
+from agents.order_keep_features import FEATURES_VERSION, QUESTION
 from agents.order_keep_menu import Menu
 from agents.order_keep_response import Response
 from baselines.weights_folder import WEIGHTS, write_folder
@@ -109,6 +110,8 @@ def read(folder: Path) -> tuple[OrderKeepManifest, Exported]:
         low, high = tensors["range.low"], tensors["range.high"]
     except (SafetensorError, KeyError) as error:
         raise AgentError(f"{folder}: {WEIGHTS} lacks a part of an order/keep network ({error})") from error
+    if not whole(layers) or not low.shape == high.shape == (layers[0][0].shape[1] - QUESTION,):
+        raise AgentError(f"{folder}: {WEIGHTS} holds layers that do not fit together, or that are not of finite numbers")
     constants = {float(load_s): Constants(a, int(b), c, int(d), int(e))
                  for load_s, (a, b, c, d, e) in manifest.constants.items()}
     least_s, most_s = manifest.load_s

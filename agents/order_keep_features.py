@@ -20,6 +20,7 @@ SPANS = (2, 4, 8, 16, 32, 64, 120)  # intervals back, maxima
 WIDE = (8, 32, 120)  # intervals back, minima and roughness
 SHARPNESS = 20.0  # a change by a twentieth is worth seeing: features are arcsinh(20 x log ratio) / 2
 FEATURES_VERSION = 1
+QUESTION = 3  # features beside those of the load
 
 
 class Question(NamedTuple):
@@ -79,7 +80,7 @@ def log_ratio(feature: np.ndarray) -> np.ndarray:
 
 
 def question_features(question: Question) -> np.ndarray:
-    """(3,)"""
+    """(QUESTION,)"""
     return np.array([math.log((question.load_s + 5) / 60), math.log(max(question.w_cost, 1e-3) / 0.05) / 2,
                      math.log(max(question.w_slo, 1e-2))], np.float32)
 

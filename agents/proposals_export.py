@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save
 
-from agents.brain import Layers, tensors_of
+from agents.brain import Layers, tensors_of, whole
 from agents.manifest import AgentError
 from agents.network_folder import NetworkManifest, common, read_folder
 from agents.proposals import Proposals
@@ -91,6 +91,8 @@ def read(folder: Path) -> tuple[ProposalsManifest, Exported]:
         low, high = tensors["range.low"], tensors["range.high"]
     except (SafetensorError, KeyError) as error:
         raise AgentError(f"{folder}: {WEIGHTS} lacks a part of a network over proposals ({error})") from error
+    if not whole(layers) or not low.shape == high.shape == (layers[0][0].shape[1],):
+        raise AgentError(f"{folder}: {WEIGHTS} holds layers that do not fit together, or that are not of finite numbers")
     kinds = tuple(ReplicaKind(tuple(variants), Shape(*shape), batch, wait) for variants, shape, batch, wait in manifest.kinds)
     proposals = Proposals(kinds, np.array(manifest.counts, np.int64))
     return manifest, Exported(layers, proposals, np.array(manifest.mean_rps), low, high, manifest.learning)

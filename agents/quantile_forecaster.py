@@ -23,7 +23,7 @@ from safetensors.numpy import load, save
 
 from agents.manifest import AgentError
 from baselines.quantiles import QuantileForecaster
-from baselines.weights_folder import MANIFEST, WEIGHTS, write_folder
+from baselines.weights_folder import MANIFEST, WEIGHTS, read_file, write_folder
 from envs.scenario import Scenario
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "quantile-forecaster"
@@ -146,9 +146,9 @@ def read(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
     how = "make one: python -m agents.quantile_training --help"
     if not (folder / MANIFEST).is_file() or not (folder / WEIGHTS).is_file():
         raise AgentError(f"{folder}: no {MANIFEST} and {WEIGHTS} of a forecaster there; {how}")
-    data = (folder / WEIGHTS).read_bytes()
     try:
-        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        data = read_file(folder / WEIGHTS)
+        told = json.loads(read_file(folder / MANIFEST))
         manifest = Manifest(**{**told, "leads": tuple(told["leads"])})
         weights = load(data)
     except (ValueError, TypeError, KeyError, SafetensorError) as error:

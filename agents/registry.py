@@ -137,6 +137,21 @@ def _pretrained(name: str, scenario: Scenario) -> Policy:
 
 
 def _exported(folder: Path) -> Policy:
+    """What a folder holds. It may come from anywhere: whatever its reader stumbles over is the folder's fault."""
+    from agents.manifest import AgentError
+
+    try:
+        return _read(folder)
+    except AgentError as error:
+        if str(folder) in str(error):
+            raise
+        raise AgentError(f"{folder}: {error}") from error
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise AgentError(f"{folder}: not an exported agent that can be used ({type(error).__name__}: {told})") from error
+
+
+def _read(folder: Path) -> Policy:
     if (folder / "planner.json").is_file():
         from agents.tuned_planner import TunedPlanner
 

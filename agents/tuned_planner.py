@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.manifest import AgentError, digest
 from agents.network_policy import made
+from baselines.weights_folder import read_file
 from envs.contract import Decision, Observation, Policy
 from envs.scenario import Scenario
 
@@ -40,7 +41,7 @@ class TunedPlanner(Policy):
     def __init__(self, folder: str | Path) -> None:
         path = Path(folder) / FILE
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
+            told = json.loads(read_file(path))
             self.planner = made(told["policy"], told["settings"])
             self.manifest = Manifest(told["training"], digest({"policy": told["policy"], "settings": told["settings"]}))
         except (OSError, ValueError, KeyError) as error:

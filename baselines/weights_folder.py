@@ -1,8 +1,13 @@
-"""A folder of learned weights: the weights, and a manifest that names their sha256."""
+"""A folder of learned weights: the weights, and a manifest that names their sha256.
+
+A folder comes from anywhere, so what is read of it is bounded, and only files are read.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import stat
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +16,23 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+LARGEST_BYTES = 256 * 1024**2
+
+
+def read_file(path: Path) -> bytes:
+    """What a file of such a folder holds.
+
+    Raises:
+        OSError: it is not there, or no file (a device, a pipe).
+        ValueError: it is larger than `LARGEST_BYTES`.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path} is no file")
+        data = file.read(LARGEST_BYTES + 1)
+    if len(data) > LARGEST_BYTES:
+        raise ValueError(f"{path} has more than {LARGEST_BYTES} bytes")
+    return data
 
 
 def write_folder(folder: Path, weights: bytes, manifest: DataclassInstance) -> None:
