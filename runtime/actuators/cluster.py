@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from requests.auth import AuthBase
 
 from envs.contract import Deployment
 from runtime.account import UNSAID, Account, Grounds
 from runtime.actuators.actuator import ActuatorError, InForce, Outcome
+from runtime.actuators.bearer import Bearer
 from runtime.deadline import DeadlineMissed, DeadlineThread
 from runtime.deployment_json import DeploymentError, from_json, to_json
 
@@ -93,7 +93,7 @@ class ClusterActuator:
 
     def _request(self, method: str, headers: dict[str, str] | None = None, body: Any = None,
                  path: str = DEPLOYMENT) -> requests.Response:
-        auth = _Bearer(self._token_file.read_text(encoding="utf-8").strip()) if self._token_file else None
+        auth = Bearer.of(self._token_file)
 
         def ask() -> requests.Response:
             return self._session.request(method, self._base + path, headers=headers, json=body, auth=auth,
@@ -106,17 +106,6 @@ class ClusterActuator:
             raise requests.Timeout(str(error)) from error
         self._answers = True
         return response
-
-
-class _Bearer(AuthBase):
-    """As authentication, not as a mere header, which a .netrc file would replace."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
 
 
 def _fields(grounds: Grounds) -> dict[str, Any]:
