@@ -9,8 +9,10 @@ import torch
 import uvloop
 
 from benchmarks.measure_live import models
-from runtime.gateway.connection import Connection, HttpAnswer, HttpRequest, Limits, Reply, Served, Withdraw
+from runtime.gateway.connection import Connection, HttpAnswer, Reply, Served, Withdraw
 from runtime.gateway.json_tensors import read_request, write_answer
+from runtime.gateway.limits import Limits
+from runtime.gateway.reader import HttpRequest
 from runtime.models.model import FREE, TensorSpec
 
 SPECS = (TensorSpec("x", "FP32", (FREE, models.VALUES)),)

@@ -22,7 +22,7 @@ from benchmarks.peers.with_ray_serve import SETTINGS, environment
 from benchmarks.rows import Row, row
 
 CONNECTIONS = 64
-SATURATION_S, STEADY_S = 4.0, 6.0
+SATURATION_S, STEADY_S, STEADY_RPS = 4.0, 6.0, 5000.0
 TIMES, P99_RATIO, P50_S, P99_S = 5.0, 0.5, 0.6e-3, 3e-3
 SHARE_OF_PEER = 0.6  # of what the slower one carries: the rate at which latencies are compared
 BATCH = 32
@@ -78,7 +78,9 @@ def rows(rounds: int) -> Iterator[Row]:
             for peer in peers:
                 yield _tail(tool, ours, peer, rounds)
         with _ours() as alone, _in_process() as base:
-            yield from _added(tool, alone, base, rounds, float(np.median(ours.per_s)) / 2)
+            half_rps = float(np.median(ours.per_s)) / 2
+            yield from _added(tool, alone, base, rounds, "half of saturation", half_rps, (P50_S, P99_S))
+            yield from _added(tool, alone, base, rounds, f"{STEADY_RPS:.0f} requests/s", STEADY_RPS, (None, None))
     finally:
         tool.close()
 
@@ -112,7 +114,8 @@ def _tail(tool: Tool, ours: Side, peer: Side, rounds: int) -> Row:
     return row(f"p99 over that of Ray Serve, {peer.name}", float(np.median(mine / theirs)), "ratio", how, target=P99_RATIO)
 
 
-def _added(tool: Tool, ours: Side, base: Side, rounds: int, rate: float) -> Iterator[Row]:
+def _added(tool: Tool, ours: Side, base: Side, rounds: int, load: str, rate: float,
+           targets: tuple[float | None, float | None]) -> Iterator[Row]:
     """Latency over that of calling the model in process, at a rate of requests/s: the same client asks in turns a server that
     calls the model itself, so that what client and HTTP take is in both.
     """
@@ -121,16 +124,17 @@ def _added(tool: Tool, ours: Side, base: Side, rounds: int, rate: float) -> Iter
         for side in (ours, base):
             sides[side.name].append(tool.play(open_loop, side.target, poisson(rate, STEADY_S, seed)))
     alone_s = _alone()
-    for percent, target in ((50, P50_S), (99, P99_S)):
+    for percent, target in zip((50, 99), targets):
         mine, theirs = (np.array([np.percentile(one.latency_s, percent) for one in played]) for played in sides.values())
         late_s = max(one.late_s for played in sides.values() for one in played)
-        how = (f"open loop, Poisson, {rate:.0f} requests/s (half of saturation), {rounds} pairs of rounds; "
+        how = (f"open loop, Poisson, {rate:.0f} requests/s, {rounds} pairs of rounds; "
                f"{said(mine - theirs, 'ms', 1e3)}; through the gateway {said(mine, 'ms', 1e3)}, from a server that calls the "
                f"model in its own process {said(theirs, 'ms', 1e3)}; tool late by {1e3 * late_s:.2g} ms (p99)")
-        yield row(f"latency added by gateway and world, p{percent}", float(np.median(mine - theirs)), "s", how, target=target)
+        yield row(f"latency added by gateway and world, {load}, p{percent}", float(np.median(mine - theirs)), "s", how,
+                  target=target)
         call_s = float(np.percentile(alone_s, percent))
         how = f"the same rounds; the call alone takes {1e6 * call_s:.2g} µs: client, HTTP and the machine's load are in this"
-        yield row(f"latency over that of the bare call, p{percent}", float(np.median(mine)) - call_s, "s", how)
+        yield row(f"latency over that of the bare call, {load}, p{percent}", float(np.median(mine)) - call_s, "s", how)
 
 
 def _alone(count: int = 2000) -> np.ndarray:

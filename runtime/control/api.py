@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -53,18 +54,27 @@ class ControlApi:
     """
 
     def __init__(self, cluster: LiveCluster, observe: Callable[[], Observation], sample: Callable[[], Sample],
-                 metrics: Callable[[], bytes], tokens: Tokens = NO_TOKENS) -> None:
-        unknown = tokens.tenants - set(cluster.scenario.tenants)
-        if unknown:
-            raise ControlError(f"tokens of unknown tenants {sorted(unknown)}; known: {', '.join(cluster.scenario.tenants)}")
-        self._cluster, self._observe, self._metrics, self._tokens = cluster, observe, metrics, tokens
+                 metrics: Callable[[], Awaitable[bytes]], tokens: Tokens = NO_TOKENS) -> None:
+        self._cluster, self._observe, self._metrics = cluster, observe, metrics
+        self.let_in(tokens)
         self._decisions = Decisions()
         self._live = Live(cluster, sample, self._decisions)
         self._runner: web.AppRunner | None = None
         self.url = ""
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listens; `url` says where.
+    def let_in(self, tokens: Tokens) -> None:
+        """Whoever has one of these tokens, and nobody else, from the next request on.
+
+        Raises:
+            ControlError: one is of a tenant that there is not; nothing was changed.
+        """
+        if unknown := tokens.tenants - set(self._cluster.scenario.tenants):
+            known = ", ".join(self._cluster.scenario.tenants)
+            raise ControlError(f"tokens of unknown tenants {sorted(unknown)}; known: {known}")
+        self._tokens = tokens
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0, secure: ssl.SSLContext | None = None) -> None:
+        """Listens; `url` says where. `secure`: over TLS.
 
         Raises:
             ControlError: an address that others can reach, and no tokens.
@@ -74,7 +84,7 @@ class ControlApi:
             raise ControlError(f"{host} can be reached by others: give the control API tokens, or listen on 127.0.0.1")
         self._runner = web.AppRunner(self.application(), access_log=None, handle_signals=False)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
+        site = web.TCPSite(self._runner, host, port, ssl_context=secure)
         try:
             await site.start()
         except OSError:
@@ -82,7 +92,7 @@ class ControlApi:
             raise
         self._live.start()
         bound, shown = self._runner.addresses[0][1], f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{bound}"
+        self.url = f"{'https' if secure else 'http'}://{shown}:{bound}"
 
     async def close(self) -> None:
         """Stops listening."""
@@ -212,7 +222,7 @@ class ControlApi:
         """Of all tenants, so not for one of them."""
         if (tenant := request[CALLER].tenant) is not None:
             return _error(403, f"the metrics are of all tenants; the token of {tenant} sees its own in /v1/observation")
-        return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=await self._metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     # --- Holds ---
 

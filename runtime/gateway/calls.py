@@ -70,7 +70,8 @@ class Calls:
             tenant = self.access.tenant(authorization)
             if tenant is None:
                 raise Unanswered(HTTPStatus.UNAUTHORIZED, "a tenant's bearer token is needed")
-        if name not in self.dispatcher.applications or tenant not in (None, self.dispatcher.tenant_of(name)):
+        application = self.dispatcher.applications.get(name)
+        if application is None or tenant not in (None, application.tenant):
             raise Unanswered(HTTPStatus.NOT_FOUND, f"no model '{name}'")
         return name
 
@@ -118,7 +119,6 @@ class Calls:
         text = f"{cause}: {outcome.details}" if outcome.details else str(cause)
         if status not in SHEDDING:
             return Unanswered(status, text)
-        dispatcher = self.dispatcher
-        wait_s = (dispatcher.quotas[dispatcher.tenant_of(name)].wait_s if cause == Cause.QUOTA
-                  else dispatcher.applications[name].slo_s)
+        application = self.dispatcher.applications[name]
+        wait_s = self.dispatcher.quotas[application.tenant].wait_s if cause == Cause.QUOTA else application.slo_s
         return Unanswered(status, text, max(1, math.ceil(wait_s)))

@@ -38,18 +38,20 @@ class Counters:
         self.latency_sum_s = np.zeros(n)
         self.service_offered = np.zeros(len(scenario.services), np.int64)
         self.answers: Counter[tuple[str, str]] = Counter()
+        # The same memory: one number of an array is changed in half the time.
+        self._app, self._bins, self._offered = self.app_count.data, self.histogram.data, self.service_offered.data
         self._gone_ns: dict[ReplicaKind, np.ndarray] = {}
         self._service_row = {name: z for z, name in enumerate(scenario.services)}
 
     def offered(self, application: int) -> int:
         """A request arrived at an application. Returns its number."""
-        number = int(self.app_count[application, st.OFFERED])
-        self.app_count[application, st.OFFERED] = number + 1
+        number = self._app[application, st.OFFERED]
+        self._app[application, st.OFFERED] = number + 1
         return number
 
     def at_service(self, service: str) -> None:
         """A request arrived at a service."""
-        self.service_offered[self._service_row[service]] += 1
+        self._offered[self._service_row[service]] += 1
 
     def answered(self, service: str, variant: str) -> None:
         """A variant gave a service's answer."""
@@ -58,15 +60,16 @@ class Counters:
     def settled(self, request: Request, outcome: Outcome, accuracy: float) -> None:
         """A request's fate; `accuracy` is that of its answer."""
         application = request.application
-        self.app_count[application.row, outcome.fate] += 1
+        row = application.row
+        self._app[row, outcome.fate] += 1
         if outcome.fate not in (GOOD, LATE):
             return
         latency_s = outcome.t_s - request.arrival_s
         if outcome.fate == GOOD:
-            self.app_count[application.row, st.ACCURACY_PPB] += billionths(accuracy)
+            self._app[row, st.ACCURACY_PPB] += billionths(accuracy)
         bin_ = min(st.HISTOGRAM_BINS - 1, int(latency_s * (st.BINS_PER_SLO / application.slo_s)))
-        self.histogram[application.row, bin_] += 1
-        self.latency_sum_s[application.row] += latency_s
+        self._bins[row, bin_] += 1
+        self.latency_sum_s[row] += latency_s
 
     def server_time(self, host: Host) -> None:
         """Keeps the server time of a replica that is gone."""

@@ -74,7 +74,7 @@ class Dispatcher:
         """
         t_s = self.clock.now_s()
         request = self._requests.arrive(application, tensors, t_s, patience_s)
-        if self.quotas[self.tenant_of(application)].take(t_s):
+        if self.quotas[request.application.tenant].take(t_s):
             self._serving.place([request], t_s, REJECTED)
         else:
             self._requests.unanswered(request, REJECTED, t_s, Cause.QUOTA)
@@ -89,10 +89,6 @@ class Dispatcher:
             self._serving.try_soon(queue)
             if queue.owner:
                 self._gone_if_done(queue.owner)
-
-    def tenant_of(self, application: str) -> str:
-        """Whose quota its requests take from: the tenant of its first service."""
-        return self.scenario.services[self.applications[application].services[0]].tenant
 
     def ready(self, application: str) -> bool:
         """Whether each of its stages has a ready replica."""
@@ -143,7 +139,7 @@ class Dispatcher:
         had, waited = host.give_up(t_s)
         self._remove(host)
         for request in had:
-            request.lives -= 1
+            request.lives, request.suspect = request.lives - 1, True
         again, failed = [*had, *waited], [request for request in had if not request.lives]
         if self.scenario.failures.in_flight == "lost":
             again, failed = [], again

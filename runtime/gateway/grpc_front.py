@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from runtime.certificate import Certificate
 from runtime.gateway import grpc_predict_v2_pb2 as pb
 from runtime.gateway.access import Access
 from runtime.gateway.calls import NAME, VERSION, Calls, Unanswered
-from runtime.gateway.connection import Limits
 from runtime.gateway.dispatcher import Dispatcher
 from runtime.gateway.grpc_tensors import read_request, write_answer
+from runtime.gateway.limits import Limits
 from runtime.gateway.tensors import ProtocolError
 from runtime.models.model import TensorSpec
 
@@ -54,8 +55,8 @@ class GrpcFront:
         self._calls, self._limits = Calls(dispatcher, access), limits
         self.address = ""
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listens; port 0 is any free one.
+    async def start(self, host: str = "127.0.0.1", port: int = 0, certificate: Certificate | None = None) -> None:
+        """Listens; port 0 is any free one. `certificate`: over TLS.
 
         Raises:
             OSError: the address cannot be had.
@@ -71,7 +72,10 @@ class GrpcFront:
         })])
         place = f"[{host}]" if ":" in host else host
         try:
-            port = self._server.add_insecure_port(f"{place}:{port}")
+            if certificate:
+                port = self._server.add_secure_port(f"{place}:{port}", _credentials(certificate))
+            else:
+                port = self._server.add_insecure_port(f"{place}:{port}")
         except RuntimeError as error:
             raise OSError(f"{place}:{port} cannot be had for gRPC: {error}") from error
         await self._server.start()
@@ -143,6 +147,15 @@ class GrpcFront:
         response.parameters["variant"].string_param = outcome.variant
         write_answer(response, self._calls.dispatcher.outputs[outcome.variant], outcome.answer, request)
         return response
+
+
+def _credentials(certificate: Certificate) -> grpc.ServerCredentials:
+    """Those of a server whose every new connection sees what was read last."""
+    def now() -> grpc.ServerCertificateConfiguration:
+        shown, key = certificate.pem
+        return grpc.ssl_server_certificate_configuration([(key, shown)])
+
+    return grpc.dynamic_ssl_server_credentials(now(), now)
 
 
 def _options(limits: Limits) -> list[tuple[str, int]]:

@@ -60,9 +60,13 @@ class Host:
     @property
     def takes_a_batch(self) -> bool:
         """Whether it gets its next batch now: for an idle server, or one ahead, which then starts without the event loop's
-        lateness. Ahead goes only what would be the same later.
+        lateness. Ahead goes only what would be the same later, or what is so brief that to wait for more takes longer.
         """
-        return self.idle or (self.own_queue and not (self.ahead or self._resizing) and self.queue.next_is_certain)
+        if self.idle:
+            return True
+        if not self.own_queue or self.ahead or self._resizing:
+            return False
+        return self.kind.brief or self.queue.next_is_certain
 
     @property
     def in_flight(self) -> int:
@@ -140,12 +144,13 @@ class Host:
             self.ahead = None
 
     def give_up(self, t_s: float) -> tuple[list[Request], list[Request]]:
-        """Takes everything away from a lost replica: the requests that it had, and those that waited for it alone."""
+        """Takes everything away from a lost replica: the requests that it computed, and those that waited for it alone."""
         self.account(t_s)
-        had = list(chain.from_iterable(batch.requests for batch in [*self.served, *filter(None, [self.ahead])]))
+        had = list(chain.from_iterable(batch.requests for batch in self.served))
         waited = list(self.queue) if self.own_queue else []
         for request in waited:
             self.queue.leave(request)
+        waited = [*(self.ahead.requests if self.ahead else ()), *waited]
         self.served, self.ahead, self._occupied = [], None, {}
         return had, waited
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from runtime.models.model import TensorSpec
 from runtime.serving.replica import Tensors
 
 _DICT, _INT = frozenset([dict]), frozenset([int])  # types of what JSON holds; a truth value is no whole number
+_NONE: frozenset[str] = frozenset()
 
 
 class InferRequest(NamedTuple):
@@ -49,16 +51,22 @@ def read_request(body: bytes, json_bytes: int | None, inputs: Sequence[TensorSpe
         raise ProtocolError(f"Inference-Header-Content-Length is {json_bytes}; the body has {len(body)} bytes")
     said = _json(body if json_bytes is None else body[:json_bytes])
     tensors = judged(_given(_objects(said, "inputs"), b"" if json_bytes is None else body[json_bytes:]), inputs)
+    names, binary = _wanted(said, outputs) if "outputs" in said or "parameters" in said else ((), _NONE)
+    id_ = said.get("id", "")
+    if not isinstance(id_, str):
+        raise ProtocolError("id must be a string")
+    return InferRequest(id_, tensors, names, binary)
+
+
+def _wanted(said: dict[str, Any], outputs: Sequence[TensorSpec]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Names of the outputs that are wanted, and which of them as bytes."""
     wanted = _objects(said, "outputs") if "outputs" in said else []
-    names = [_text(output, "name") for output in wanted]
+    names = tuple(_text(output, "name") for output in wanted)
     check_wanted(names, outputs)
     every = bool(_parameters(said).get("binary_data_output", False))
     binary = {spec.name for spec in outputs} if every and not names else set()
     binary |= {name for name, output in zip(names, wanted) if _parameters(output).get("binary_data", every)}
-    id_ = said.get("id", "")
-    if not isinstance(id_, str):
-        raise ProtocolError("id must be a string")
-    return InferRequest(id_, tensors, tuple(names), frozenset(binary))
+    return names, frozenset(binary)
 
 
 def write_answer(head: dict[str, Any], outputs: Sequence[TensorSpec], answer: Tensors,
@@ -75,17 +83,21 @@ def write_answer(head: dict[str, Any], outputs: Sequence[TensorSpec], answer: Te
     for spec, tensor in zip(outputs, answer):
         if request.outputs and spec.name not in request.outputs:
             continue
-        row: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": list(tensor.shape)}
-        # JSON has neither half precision nor NaN and infinity.
-        if spec.name in request.binary or (tensor.dtype.kind == "f" and not np.isfinite(tensor).all()):
-            data = to_bytes(tensor, spec.datatype)
-            row["parameters"] = {"binary_data_size": len(data)}
-            tail.append(data)
+        row: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": tensor.shape}
+        if spec.name in request.binary or not _finite(data := tensor.ravel().tolist(), tensor):  # JSON has no NaN, no infinity
+            bytes_ = to_bytes(tensor, spec.datatype)
+            row["parameters"] = {"binary_data_size": len(bytes_)}
+            tail.append(bytes_)
         else:
-            row["data"] = tensor.ravel().tolist()
+            row["data"] = data
         said.append(row)
     json = orjson.dumps(head | {"outputs": said})
     return json + b"".join(tail), len(json) if tail else None
+
+
+def _finite(values: list[Any], tensor: np.ndarray) -> bool:
+    """Whether all values of a tensor are finite: as their sum is, unless that is too large."""
+    return math.isfinite(sum(values)) or bool(np.isfinite(tensor).all())
 
 
 def _json(text: bytes) -> dict[str, Any]:

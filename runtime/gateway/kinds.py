@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from runtime.gateway.hosts import Host
     from runtime.gateway.queues import Queue
 
+HAND_OVER_S = 5e-4  # from the end of a batch in a worker process to the beginning of one that is sent only then
+
 
 class Kind:
     """One replica kind.
@@ -29,6 +31,7 @@ class Kind:
         wanted: replicas, by the deployment in force.
         ready: replicas that get requests, in order of number.
         in_order: who is first now will be first when a server is free.
+        brief: a batch takes no longer than word of its end and the next batch are on their way.
         queue: with late binding, what waits for any of them.
 
     Raises:
@@ -50,6 +53,7 @@ class Kind:
                         for variant in what.variants}
         tenants = {s.tenant for s in scenario.services.values() if set(s.variants) & set(what.variants)}
         self.in_order = len(tenants) == 1 and (len(what.variants) == 1 or what.batch == 1)
+        self.brief = self.in_order and max(stages[0] for stages in self.latency_s.values()) <= HAND_OVER_S
         self.wanted = 0
         self.ready: list[Host] = []
         self.queue: Queue | None = None

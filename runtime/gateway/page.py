@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client import Metric, generate_latest
 from prometheus_client.registry import Collector
 
 from envs import state as st
@@ -17,6 +19,8 @@ from envs.scrape import Sample
 from runtime import metrics as m
 from runtime.exposition import Used, expose
 from runtime.gateway.dispatcher import Dispatcher
+
+PIECE = 128  # samples that are put in words at a time
 
 
 class Lives(Protocol):
@@ -58,7 +62,7 @@ class Moment:
     used: Mapping[str, Used] | None
 
 
-class Page(Collector):
+class Page:
     """One gateway's page.
 
     Args:
@@ -73,19 +77,18 @@ class Page(Collector):
         self._dispatcher, self._lives, self._version, self._used = dispatcher, lives, version, used
         self._started_s = dispatcher.clock.now_s()
 
-    def text(self) -> bytes:
-        """The page, as Prometheus reads it."""
-        registry = CollectorRegistry()
-        registry.register(self)
-        return generate_latest(registry)
+    async def text(self) -> bytes:
+        """The page, as Prometheus reads it. Others have the event loop between its pieces: all of it takes milliseconds."""
+        pieces = []
+        for piece in self.pieces():
+            pieces.append(piece)
+            await asyncio.sleep(0)
+        return b"".join(pieces)
 
-    def describe(self) -> list[Metric]:
-        """Nothing: a page is made once, not when it is registered."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """The families of now."""
-        return self.families(self.now())
+    def pieces(self) -> Iterator[bytes]:
+        """The text, piece by piece, all of the moment in which the first is asked for."""
+        for family in self.families(self.now()):
+            yield from _in_words(family)
 
     def now(self) -> Moment:
         """What there is to tell."""
@@ -115,3 +118,23 @@ class Page(Collector):
                 answers.add_metric([name, variant, service.tenant], moment.answers[name, variant])
         version.add_metric([], moment.version)
         yield from (answers, version)
+
+
+class _Only(Collector):
+    """What there is to collect is one family."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector`."""
+        yield self._family
+
+
+def _in_words(family: Metric) -> Iterator[bytes]:
+    """The text of a family, some of its samples at a time; its help and type before the first."""
+    for begin in range(0, max(1, len(family.samples)), PIECE):
+        part = copy(family)
+        part.samples = family.samples[begin : begin + PIECE]
+        text = generate_latest(_Only(part))
+        yield text.split(b"\n", 2)[2] if begin else text

@@ -27,6 +27,7 @@ class Placement:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario, self.late = scenario, scenario.binding == "late"
+        self._predicts = scenario.admission.deadline or scenario.dispatch != "shortest-queue"
         self.kinds: dict[ReplicaKind, Kind] = {}
         order = {name: i for i, name in enumerate(scenario.variants)}
         self._routes = {name: Routes(order) for name in scenario.services}
@@ -111,7 +112,8 @@ class Placement:
             return Cause.DEADLINE
         if limit is not None and host.waiting >= limit:
             return Cause.FULL
-        host.expected_finish_s(variant, t_s, commit=True)
+        if self._predicts:
+            host.expected_finish_s(variant, t_s, commit=True)
         host.queue.join(request, variant, t_s)
         return host.queue
 

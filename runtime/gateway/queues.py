@@ -108,7 +108,8 @@ class Queue:
                 return None, again_s
             requests = self._fill(self._head(ready).variant, t_s, dropped)
             if requests:
-                self._charge(requests)
+                if len(self._share) > 1:
+                    self._charge(requests)
                 return Batch(requests), math.inf
         return None, math.inf
 
@@ -138,7 +139,10 @@ class Queue:
         return min(fronts, key=lambda front: (self._virtual_s[front[0]], self._order[front[0]], front[1].sequence))[1]
 
     def _fill(self, variant: str, t_s: float, dropped: list[Request]) -> list[Request]:
-        """Takes requests of a group, each from the tenant that is furthest behind, up to a batch."""
+        """Takes requests of a group, each from the tenant that is furthest behind, up to a batch.
+
+        One that was lost with a replica may be what broke it: from then on it is served alone.
+        """
         size = self.kind.what.batch
         each_s = self.kind.latency_s[variant, size][0] / size
         taken = dict.fromkeys(self._share, 0)
@@ -150,6 +154,8 @@ class Queue:
         while len(requests) < size and (lanes := self._groups.get(variant)):
             tenant = min(lanes, key=turn) if len(lanes) > 1 else next(iter(lanes))
             request = _first(lanes[tenant])
+            if requests and (request.suspect or requests[0].suspect):
+                break
             self.leave(request)
             if expired(t_s, request.arrival_s, request.patience_s):
                 dropped.append(request)

@@ -54,13 +54,14 @@ class Outcome(NamedTuple):
 
 
 class Application(NamedTuple):
-    """What a request is for: a chain of services."""
+    """What a request is for: a chain of services; its tenant, whose quota it takes from, is that of the first."""
 
     row: int
     name: str
     services: Sequence[str]
     slo_s: float
     cascade: bool
+    tenant: str
 
 
 @dataclass(eq=False, slots=True)
@@ -77,6 +78,7 @@ class Request:
         stage: of the chain.
         accuracy: product of those of the stages that answered.
         lives: replicas that it may yet be lost with, the last one included.
+        suspect: it was lost with one already.
         variant, joined_s, sequence, queue: its present place; no queue while a replica has it.
     """
 
@@ -92,6 +94,7 @@ class Request:
     variant: str = ""
     joined_s: float = 0.0
     sequence: int = 0
+    suspect: bool = False
     queue: Queue | None = field(default=None, repr=False)
 
     @property

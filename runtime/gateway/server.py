@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import ssl
 from asyncio import Future
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache, partial
 from http import HTTPStatus
 from types import MappingProxyType
@@ -18,9 +19,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from runtime.gateway.access import Access
 from runtime.gateway.calls import NAME, VERSION, Calls, Unanswered
-from runtime.gateway.connection import Connection, HttpAnswer, HttpRequest, Limits, Reply, Served, Withdraw
+from runtime.gateway.connection import Connection, HttpAnswer, Reply, Served, Withdraw
 from runtime.gateway.dispatcher import Dispatcher
 from runtime.gateway.json_tensors import InferRequest, read_request, write_answer
+from runtime.gateway.limits import Limits
+from runtime.gateway.reader import HttpRequest
 from runtime.gateway.request import Outcome
 from runtime.gateway.tensors import ProtocolError
 from runtime.models.model import TensorSpec
@@ -53,23 +56,25 @@ class Gateway:
         url: where it listens, once started.
     """
 
-    def __init__(self, dispatcher: Dispatcher, access: Access, metrics: Callable[[], bytes],
+    def __init__(self, dispatcher: Dispatcher, access: Access, metrics: Callable[[], Awaitable[bytes]],
                  limits: Limits = Limits()) -> None:  # noqa: B008  (immutable)
         self._dispatcher, self._calls, self._metrics = dispatcher, Calls(dispatcher, access), metrics
         self._served = Served(self._handle, _error, limits)
         self.url = ""
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listens; port 0 is any free one.
+    async def start(self, host: str = "127.0.0.1", port: int = 0, secure: ssl.SSLContext | None = None) -> None:
+        """Listens; port 0 is any free one. `secure`: over TLS.
 
         Raises:
             OSError: the address cannot be had.
         """
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self._served), host, port,
-                                                backlog=self._served.limits.connections)  # while the loop is held up
+        loop, limits = asyncio.get_running_loop(), self._served.limits
+        self._server = await loop.create_server(
+            lambda: Connection(self._served), host, port, ssl=secure,
+            ssl_handshake_timeout=limits.header_s if secure else None, backlog=limits.connections)  # while the loop is held up
         address = self._server.sockets[0].getsockname()
-        self.url = f"http://{f'[{address[0]}]' if ':' in address[0] else address[0]}:{address[1]}"
+        name = f"[{address[0]}]" if ":" in address[0] else address[0]
+        self.url = f"{'https' if secure else 'http'}://{name}:{address[1]}"
 
     async def close(self, patience_s: float = 30.0) -> None:
         """Takes no more connections, answers what is under way for so long, and hangs up."""
@@ -93,6 +98,8 @@ class Gateway:
                 case ["v2", "models", name, "infer"]:
                     _allow(http, "POST")
                     return self._infer(self._called(http, name), http, reply)
+                case ["metrics"]:
+                    return self._page(http, reply)
                 case path:
                     answer = self._told(path, http)
         except Exception as error:
@@ -121,12 +128,21 @@ class Gateway:
                 _allow(http, "GET")
                 ready = self._calls.ready and not self._served.closing
                 return _json(200 if ready else 503, {"ready": ready, "live": True})
-            case ["metrics"]:
-                _allow(http, "GET")
-                if not self._calls.access.may_scrape(http.headers.get("authorization", "")):
-                    raise HttpError(401, "the metrics need the token for scraping", WWW_Authenticate="Bearer")
-                return HttpAnswer(200, self._metrics(), {"Content-Type": CONTENT_TYPE_LATEST})
         raise HttpError(404, f"nothing is at {http.path}")
+
+    def _page(self, http: HttpRequest, reply: Reply) -> Withdraw:
+        """Has the page of metrics made; it is told when it is done."""
+        _allow(http, "GET")
+        if not self._calls.access.may_scrape(http.headers.get("authorization", "")):
+            raise HttpError(401, "the metrics need the token for scraping", WWW_Authenticate="Bearer")
+
+        def told(page: Future[bytes]) -> None:
+            error = page.exception()
+            reply(_failed(http, error) if error else HttpAnswer(200, page.result(), {"Content-Type": CONTENT_TYPE_LATEST}))
+
+        page = asyncio.ensure_future(self._metrics())
+        page.add_done_callback(told)
+        return lambda: None
 
     def _called(self, http: HttpRequest, name: str) -> str:
         return self._calls.called(name, http.headers.get("authorization", ""))
@@ -203,7 +219,7 @@ def _error(status: int, text: str, headers: Mapping[str, str] = MappingProxyType
     return answer._replace(headers={**answer.headers, **headers})
 
 
-def _failed(http: HttpRequest, error: Exception) -> HttpAnswer:
+def _failed(http: HttpRequest, error: BaseException) -> HttpAnswer:
     """The answer of a request that went wrong."""
     match error:
         case HttpError():

@@ -31,8 +31,10 @@ class Settling:
 
     def __init__(self, scenario: Scenario, leaving: Leaving) -> None:
         self._scenario, self._leaving = scenario, leaving
-        self.applications = {name: Application(row, name, what.services, what.slo_s, what.cascade)
-                             for row, (name, what) in enumerate(scenario.applications.items())}
+        self.applications = {
+            name: Application(row, name, what.services, what.slo_s, what.cascade, scenario.services[what.services[0]].tenant)
+            for row, (name, what) in enumerate(scenario.applications.items())
+        }  # fmt: skip
         self.counters = Counters(scenario)
         self._drop_after_s = scenario.admission.drop_after_s or math.inf
         self._outstanding: dict[Request, None] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ DTYPES = {name: np.dtype(kind) for name, kind in {
     "BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64, "INT8": np.int8,
     "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64,
 }.items()}  # fmt: skip
+MAX_DIMENSIONS = 16  # that a message to a worker holds
+UNKNOWN = TensorSpec("", "", ())
 
 
 class ProtocolError(ValueError):
@@ -86,28 +89,40 @@ def to_bytes(tensor: np.ndarray, datatype: str) -> bytes:
 
 def _tensor(given: Given, spec: TensorSpec) -> np.ndarray:
     """One input, checked against what the model takes."""
-    datatype, shape, data = given.datatype, list(given.shape), given.data
+    try:
+        shape = tuple(given.shape)
+        dtype, count = _form(given.datatype, shape, spec if spec.shape else UNKNOWN)
+        return _values(given.data, dtype, count).reshape(shape)
+    except ValueError as error:  # of reshape: no values, and dimensions beyond all memory
+        raise ProtocolError(f"input '{spec.name}': {error}") from error
+
+
+@lru_cache(1024)
+def _form(datatype: str, shape: tuple[int, ...], spec: TensorSpec) -> tuple[np.dtype, int]:
+    """The dtype of an input that says so of itself, and its number of values. What is refused is not kept."""
     if shape and min(shape) < 0:
-        raise ProtocolError(f"input '{spec.name}': 'shape' must be a list of whole numbers, at least 0")
+        raise ValueError("'shape' must be a list of whole numbers, at least 0")
     if datatype not in DTYPES:
-        raise ProtocolError(f"input '{spec.name}': datatype {datatype}; there are {', '.join(DTYPES)}")
+        raise ValueError(f"datatype {datatype}; there are {', '.join(DTYPES)}")
     if spec.shape and not spec.fits(datatype, shape):
-        raise ProtocolError(f"input '{spec.name}' is {datatype} {shape}; this model takes {spec}")
+        raise ValueError(f"it is {datatype} {list(shape)}; this model takes {spec}")
     if not shape or shape[0] != 1:
-        raise ProtocolError(f"input '{spec.name}' has shape {shape}: it must begin with 1; the gateway makes the batches")
-    dtype, count = DTYPES[datatype], math.prod(shape)
+        raise ValueError(f"shape {list(shape)} must begin with 1; the gateway makes the batches")
+    if len(shape) > MAX_DIMENSIONS:
+        raise ValueError(f"shape has {len(shape)} dimensions; at most {MAX_DIMENSIONS} are taken")
+    return DTYPES[datatype], math.prod(shape)
+
+
+def _values(data: bytes | Callable[[np.dtype], np.ndarray], dtype: np.dtype, count: int) -> np.ndarray:
+    """So many, in one dimension."""
     if isinstance(data, bytes):
         if len(data) != count * dtype.itemsize:
-            raise ProtocolError(f"input '{spec.name}': {len(data)} bytes; {datatype} {shape} has {count * dtype.itemsize}")
-        flat = np.frombuffer(data, dtype)
-    else:
-        try:
-            flat = data(dtype)
-        except (ValueError, TypeError, OverflowError) as error:
-            raise ProtocolError(f"input '{spec.name}': 'data' does not fit: {error}") from error
-        if flat.size != count:
-            raise ProtocolError(f"input '{spec.name}': {flat.size} values in 'data'; its shape says {count}")
+            raise ValueError(f"{len(data)} bytes; so many values of this datatype have {count * dtype.itemsize}")
+        return np.frombuffer(data, dtype)
     try:
-        return flat.reshape(shape)
-    except ValueError as error:  # no values, and dimensions beyond all memory; or too many dimensions
-        raise ProtocolError(f"input '{spec.name}' has shape {shape}: {error}") from error
+        flat = data(dtype)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"'data' does not fit: {error}") from error
+    if flat.size != count:
+        raise ValueError(f"{flat.size} values in 'data'; its shape says {count}")
+    return flat

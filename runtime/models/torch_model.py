@@ -80,8 +80,8 @@ class TorchModel(Model):
         return sum(held.values())
 
     def _check(self, tensors: Sequence[torch.Tensor]) -> None:
-        wanted = ", ".join(map(str, self.inputs))
         if len(tensors) != len(self.inputs):
+            wanted = ", ".join(map(str, self.inputs))
             raise ModelError(f"{self.name}: {len(tensors)} input tensor(s) given, {len(self.inputs)} wanted: {wanted}")
         for spec, tensor in zip(self.inputs, tensors):
             datatype = DATATYPES.get(tensor.dtype, str(tensor.dtype))

@@ -21,7 +21,7 @@ TOKENS = {"operator": "operator" * 2, "scrape": "scrape" * 3, "tenants": {name: 
 GOLD = b"Authorization: Bearer goldgoldgoldgold\r\n"
 SLO_S = 1.0
 SLOW_CLIENTS = 60
-HEADER_S = 10.0  # `runtime.gateway.connection.Limits`
+HEADER_S = 10.0  # `runtime.gateway.limits.Limits`
 REFUSED = {400, 401, 404, 405, 408, 413, 415, 417, 431}
 
 

@@ -72,7 +72,7 @@ class Served:
         deployment = self.cluster.desired.current.deployment
         return missing_observation(self.scenario, self.cluster.kinds, deployment, self.clock.now_s())
 
-    def metrics(self):
+    async def metrics(self):
         return b"# HELP tidal_replicas_emulated 1\n"
 
     def sample(self):

@@ -268,4 +268,4 @@ async def test_the_metrics_are_the_gateways_and_the_operators():
             headers = {"Authorization": f"Bearer {token}"} if token else {}
             got = await asyncio.to_thread(one.session.get, url, headers=headers)
             assert got.status_code == status
-        assert got.content == one.metrics() and got.headers["Content-Type"].startswith("text/plain; version=")
+        assert got.content == await one.metrics() and got.headers["Content-Type"].startswith("text/plain; version=")

@@ -10,15 +10,15 @@ from web import QUICK, RealClock
 
 from runtime.gateway import grpc_predict_v2_pb2 as pb
 from runtime.gateway.access import Access
-from runtime.gateway.connection import Limits
 from runtime.gateway.grpc_front import GrpcFront
+from runtime.gateway.limits import Limits
 
 SERVICE = "/inference.GRPCInferenceService/"
 
 
 @asynccontextmanager
-async def front(scenario=QUICK, tokens=None, **limits):
-    live = Live(scenario, RealClock())
+async def front(scenario=QUICK, tokens=None, clock=None, **limits):
+    live = Live(scenario, clock or RealClock())
     server = GrpcFront(live.dispatcher, Access(tokens, scenario.tenants), Limits(**limits))
     await live.begin()
     await server.start()

@@ -270,18 +270,6 @@ def test_one_batch_goes_ahead_and_no_other():
         assert [replica.most_under_way for replica in live.replicas] == [2 + ahead] * 3
 
 
-def test_what_comes_in_one_turn_goes_in_one_batch():
-    """The simulator would start the first alone: on a machine it has no time to start before the others are there."""
-    async def story(live):
-        for _ in range(3):
-            live.send("s")
-        await until(live, 1.0)
-        live.send("s")
-
-    live = play(made({"v": TABLE}, [{"variants": ["v"], "cores": [1], "batch": 4}], slo_s=5.0), story)
-    assert live.replicas[0].batches == [("v", 3), ("v", 1)]
-
-
 def test_of_several_variants_one_goes_ahead_where_batches_are_of_one():
     """Then the oldest request is the next, of whichever variant; else it may be any that fills a batch first."""
     async def story(live):
@@ -294,6 +282,30 @@ def test_of_several_variants_one_goes_ahead_where_batches_are_of_one():
         live = play(made({"u": TABLE, "v": TABLE}, [{**both, "batch": batch}], services=services), story)
         assert [replica.most_under_way for replica in live.replicas] == [1 + ahead]
         assert [variant for variant, _ in live.replicas[0].batches[:4]] == ["u", "v", "u", "v"]
+
+
+def test_what_is_brief_goes_ahead_before_it_is_full():
+    async def story(live):
+        for i in range(5):
+            await until(live, 0.0001 * i)
+            live.send("s")
+
+    fours = [{"variants": ["v"], "cores": [1], "batch": 4}]
+    for full_s, batches in ((0.0005, [1, 1, 3]), (0.0006, [1, 4])):
+        live = play(made({"v": {1: full_s, 4: full_s}}, fours, service_cv=0.0), story)
+        assert [size for _, size in live.replicas[0].batches] == batches
+
+
+def test_what_comes_in_one_turn_goes_in_one_batch():
+    """The simulator would start the first alone: on a machine it has no time to start before the others are there."""
+    async def story(live):
+        for _ in range(3):
+            live.send("s")
+        await until(live, 1.0)
+        live.send("s")
+
+    live = play(made({"v": TABLE}, [{"variants": ["v"], "cores": [1], "batch": 4}], slo_s=5.0), story)
+    assert live.replicas[0].batches == [("v", 3), ("v", 1)]
 
 
 def test_what_is_ahead_still_waits():

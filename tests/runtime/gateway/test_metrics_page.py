@@ -16,7 +16,7 @@ def test_replicas_are_told_by_state_and_a_lost_one_until_it_is_gone():
     page = Page(live.dispatcher, census, lambda: 1)
 
     def states():
-        families = {family.name: family for family in text_string_to_metric_families(page.text().decode())}
+        families = {family.name: family for family in text_string_to_metric_families(b"".join(page.pieces()).decode())}
         return {s.labels["state"]: s.value for s in families[m.REPLICAS.name].samples if s.labels["kind"] == str(kind)}
 
     for number in range(4):

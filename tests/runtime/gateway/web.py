@@ -9,7 +9,7 @@ from emulation import Live, made
 
 from runtime.clock import SteadyClock
 from runtime.gateway.access import Access
-from runtime.gateway.connection import Limits
+from runtime.gateway.limits import Limits
 from runtime.gateway.page import Page
 from runtime.gateway.server import Gateway
 
@@ -27,6 +27,25 @@ class RealClock:
     async def sleep_until(self, t_s):
         while (left_s := t_s - self.now_s()) > 0:
             await asyncio.sleep(left_s)
+
+
+class HandClock:
+    """Time that passes only when it is told to, so that what is served stays so for as long as a test needs."""
+
+    def __init__(self):
+        self._t_s, self._moved = 0.0, asyncio.Event()
+
+    def now_s(self):
+        return self._t_s
+
+    async def sleep_until(self, t_s):
+        while self._t_s < t_s:
+            await self._moved.wait()
+
+    def go(self, seconds):
+        self._t_s += seconds
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
 
 
 class Lives:
@@ -47,8 +66,8 @@ class Lives:
 
 
 @asynccontextmanager
-async def gateway(scenario=QUICK, tokens=None, scrape_token=None, **limits):
-    live = Live(scenario, RealClock())
+async def gateway(scenario=QUICK, tokens=None, scrape_token=None, clock=None, **limits):
+    live = Live(scenario, clock or RealClock())
     access = Access(tokens, scenario.tenants, scrape_token)
     page = Page(live.dispatcher, Lives(live), lambda: 3)
     server = Gateway(live.dispatcher, access, page.text, Limits(**limits))
@@ -60,6 +79,11 @@ async def gateway(scenario=QUICK, tokens=None, scrape_token=None, **limits):
     finally:
         await server.close(patience_s=1.0)
         await live.dispatcher.close()
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.005)
 
 
 async def raw(port, data, *, more=None):

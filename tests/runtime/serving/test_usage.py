@@ -120,7 +120,7 @@ def test_what_is_measured_is_what_an_observation_shows_and_what_is_not_is_missin
 
     def observed(t_s, used):
         clock.t_s, now["cpu"] = t_s, used
-        return window.take({"gateway": parsed(page.text().decode())}, t_s, Deployment({})).devices["cpu"]
+        return window.take({"gateway": parsed(b"".join(page.pieces()).decode())}, t_s, Deployment({})).devices["cpu"]
 
     observed(1.0, Used(2.0, 5.0, 8.0))
     row = observed(6.0, Used(5.5, 6.0, 8.0))

@@ -1,0 +1,31 @@
+"""What clients of the gateway may do, over HTTP and gRPC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What clients may do.
+
+    Attributes:
+        body_bytes: of a request.
+        header_bytes: its line and headers together.
+        connections: at once; further ones are told to come back.
+        header_s: from a connection, or the end of an answer, to the next request's last header: idle ones are closed.
+        body_s: from there to the end of its body.
+        send_s: until a client has taken so much of an answer that the rest fits the buffers.
+        connection_s: over gRPC, which cannot see who takes an answer how slowly: after that long a client is asked to connect
+            anew, which it does by itself.
+        call_s: what is still under way on the old connection then may last so long, answers taken; it ends there.
+    """
+
+    body_bytes: int = 16 * 2**20
+    header_bytes: int = 16 * 2**10
+    connections: int = 1024
+    header_s: float = 10.0
+    body_s: float = 10.0
+    send_s: float = 10.0
+    connection_s: float = 60.0
+    call_s: float = 120.0
