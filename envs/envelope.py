@@ -218,10 +218,10 @@ def guard(decision: Decision, observation: Observation, scenario: Scenario, limi
     The rules, the later one winning: bounds; change per window; cool-down; *panic* (while an application is in panic, what
     would leave one of its services less capacity than is in force is not done); *hold* (the observation is stale, or its age
     or the offered load of a service is missing: the deployment in force stays, for missing is never zero); `project`
-    (never over budget). A deployment in force counts whole, with its pending replicas: what was asked for is not asked
-    for again. While a rise is cut by the window or the cool-down, nothing that shares a service with it
-    falls: a swap of variants does not leave less than there was. A service whose levels were changed here gets no
-    routes: its requests go to all its ready hosts.
+    (never over budget; where it would take what bounds, window or cool-down keep, the deployment in force stays). A
+    deployment in force counts whole, with its pending replicas: what was asked for is not asked for again. While a rise is
+    cut by the window or the cool-down, nothing that shares a service with it falls: a swap of variants does not leave less
+    than there was. A service whose levels were changed here gets no routes: its requests go to all its ready hosts.
 
     Args:
         decision: what the policy wants.
@@ -234,13 +234,15 @@ def guard(decision: Decision, observation: Observation, scenario: Scenario, limi
     missing = why_blind(observation, limits)
     recent = tuple(c for c in history if c.t_s > observation.t_s - limits.memory_s) + _panics(observation, limits)
     if missing:
-        wanted = in_force
         notes: tuple[str, ...] = (f"held: {missing}",) if decision.deployment != in_force else ()
+        deployment, lowered = project(in_force, scenario)
     else:
-        wanted, notes = _limited(decision.deployment, observation, scenario, limits, history)
-        if panic := _loss_in_panic(wanted, observation, scenario, limits, recent):
-            wanted, notes = in_force, (*notes, panic)
-    deployment, lowered = project(wanted, scenario)
+        wanted, notes, lows = _limited(decision.deployment, observation, scenario, limits, history)
+        deployment, lowered = project(wanted, scenario)
+        if loss := (_below(deployment, lows, scenario)
+                    or _loss_in_panic(deployment, observation, scenario, limits, recent)):
+            notes = (*notes, loss)
+            deployment, lowered = project(in_force, scenario)
     if deployment.replicas != in_force.replicas:
         recent += (Change(observation.t_s, in_force),)
     return replace(decision, deployment=deployment), notes + lowered, recent
@@ -288,8 +290,8 @@ def _capacity_rps(deployment: Deployment, service: str, scenario: Scenario) -> f
 
 
 def _limited(wanted: Deployment, observation: Observation, scenario: Scenario, limits: Limits,
-             history: History) -> tuple[Deployment, tuple[str, ...]]:
-    """Bounds, then change per window and cool-down."""
+             history: History) -> tuple[Deployment, tuple[str, ...], dict[Slot, int]]:
+    """Bounds, then change per window and cool-down; and the level that each slot keeps, whatever there is room for."""
     now, want = _levels(observation.deployment, scenario), _levels(wanted, scenario)
     changes = [c for c in history if isinstance(c, Change)]
     window = [_levels(c.before, scenario) for c in changes if c.t_s > observation.t_s - limits.change_window_s] + [now]
@@ -304,14 +306,27 @@ def _limited(wanted: Deployment, observation: Observation, scenario: Scenario, l
         if given[slot] > (top := max(top, now.get(slot, 0))):
             given[slot] = int(top)
             cut.append(slot)
+    lows = {}
     for slot in slots:
         low = max(levels.get(slot, 0) for levels in window) - limits.max_fall if limits.max_fall is not None else 0
-        if since_s < limits.fall_cooldown_s or any(_share_service(slot, other, scenario) for other in cut):
+        if since_s < limits.fall_cooldown_s:
+            low = now.get(slot, 0)
+        lows[slot] = min(max(low, _bounded(slot, 0, limits)), now.get(slot, 0))
+        if any(_share_service(slot, other, scenario) for other in cut):
             low = now.get(slot, 0)
         given[slot] = max(given[slot], min(low, now.get(slot, 0)))
     changed = [slot for slot in slots if given[slot] != want.get(slot, 0)]
     notes = tuple(f"{_name(s, scenario)}: level {want.get(s, 0)} -> {given[s]}, in force {now.get(s, 0)}" for s in changed)
-    return (_with_levels(wanted, {s: given[s] for s in changed}, scenario), notes) if changed else (wanted, ())
+    if not changed:
+        return wanted, (), lows
+    return _with_levels(wanted, {s: given[s] for s in changed}, scenario), notes, lows
+
+
+def _below(deployment: Deployment, lows: Mapping[Slot, int], scenario: Scenario) -> str:
+    """What there is no room for beside the rest, though it may not be taken; or nothing."""
+    levels = _levels(deployment, scenario)
+    short = [slot for slot, low in lows.items() if levels.get(slot, 0) < low]
+    return f"no room beside what stays of {', '.join(_name(slot, scenario) for slot in short)}: unchanged" if short else ""
 
 
 def _bounded(slot: Slot, level: int, limits: Limits) -> int:

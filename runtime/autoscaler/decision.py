@@ -6,11 +6,17 @@ The rules are the envelope's (`envs.envelope`), the same in evaluations; here is
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Real
 
-from envs.contract import Decision, Deployment, Observation
+from envs.contract import Decision, Deployment, Observation, ReplicaKind
 from envs.envelope import History, Limits, guard, why_blind
+from envs.profiles import ProfileError
 from envs.scenario import Scenario
+
+LONGEST_REASON = 1000
+MOST_DETAILS = 1000
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,44 @@ def problem_with(proposal: object, scenario: Scenario) -> str:
             return f"the scenario does not know {kind}"
         if count > device.budget:
             return f"{count} replicas of {kind} on {device.budget} {kind.shape.device}"
-    return _problem_with_routes(wanted, scenario) or _problem_with_thresholds(wanted, scenario)
+        if problem := _problem_with_kind(kind, scenario):
+            return problem
+    return (_problem_with_routes(wanted, scenario) or _problem_with_thresholds(wanted, scenario)
+            or _problem_with_words(proposal))
+
+
+def legible(decision: Decision) -> Decision:
+    """The same decision, its reason short, and of characters that can be written: no decision is refused for its words."""
+    return replace(decision, reason=decision.reason[:LONGEST_REASON].encode("utf-8", "replace").decode())
+
+
+def _problem_with_kind(kind: ReplicaKind, scenario: Scenario) -> str:
+    """A cluster would refuse a kind that nobody has measured; those of the scenario are."""
+    if kind in scenario.kinds:
+        return ""
+    try:
+        for variant in kind.variants:
+            scenario.profile.latency_s(variant, kind.shape, kind.batch)
+    except ProfileError as error:
+        return f"{kind}: {error}"
+    return "" if kind.shape.units > 0 and 0 <= kind.max_wait_s < math.inf else f"{kind} is no kind of replica"
+
+
+def _problem_with_words(decision: Decision) -> str:
+    """What a journal cannot hold."""
+    if not isinstance(decision.reason, str):
+        return f"a reason that is a {type(decision.reason).__name__}"
+    if not isinstance(decision.details, Mapping) or len(decision.details) > MOST_DETAILS:
+        return f"details that are no table of at most {MOST_DETAILS} numbers"
+    for name, value in decision.details.items():
+        try:
+            if isinstance(name, str) and isinstance(value, Real):
+                name.encode(), float(value)
+                continue
+        except (OverflowError, UnicodeEncodeError):
+            pass
+        return f"a detail that is no number: {name!r:.100}"
+    return ""
 
 
 def _problem_with_routes(wanted: Deployment, scenario: Scenario) -> str:

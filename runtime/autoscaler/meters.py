@@ -28,6 +28,7 @@ class Meters:
         self.source_failures = counter("source_failures", "Reads of metrics that failed.")
         self.actuator_failures = counter("actuator_failures", "Times that what is in force could not be read.")
         self.journal_failures = counter("journal_failures", "Lines that could not be written to the journal.")
+        self.reloads = counter("reloads", "Times that policies and limits were read anew: taken, refused.", "outcome")
         self.skipped = counter("skipped_ticks", "Times of decision that passed without one.")
         self.shadow = counter("shadow_decisions", "Decisions of the shadow policy, by agreement.", "agrees")
         self.leading = gauge("leading", "1: this process leads; 0: it stands by.")

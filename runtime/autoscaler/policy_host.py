@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from envs.contract import Decision, Observation, Policy
 from envs.scenario import Scenario
-from runtime.autoscaler.decision import problem_with
+from runtime.autoscaler.decision import LONGEST_REASON, legible, problem_with
 from runtime.deadline import DeadlineMissed, DeadlineThread
 
 FAILURES = 3
@@ -75,14 +75,14 @@ class HostedPolicy:
             InvalidDecision: it is not one for the scenario.
             Exception: whatever the policy raises.
         """
-        past = tuple(self.memory) if self._behind else ()
+        past = tuple(map(_copy, self.memory)) if self._behind else ()
         self._behind = True  # until it has decided
         self.memory.append(observation)
-        decision = self._thread.call(lambda: self._decide(past, observation), self._deadline_s)
+        decision = self._thread.call(lambda: self._decide(past, _copy(observation)), self._deadline_s)
         if problem := problem_with(decision, self._scenario):
             raise InvalidDecision(problem)
         self._behind = False
-        return decision
+        return legible(decision)
 
     def close(self) -> None:
         """Ends its thread."""
@@ -94,6 +94,21 @@ class HostedPolicy:
             for earlier in past:
                 self._policy.decide(earlier)
         return self._policy.decide(observation)
+
+
+def _words(error: Exception) -> str:
+    """What an error says, as it can be written."""
+    try:
+        return str(error)[:LONGEST_REASON].encode("utf-8", "replace").decode()
+    except Exception:  # of a policy's own making
+        return "it cannot be told"
+
+
+def _copy(observation: Observation) -> Observation:
+    """For the policy alone: whatever it does to the tables, the envelope and the next decision see what was observed."""
+    seen = observation
+    return replace(seen, applications=dict(seen.applications), services=dict(seen.services), kinds=dict(seen.kinds),
+                   devices=dict(seen.devices), load_s=dict(seen.load_s))
 
 
 class PolicyHost:
@@ -158,8 +173,8 @@ class PolicyHost:
         except DeadlineMissed as error:
             cause, told = "deadline", str(error)
         except InvalidDecision as error:
-            cause, told = "invalid", f"{host.name}: {error}"
+            cause, told = "invalid", f"{host.name}: {_words(error)}"
         except Exception as error:
-            cause, told = "exception", f"{host.name}: {type(error).__name__}: {error}"
+            cause, told = "exception", f"{host.name}: {type(error).__name__}: {_words(error)}"
         self.failures["baseline" if host is self._baseline else cause] += 1
         return None, told

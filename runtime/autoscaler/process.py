@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import queue
 import secrets
 import threading
 import time
@@ -28,6 +29,7 @@ from runtime.autoscaler.journal import Journal, Record, newest_first
 from runtime.autoscaler.lease import Lease
 from runtime.autoscaler.meters import Meters
 from runtime.autoscaler.policy_host import PolicyHost
+from runtime.autoscaler.reload import Setup
 from runtime.clock import Clock
 from runtime.deployment_json import from_json
 from runtime.sources.source import Source
@@ -72,6 +74,7 @@ class Autoscaler:
         self._scenario, self._host, self._source, self._actuator = scenario, host, source, actuator
         self._folder, self._lease, self._clock, self._open_journal = journal_folder, lease, clock, open_journal
         self._interval_s, self._limits, self._mode, self._shadow_host = interval_s, limits, mode, shadow_host
+        self._setups: queue.SimpleQueue[Setup] = queue.SimpleQueue()
         self._history: History = ()
         self._failures_told: Counter[str] = Counter()
         self._last_number: int | None = None
@@ -94,6 +97,18 @@ class Autoscaler:
     def silence_s(self) -> float:
         """Time since the loop last came round."""
         return self._clock.now_s() - self._beat_s
+
+    def take(self, setup: Setup) -> None:
+        """Other policies and limits, from the next decision on; from any thread."""
+        self._setups.put(setup)
+
+    def close(self) -> None:
+        """Ends the policies' threads."""
+        self._setup.close()
+
+    @property
+    def _setup(self) -> Setup:
+        return Setup(self._host, self._limits, self._shadow_host)
 
     def run(self, stop: threading.Event) -> None:
         """Stands by until it leads, then decides at each time of decision, until told to stop."""
@@ -139,10 +154,7 @@ class Autoscaler:
     def resume(self) -> None:
         """Opens the journal and takes up what it says: the policies' memory, the envelope's state, an open decision."""
         self._journal = self._open_journal(self._folder)
-        hosts = [host for host in (self._host, self._shadow_host) if host is not None]
-        memory = self._remembered(max(host.memory_intervals for host in hosts))
-        for host in hosts:
-            host.remember(memory.observations)
+        memory = self._remind(self._setup)
         self._history = memory.history
         if memory.observations:
             self._last_number = round(memory.observations[-1].t_s / self._interval_s)
@@ -153,6 +165,25 @@ class Autoscaler:
         self._write({"type": "start", "at_s": self._clock.now_s(), "mode": self._mode, "scenario": self._scenario.name,
                      "remembered": len(memory.observations)})
         self.meters.leading.set(1)
+
+    def _renew(self) -> None:
+        """Goes on by what was given last, with the memory of what was before."""
+        while not self._setups.empty():
+            before, now = self._setup, self._setups.get()
+            self._remind(now)
+            self._host, self._limits, self._shadow_host = now.host, now.limits, now.shadow_host
+            self._failures_told = Counter()
+            before.close()
+            self.meters.reloads.labels("taken").inc()
+            log.info("other policies and limits are taken up")
+            self._write({"type": "reload", "at_s": self._clock.now_s()})
+
+    def _remind(self, setup: Setup) -> records.Remembered:
+        """Gives policies the observations that their memory needs, from the journal."""
+        memory = self._remembered(max(host.memory_intervals for host in setup.hosts))
+        for host in setup.hosts:
+            host.remember(memory.observations)
+        return memory
 
     def _remembered(self, intervals: int) -> records.Remembered:
         try:
@@ -166,6 +197,7 @@ class Autoscaler:
         began = time.perf_counter()
         t_s = number * self._interval_s
         self._beat_s = self._clock.now_s()
+        self._renew()
         in_force = self._current()
         if in_force is None:
             self.meters.skipped.inc()
