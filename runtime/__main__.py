@@ -16,6 +16,7 @@ from runtime import (
     autoscale_command,
     calibrate_command,
     chaos_command,
+    dashboards_command,
     doctor_command,
     explain_command,
     placement_command,
@@ -28,7 +29,8 @@ from runtime import (
 
 FAILED = 1
 COMMANDS = (scenario_command, profile_command, placement_command, serve_command, autoscale_command, replay_command,
-            status_command, calibrate_command, doctor_command, explain_command, chaos_command)
+            status_command, calibrate_command, doctor_command, explain_command, chaos_command,
+            dashboards_command)
 """A command is a module with `add(commands)`, which adds its parser and sets `run`, a function from arguments to exit code."""
 
 
