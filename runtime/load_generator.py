@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,47 +88,75 @@ async def _metadata(session: aiohttp.ClientSession, url: str, service: str) -> d
 async def play(
     url: str, service: str, due_s: Sequence[float] | np.ndarray, token: str = "", begin_s: float | None = None
 ) -> Played:
-    """Send a request at each of the times (seconds from now or, in Unix time, `begin_s`; ascending), and wait for all answers.
+    """Send a request to a gateway at each of the times, and wait for all answers. See `send`.
 
     Raises:
         ValueError: the service cannot be asked.
         aiohttp.ClientError: nobody answers there.
     """
+    async with opened({"Authorization": f"Bearer {token}"} if token else {}) as session:
+        body = orjson.dumps(await request_for(session, url, service))
+        return await send(session, f"{url}/v2/models/{service}/infer", body, due_s, begin_s)
+
+
+def opened(headers: Mapping[str, str]) -> aiohttp.ClientSession:
+    """Connections, as many as are needed, for requests with a JSON body."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, force_close=False), timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+        headers={"Content-Type": "application/json", **headers})  # fmt: skip
+
+
+async def send(session: aiohttp.ClientSession, target: str, body: bytes | None, due_s: Sequence[float] | np.ndarray,
+               begin_s: float | None = None) -> Played:
+    """Send a request to any HTTP server at each of the times, and wait for all answers.
+
+    Args:
+        session: see `opened`.
+        target: its URL.
+        body: that is posted; None: GET.
+        due_s: seconds from now or, in Unix time, from `begin_s`; ascending.
+        begin_s: Unix time.
+    """
     due = np.asarray(due_s, float)
     sent_s, done_s, status = np.full(len(due), np.nan), np.full(len(due), np.nan), np.full(len(due), UNANSWERED)
     played = Played(due, sent_s, done_s, status, [""] * len(due))
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
-    connector = aiohttp.TCPConnector(limit=0, force_close=False)
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
-        body = orjson.dumps(await request_for(session, url, service))
-        target, start_s, cpu_s = f"{url}/v2/models/{service}/infer", time.perf_counter(), time.process_time()
-        if begin_s is not None:
-            start_s += begin_s - time.time()
-        played.began_s = time.time() if begin_s is None else begin_s
+    method = "GET" if body is None else "POST"
+    start_s, cpu_s = time.perf_counter(), time.process_time()
+    if begin_s is not None:
+        start_s += begin_s - time.time()
+    played.began_s = time.time() if begin_s is None else begin_s
 
-        async def ask(number: int) -> None:
-            played.sent_s[number] = time.perf_counter() - start_s
-            try:
-                async with session.post(target, data=body) as answer:
-                    said = orjson.loads(await answer.read())
-                    played.status[number] = answer.status
-                    if answer.status == 200:
-                        played.variant[number] = said.get("model_version", "")
-            except (aiohttp.ClientError, TimeoutError, ValueError):
-                pass
-            played.done_s[number] = time.perf_counter() - start_s
+    async def ask(number: int) -> None:
+        played.sent_s[number] = time.perf_counter() - start_s
+        try:
+            async with session.request(method, target, data=body) as answer:
+                read = await answer.read()
+                played.status[number] = answer.status
+                if answer.status == 200:
+                    played.variant[number] = _variant(read)
+        except (aiohttp.ClientError, TimeoutError):
+            pass
+        played.done_s[number] = time.perf_counter() - start_s
 
-        under_way: set[asyncio.Task[None]] = set()
-        for number, at_s in enumerate(due):
-            while (left_s := at_s - (time.perf_counter() - start_s)) > SPIN_S:
-                await asyncio.sleep(left_s)
-            task = asyncio.create_task(ask(number))
-            under_way.add(task)
-            task.add_done_callback(under_way.discard)
-            if number % 16 == 0:
-                await asyncio.sleep(0)
-        while under_way:
-            await asyncio.wait(under_way)
-        played.cpu_s = time.process_time() - cpu_s
+    under_way: set[asyncio.Task[None]] = set()
+    for number, at_s in enumerate(due):
+        while (left_s := at_s - (time.perf_counter() - start_s)) > SPIN_S:
+            await asyncio.sleep(left_s)
+        task = asyncio.create_task(ask(number))
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+        if number % 16 == 0:
+            await asyncio.sleep(0)
+    while under_way:
+        await asyncio.wait(under_way)
+    played.cpu_s = time.process_time() - cpu_s
     return played
+
+
+def _variant(answer: bytes) -> str:
+    """That an answer names, as the Open Inference Protocol has it; "" for others."""
+    try:
+        said = orjson.loads(answer)
+    except ValueError:
+        return ""
+    return str(said.get("model_version", "")) if isinstance(said, dict) else ""

@@ -1,13 +1,13 @@
-"""`tidal profile`: profiles where no latencies were measured, fitted to capacities or estimated from a model's operators."""
+"""`tidal profile`: profiles measured on a running service, fitted to capacities, or estimated from a model's operators."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from runtime import profile_estimate
+from runtime import profile_estimate, profile_measure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `profile` and its verbs to the command line."""
-    profile = commands.add_parser("profile", help="make a profile from capacities, or from a model's operators")
+    profile = commands.add_parser("profile", help="make a profile: of a URL, from capacities, or from a model's operators")
     verbs = profile.add_subparsers(title="verbs", metavar="VERB", required=True)
     fit = verbs.add_parser("fit", help="print a profile whose service times carry the capacities of a table")
     fit.add_argument("capacities", help="CSV: variant, device, cores, inter_op, intra_op, batch, capacity_rps; cpu, batch 1")
@@ -24,6 +24,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     fit.add_argument("--out", type=Path, metavar="FILE", help="write the profile there, not to standard output")
     fit.set_defaults(run=_fit)
     profile_estimate.add(verbs)
+    profile_measure.add(verbs)
+    parse = profile.parse_known_args
+
+    def parse_known_args(args: Any = None, namespace: Any = None) -> Any:
+        """`tidal profile URL` is `tidal profile measure URL`."""
+        of_url = args and args[0].startswith(("http://", "https://"))
+        return parse(["measure", *args] if of_url else args, namespace)
+
+    profile.parse_known_args = parse_known_args  # type: ignore[method-assign]
 
 
 def _positive(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Every query of the dashboard returns numbers from a real Prometheus; promtool checks the alert rules and plays them stories."""
+"""Every query of the dashboard returns numbers from a real Prometheus; promtool checks the alerts and plays them stories."""
 
 import json
 import math
