@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class ControlReader:
         self.url, self._token_file, self._timeout_s = url.rstrip("/"), token_file, timeout_s
         self._session = requests.Session()
         self._session.trust_env = False  # neither a proxy nor a .netrc file has a say here
+        self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True  # but whom to trust has
 
     def get(self, path: str) -> dict[str, Any]:
         """The answer to a GET.
@@ -51,6 +53,9 @@ class ControlReader:
             answer = response.json()
         except requests.Timeout as error:
             raise ControlUnreachable(f"{self.url}: no answer within {self._timeout_s:g} s") from error
+        except requests.exceptions.SSLError as error:
+            raise ControlUnreachable(f"{self.url}: its certificate is not trusted (REQUESTS_CA_BUNDLE=FILE names whom to "
+                                     "trust), or it does not speak TLS") from error
         except requests.ConnectionError as error:
             raise ControlUnreachable(f"{self.url}: nobody answers there") from error
         except (requests.RequestException, ValueError) as error:

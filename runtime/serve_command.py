@@ -34,6 +34,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--grpc", metavar="HOST:PORT", help="where requests come over gRPC (they do not, unless it is given)")
     parser.add_argument("--control", default="127.0.0.1:8081", metavar="HOST:PORT", help="of the control API (%(default)s)")
     parser.add_argument("--tokens", type=Path, metavar="FILE", help="YAML: operator, scrape, tenants (docs/live_cluster.md)")
+    parser.add_argument("--certificate", type=Path, metavar="FILE", help="PEM: then requests and control go over TLS")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="PEM: of the certificate")
     parser.add_argument("--state", type=Path, metavar="FILE", help="remembers the deployment over a restart")
     parser.add_argument("--seed", type=int, default=0, help="of what emulated replicas draw (%(default)s)")
     parser.set_defaults(run=partial(_run, parser))
@@ -41,11 +43,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     from envs.scenario_file import load
+    from runtime.certificate import Certificate
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     scenario = load(arguments.scenario)
     models = _models(arguments.models) if arguments.models else None
     callers = _callers(arguments.tokens)
+    if bool(arguments.certificate) != bool(arguments.key):
+        parser.error("--certificate and --key go together")
+    certificate = Certificate(arguments.certificate, arguments.key) if arguments.certificate else None
     gateway = addresses.read(parser, "--gateway", arguments.gateway)
     control = addresses.read(parser, "--control", arguments.control)
     grpc = addresses.read(parser, "--grpc", arguments.grpc) if arguments.grpc else None
@@ -56,6 +62,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     launcher = _ray(arguments.ray_address) if arguments.launcher == "ray" else None
     import uvloop
 
+    from runtime.serving.renewal import Renewal
     from runtime.serving.service import Service
 
     async def main() -> None:
@@ -64,13 +71,20 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await service.start(gateway, control, grpc)
+        renewal = Renewal()
+        if arguments.tokens:
+            renewal.watch([arguments.tokens], lambda: service.let_in(_callers(arguments.tokens)))
+        if certificate:
+            renewal.watch(certificate.files, certificate.renew)
+        renewing = asyncio.create_task(renewal.run())
+        await service.start(gateway, control, grpc, certificate)
         what = "emulated replicas" if models is None else "worker processes"
         beside = f"gRPC {service.grpc.address}, " if service.grpc else ""
         print(f"{scenario.name} ({what}): {beside}requests {service.gateway.url}, control {service.control.url} "
               "(in a browser: a page)", flush=True)
         gc.freeze()  # or now and then a collection would look through all that was imported, and hold up the loop meanwhile
         await stop.wait()
+        renewing.cancel()
         await service.close()
 
     uvloop.run(main())

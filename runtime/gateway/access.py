@@ -21,13 +21,17 @@ class Access:
     """
 
     def __init__(self, tokens: Mapping[str, str] | None, tenants: Iterable[str], scrape_token: str | None = None) -> None:
-        known = set(tenants)
-        if unknown := set(tokens or {}) - known:
-            raise ValueError(f"a token for tenant '{min(unknown)}'; the scenario has {', '.join(sorted(known))}")
+        self._known = set(tenants)
+        self.change(tokens, scrape_token)
+
+    def change(self, tokens: Mapping[str, str] | None, scrape_token: str | None = None) -> None:
+        """Other tokens from now on; raises as above, and then changes nothing."""
+        if unknown := set(tokens or {}) - self._known:
+            raise ValueError(f"a token for tenant '{min(unknown)}'; the scenario has {', '.join(sorted(self._known))}")
+        of_tenants, of_scrape = Bearers((tokens or {}).items()), Bearers([(True, scrape_token)] if scrape_token else [])
         self.open = tokens is None
         """Whether no tokens are asked for."""
-        self._tenants = Bearers((tokens or {}).items())
-        self._scrape = Bearers([(True, scrape_token)] if scrape_token else [])
+        self._tenants, self._scrape = of_tenants, of_scrape
 
     def tenant(self, authorization: str) -> str | None:
         """Whose token an Authorization header holds; None where it is nobody's."""

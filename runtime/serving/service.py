@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envs.contract import Deployment, Observation, ReplicaKind
 from envs.scenario import Scenario
 from runtime.addresses import Address, is_loopback
+from runtime.certificate import Certificate
 from runtime.control.api import ControlApi
 from runtime.control.tokens import Tokens
 from runtime.gateway.access import Access
@@ -33,6 +35,9 @@ from runtime.sources.source import PagedSource
 if TYPE_CHECKING:
     from runtime.gateway.grpc_front import GrpcFront
     from runtime.serving.crew import Launcher, Models
+
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Callers:
@@ -94,8 +99,24 @@ class Service:
         self._seen: deque[tuple[float, Deployment, Moment]] = deque(maxlen=scenario.scrape.window_intervals + 1)
         self._observation: Observation | None = None
 
-    async def start(self, gateway: Address, control: Address, grpc: Address | None = None) -> None:
-        """Listens, also for gRPC where there is an address for it, and begins with the initial deployment.
+    def let_in(self, callers: Callers) -> None:
+        """Other tokens, from the next request on.
+
+        Raises:
+            ValueError: tokens that cannot be used, or none where there were some; nothing was changed.
+        """
+        for name in (f.name for f in fields(Callers)):
+            if getattr(self._callers, name) and not getattr(callers, name):
+                raise ValueError(f"`{name}` is gone: nobody is let in without a token where there was one; restart for that")
+        tokens = Tokens(callers.operator, callers.tenants)
+        self._access.change(callers.tenants or None, callers.scrape or None)
+        self.control.let_in(tokens)
+        self._callers = callers
+
+    async def start(self, gateway: Address, control: Address, grpc: Address | None = None,
+                    certificate: Certificate | None = None) -> None:
+        """Listens, also for gRPC where there is an address for it, and begins with the initial deployment. `certificate`:
+        over TLS, all of it.
 
         Raises:
             OSError: an address is not to be had.
@@ -105,13 +126,17 @@ class Service:
         for host, _ in filter(None, (gateway, grpc)):
             if not self._callers.tenants and not is_loopback(host):
                 raise ValueError(f"{host} can be reached by others: give the tenants tokens, or listen on 127.0.0.1")
-        await self.gateway.start(*gateway)
-        await self.control.start(*control)
+        for host, _ in filter(None, (gateway, control, grpc)):
+            if not certificate and not is_loopback(host):
+                log.warning("%s: tokens and data go there in the clear; give --certificate and --key", host)
+        secure = certificate.context if certificate else None
+        await self.gateway.start(*gateway, secure)
+        await self.control.start(*control, secure)
         if grpc:
             from runtime.gateway.grpc_front import GrpcFront
 
             self.grpc = GrpcFront(self.dispatcher, self._access)
-            await self.grpc.start(*grpc)
+            await self.grpc.start(*grpc, certificate)
         self.cluster.start()
         self._watching = [asyncio.create_task(self._watch())]
         if self._usage:
