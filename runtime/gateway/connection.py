@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import NamedTuple, cast
 
 from runtime.gateway.limits import Limits
-from runtime.gateway.reader import BadRequest, Heads, HttpRequest, Reader
+from runtime.gateway.reader import BadRequest, Heads, HttpRequest, Reader, Room
 
 
 class HttpAnswer(NamedTuple):
@@ -42,13 +42,16 @@ class Served:
     heads: Heads = field(default_factory=Heads)
     closing: bool = False
 
+    def __post_init__(self) -> None:
+        self.room = Room(self.limits)
+
 
 class Connection(asyncio.Protocol):
     """One connection. Requests sent ahead wait until those before are answered; while they wait, no more is read."""
 
     def __init__(self, served: Served) -> None:
         self._served, self._limits = served, served.limits
-        self._reader = Reader(served.limits, served.heads)
+        self._reader = Reader(served.limits, served.heads, served.room)
         self._withdraw: Withdraw | None = None  # of the request that is being answered
         self._busy = self._stays = self._bodiless = False
         self._refusal: BadRequest | None = None  # of what came after those; nothing is read after it
@@ -95,7 +98,7 @@ class Connection(asyncio.Protocol):
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        self._reader.requests.clear()
+        self._reader.close()
         self._busy = False
         if self._withdraw:
             self._withdraw()
@@ -129,7 +132,7 @@ class Connection(asyncio.Protocol):
         if self._reader.requests:
             self._watch(None)
             request, self._stays = self._reader.requests.popleft()
-            self._busy, self._bodiless = True, request.method == "HEAD"
+            self._busy, self._bodiless, self._body_bytes = True, request.method == "HEAD", len(request.body)
             self._withdraw = self._served.handle(request, self._answer)
         elif self._refusal:
             self._refuse(self._refusal)
@@ -151,6 +154,7 @@ class Connection(asyncio.Protocol):
 
     def _answered(self) -> None:
         self._busy = False
+        self._reader.give_back(self._body_bytes)
         if self._stays:
             self._next()
         else:

@@ -11,6 +11,7 @@ class Limits:
 
     Attributes:
         body_bytes: of a request.
+        bodies_bytes: of all requests together, until they are answered.
         header_bytes: its line and headers together.
         connections: at once; further ones are told to come back.
         header_s: from a connection, or the end of an answer, to the next request's last header: idle ones are closed.
@@ -22,6 +23,7 @@ class Limits:
     """
 
     body_bytes: int = 16 * 2**20
+    bodies_bytes: int = 256 * 2**20
     header_bytes: int = 16 * 2**10
     connections: int = 1024
     header_s: float = 10.0

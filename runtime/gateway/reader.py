@@ -63,12 +63,24 @@ class Heads:
             self._known[data[:end]] = HttpRequest(request.method, request.path, request.headers, b""), length
 
 
+class Room:
+    """For bodies of all connections together, until their requests are answered.
+
+    Attributes:
+        left_bytes: so many more.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.left_bytes = limits.bodies_bytes
+
+
 class Reader:
     """Requests of one connection.
 
     Args:
         limits: to bytes of headers and bodies.
         heads: known by all connections.
+        room: shared by all connections.
 
     Attributes:
         requests: that are whole, in order, each with whether the connection stays afterwards; to be taken from here.
@@ -76,8 +88,8 @@ class Reader:
         begun: some of the next one is there, or none may come.
     """
 
-    def __init__(self, limits: Limits, heads: Heads) -> None:
-        self._limits, self._heads = limits, heads
+    def __init__(self, limits: Limits, heads: Heads, room: Room) -> None:
+        self._limits, self._heads, self._room, self._taken_bytes = limits, heads, room, 0
         self._parser = httptools.HttpRequestParser(self)
         self.requests: deque[tuple[HttpRequest, bool]] = deque()
         self._begin()
@@ -90,6 +102,7 @@ class Reader:
         """
         fresh = not self.begun
         if fresh and (request := self._heads.request(data)):
+            self._take(len(request.body))
             self.requests.append((request, True))
             return
         before = len(self.requests)
@@ -114,6 +127,22 @@ class Reader:
     def expects_continue(self) -> bool:
         """Whether the client waits for word before it sends the body."""
         return self.in_body and not self._body_bytes and self._headers.get("expect", "").lower() == "100-continue"
+
+    def _take(self, size_bytes: int) -> None:
+        self._taken_bytes += size_bytes
+        self._room.left_bytes -= size_bytes
+        if self._room.left_bytes < 0:
+            raise BadRequest(503, "too much is being sent by all clients together")
+
+    def give_back(self, size_bytes: int) -> None:
+        """A request with a body of this size is answered: its room is for others."""
+        self._taken_bytes -= size_bytes
+        self._room.left_bytes += size_bytes
+
+    def close(self) -> None:
+        """Nothing that came is of use any more."""
+        self.requests.clear()
+        self.give_back(self._taken_bytes)
 
     # ---- called by the parser
 
@@ -152,6 +181,7 @@ class Reader:
         """A part of the body."""
         self._body.append(part)
         self._body_bytes += len(part)
+        self._take(len(part))
         if self._body_bytes > self._limits.body_bytes:
             raise BadRequest(413, f"a body of more than {self._limits.body_bytes} bytes")
 

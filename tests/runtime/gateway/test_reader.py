@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from runtime.gateway import reader as r
 from runtime.gateway.limits import Limits
-from runtime.gateway.reader import BadRequest, Heads, Reader
+from runtime.gateway.reader import BadRequest, Heads, Reader, Room
 
 LIMITS = Limits(header_bytes=300, body_bytes=30)
 HEADS = [
@@ -36,7 +36,7 @@ class Forgetful(Heads):
 
 def read(parts, heads):
     """What there is after each part, up to the first mistake."""
-    reader, found = Reader(LIMITS, heads), []
+    reader, found = Reader(LIMITS, heads, Room(LIMITS)), []
     for part in parts:
         try:
             reader.feed(part)

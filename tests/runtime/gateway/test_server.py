@@ -136,6 +136,27 @@ def test_bodies_that_are_too_large():
     run(play())
 
 
+def test_bodies_that_are_too_large_together():
+    """Each is small enough; when clients have gone, or have their answers, there is room again."""
+    async def play():
+        async with gateway(bodies_bytes=1500) as g:
+            head = b"POST /v2/models/s/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+            room = g.server._served.room
+            _, first = await asyncio.open_connection("127.0.0.1", g.port)
+            first.write(head + b" " * 900)
+            await until(lambda: room.left_bytes == 600)
+            refused = answer_of(await raw(g.port, head, more=[b" " * 900]))
+            assert refused.status == 503 and "together" in refused.body["error"]
+            assert (await infer(g.port)).status == 200
+            first.close()
+            await until(lambda: room.left_bytes == 1500)
+            for _ in range(30):  # more than there is room for, one after the other
+                assert (await infer(g.port)).status == 200
+            await until(lambda: room.left_bytes == 1500)
+
+    run(play())
+
+
 def test_clients_that_are_slow_are_hung_up_on():
     async def play():
         async with gateway(header_s=0.6, body_s=0.6) as g:
