@@ -87,13 +87,20 @@ def _aligned(size: int) -> int:
 
 @lru_cache(1024)
 def read_layout(description: bytes) -> Layout:
-    """The layout that a description tells of."""
+    """The layout that a description tells of.
+
+    Raises:
+        RuntimeError: it is none, or one of a message that is too large.
+    """
     at, forms = 0, []
-    while at < len(description):
-        code, dimensions = struct.unpack_from("<BB", description, at)
-        forms.append((DTYPES[code], struct.unpack_from(f"<{dimensions}Q", description, at + 2)))
-        at += 2 + 8 * dimensions
-    return lay_out(tuple(forms))
+    try:
+        while at < len(description):
+            code, dimensions = struct.unpack_from("<BB", description, at)
+            forms.append((DTYPES[code], struct.unpack_from(f"<{dimensions}Q", description, at + 2)))
+            at += 2 + 8 * dimensions
+        return lay_out(tuple(forms))
+    except (struct.error, IndexError, TensorMismatch) as error:
+        raise RuntimeError(f"what arrived is no message ({error})") from None
 
 
 def head_of(layout: Layout, last: Layout | None, number: int) -> bytes:

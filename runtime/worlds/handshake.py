@@ -15,6 +15,7 @@ from typing import Any
 
 PROTOCOL = 2
 MAX_FRAME_BYTES = 1 << 20
+HELLO_BYTES = 4096  # of a frame from somebody who has not yet proved anything
 _LENGTH = struct.Struct("!I")
 
 
@@ -57,7 +58,7 @@ async def read_frame(reader: asyncio.StreamReader, limit: int = MAX_FRAME_BYTES)
         raise Refused(f"what answers does not speak our protocol (a frame of {length} bytes)")
     try:
         frame = json.loads(await reader.readexactly(length))
-    except ValueError:
+    except (ValueError, RecursionError):
         frame = None
     if not isinstance(frame, dict):
         raise Refused("what answers does not speak our protocol (a frame that is no JSON object)")
@@ -68,6 +69,10 @@ def _proof(token: str, role: str, ours: dict[str, Any], theirs: dict[str, Any]) 
     """What only someone with the token can say; `ours` and `theirs` are both hellos, the speaker's first."""
     text = json.dumps([role, ours, theirs], sort_keys=True)
     return hmac.new(token.encode(), text.encode(), "sha256").hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 async def shake_hands(
@@ -81,20 +86,22 @@ async def shake_hands(
     """
     hello = {"tidal-worlds": PROTOCOL, "uid": me.uid, "address": me.address, "kind": me.kind, "nonce": os.urandom(16).hex()}
     writer.write(encode(hello))
-    theirs = await read_frame(reader, 4096)
+    theirs = await read_frame(reader, HELLO_BYTES)
     if theirs.get("tidal-worlds") != PROTOCOL:
         raise Refused(f"it speaks {theirs.get('tidal-worlds')!r}, we speak worlds protocol {PROTOCOL}")
+    if not hello.keys() <= theirs.keys() or not all(isinstance(word, str | int) for word in theirs.values()):
+        raise Refused("what answers does not speak our protocol (a strange hello)")
     role, other = ("accept", "connect") if accepting else ("connect", "accept")
     writer.write(encode({"proof": _proof(token, role, hello, theirs)}))
-    answer = await read_frame(reader, 4096)
-    if not hmac.compare_digest(str(answer.get("proof")), _proof(token, other, theirs, hello)):
+    proof = (await read_frame(reader, HELLO_BYTES)).get("proof")
+    if not isinstance(proof, str) or not hmac.compare_digest(_bytes(proof), _bytes(_proof(token, other, theirs, hello))):
         raise Refused("wrong token")
     # The last word is the accepting side's, so that a connecting one knows that it is in.
     if accepting:
         writer.write(encode({"ok": True}))
     else:
         try:
-            await read_frame(reader, 4096)
+            await read_frame(reader, HELLO_BYTES)
         except asyncio.IncompleteReadError:
             raise Refused("wrong token") from None
     return Introduction(str(theirs["uid"]), str(theirs["address"]), str(theirs["kind"]))
