@@ -26,7 +26,8 @@ ROOMS = ("traces", "envs", "baselines", "agents", "runtime")
 UNSAFE_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "pandas.io.pickle"}
 BUILTINS = {"eval", "exec", "compile"}
 UNSAFE_CALLS = {"unsafe_load", "full_load", "read_pickle", "load_all"}
-WORDS = re.compile("|".join(sorted({*UNSAFE_MODULES, *BUILTINS, *UNSAFE_CALLS, "load"})))  # most files have none
+WORDS = re.compile("|".join((*UNSAFE_MODULES, *UNSAFE_CALLS, *(rf"\b{name}\(" for name in BUILTINS),
+                            r"(yaml|torch|np|numpy)\.load\b")))  # most files have none of these
 SAFE = {  # and why
     ("runtime/models/weights.py", "pickle"): "the error of torch's reader of tensors alone, in workers",
 }
