@@ -161,12 +161,13 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _write(self, answer: HttpAnswer, stays: bool) -> None:
-        head = _head(answer.status, stays, tuple(answer.headers.items()))
-        self._transport.write(b"%s%d\r\n\r\n%s" % (head, len(answer.body), b"" if self._bodiless else answer.body))
+        head = _head(answer.status, stays, len(answer.body), tuple(answer.headers.items()))
+        self._transport.write(head if self._bodiless else head + answer.body)
 
     def _refuse(self, error: BadRequest) -> None:
         """Answers, and ends the connection."""
         self._bodiless = False
+        self._reader.close()
         self._write(self._served.error(error.status, str(error)), stays=False)
         self._transport.close()
         self._watch(self._limits.send_s)
@@ -197,9 +198,9 @@ class Connection(asyncio.Protocol):
 
 
 @lru_cache(1024)
-def _head(status: int, stays: bool, headers: tuple[tuple[str, str], ...]) -> bytes:
-    """The head of an answer, up to the number of its bytes."""
+def _head(status: int, stays: bool, length: int, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """The head of an answer with a body of so many bytes."""
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers)]
     if not stays:
         lines.append("Connection: close")
-    return "\r\n".join([*lines, "Content-Length: "]).encode("latin-1")
+    return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode("latin-1")

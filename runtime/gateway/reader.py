@@ -140,8 +140,11 @@ class Reader:
         self._room.left_bytes += size_bytes
 
     def close(self) -> None:
-        """Nothing that came is of use any more."""
+        """Nothing that came is of use any more. It is let go of here: parser and reader know each other, so that only a
+        collection would find them, and bodies are large.
+        """
         self.requests.clear()
+        self._body.clear()
         self.give_back(self._taken_bytes)
 
     # ---- called by the parser

@@ -1,5 +1,8 @@
 """Requests that are told by their heads are what the parser would have made of them, however they come."""
 
+import gc
+import tracemalloc
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,3 +79,23 @@ def test_only_so_many_heads_are_kept_and_no_long_ones(monkeypatch):
     long = b"GET /v2 HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200 + b"\r\n\r\n"
     monkeypatch.setattr(r, "KNOWN_BYTES", 100)
     assert read([long], heads)[0][0][0].path == "/v2" and heads.request(long) is None
+
+
+def test_a_body_that_was_not_sent_to_its_end_is_let_go_of_at_once():
+    """Not only when somebody looks for cycles: there may be hundreds, of megabytes each."""
+    limits = Limits(body_bytes=2**21)
+    room, kept = Room(limits), []
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            reader = Reader(limits, Heads(), room)
+            reader.feed(b"POST /v2 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % 2**21)
+            reader.feed(b" " * 2**20)
+            reader.close()
+            kept.append(reader)
+        assert tracemalloc.get_traced_memory()[0] < 5 * 2**20
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert room.left_bytes == limits.bodies_bytes
