@@ -7,22 +7,25 @@ import gc
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime import addresses
+from runtime.actuators import choice
 
 if TYPE_CHECKING:
+    from envs.contract import ReplicaKind
     from envs.scenario import Scenario
-    from runtime.actuators.actuator import Actuator
     from runtime.autoscaler.policy_host import HostedPolicy
-    from runtime.sources.page import PageReader
+    from runtime.sources.source import Source
 
 DEADLINE_RATIO = 0.25  # of the interval, for one decision of a policy
 JOB = "tidal"
+
+log = logging.getLogger("tidal.autoscaler")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,9 +39,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--url", required=True, action="append",
                         help="of the Prometheus, or of a target's /metrics (again for each target)")
     parser.add_argument("--job", default=JOB, help=f"job_name of Tidal's targets in Prometheus ({JOB})")
-    parser.add_argument("--actuator", required=True, choices=("cluster", "dry-run"), help="what is told the decisions")
-    parser.add_argument("--control", metavar="URL", help="of the cluster's control API")
-    parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the control API's bearer token")
+    parser.add_argument("--system", metavar="NAME", help="whose metrics that Prometheus has, where not Tidal's: vllm, triton, "
+                        "http, ... (docs/dropin/sources.md)")
+    parser.add_argument("--select", default="", metavar="LABEL=VALUE,...", help="of the system's series, those of the service")
+    choice.add(parser)
     parser.add_argument("--journal", required=True, type=Path, metavar="DIR", help="where decisions are kept")
     parser.add_argument("--mode", choices=("act", "advisory", "shadow"), default="act",
                         help="act; advisory: never act; shadow: act, and journal what --shadow would have done")
@@ -58,30 +62,43 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     from runtime.autoscaler.limits_file import read_limits
     from runtime.autoscaler.policy_host import PolicyHost
     from runtime.autoscaler.process import Autoscaler, silence_limit_s
+    from runtime.autoscaler.reload import Reload, Setup
     from runtime.autoscaler.web import Pages
     from runtime.clock import SteadyClock
-    from runtime.sources.source import PagedSource
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     scenario = load(arguments.scenario)
     interval_s = scenario.interval_s if arguments.interval is None else arguments.interval
-    silence_s = silence_limit_s(interval_s)
+    silence_s, clock = silence_limit_s(interval_s), SteadyClock()
+    kinds: Sequence[ReplicaKind] = ()
     host, port = addresses.read(parser, "--listen", arguments.listen)
-    limits = read_limits(arguments.limits, scenario) if arguments.limits else Limits()
-    with ExitStack() as stack:
-        def hosted(name: str) -> HostedPolicy:
-            return _hosted(name, scenario, interval_s)
 
-        policies = [PolicyHost(hosted(name), hosted(arguments.fallback), interval_s)
-                    for name in (arguments.policy, arguments.shadow) if name]
-        reader, actuator = _reader(arguments), _actuator(arguments, scenario)
-        for part in (*policies, reader, actuator):
-            if hasattr(part, "close"):
-                stack.callback(part.close)
+    def hosted(name: str) -> PolicyHost:
+        policy, fallback = (_hosted(n, scenario, interval_s, kinds, arguments.system) for n in (name, arguments.fallback))
+        return PolicyHost(policy, fallback, interval_s)
+
+    def setup() -> Setup:
+        limits = read_limits(arguments.limits, scenario) if arguments.limits else Limits()
+        return Setup(hosted(arguments.policy), limits, hosted(arguments.shadow) if arguments.shadow else None)
+
+    with ExitStack() as stack:
+        actuator = choice.make(arguments, scenario, clock, silence_s, stack)
+        if kinds := choice.kinds_of(actuator):
+            log.info("%s changes numbers of replicas only, of %s: what a policy wants besides is put into these",
+                     arguments.actuator, ", ".join(map(str, kinds)))
+        first = setup()
+        source = _source(arguments, scenario, interval_s)
+        if hasattr(source, "close"):
+            stack.callback(source.close)
         autoscaler = Autoscaler(
-            scenario, policies[0], PagedSource(scenario, reader, interval_s), actuator, arguments.journal,
-            FileLease(arguments.journal, silence_s), SteadyClock(), interval_s=interval_s, limits=limits, mode=arguments.mode,
-            shadow_host=policies[1] if arguments.shadow else None)
+            scenario, first.host, source, actuator, arguments.journal,
+            FileLease(arguments.journal, silence_s), clock, interval_s=interval_s, limits=first.limits,
+            mode=arguments.mode, shadow_host=first.shadow_host)
+        stack.callback(autoscaler.close)
+        choice.show(actuator, autoscaler.meters.registry)
+        reload = Reload(setup, autoscaler.take, autoscaler.meters.reloads.labels("refused").inc)
+        stack.callback(reload.close)
+        signal.signal(signal.SIGHUP, lambda *_: reload.ask())
         try:
             pages = Pages(autoscaler, host, port, silence_s)
         except OSError as error:
@@ -95,12 +112,13 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """What the parser cannot say by itself."""
-    if (arguments.actuator == "cluster") != bool(arguments.control):
-        parser.error("--control URL goes with --actuator cluster, and only with it")
+    choice.check(parser, arguments)
     if (arguments.mode == "shadow") != bool(arguments.shadow):
         parser.error("--shadow goes with --mode shadow, and only with it")
     if arguments.source == "prometheus" and len(arguments.url) > 1:
         parser.error("one --url for --source prometheus")
+    if (arguments.system or arguments.select) and (arguments.source != "prometheus" or not arguments.system):
+        parser.error("--system NAME goes with --source prometheus, and --select with --system")
     if arguments.interval is not None and not 0 < arguments.interval < float("inf"):
         parser.error("--interval: give seconds > 0")
     for url in (*arguments.url, *filter(None, [arguments.control])):
@@ -111,37 +129,47 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
             parser.error(f"{name}: loading it runs the code that is pickled in it; export the agent and give its folder")
 
 
-def _hosted(name: str, scenario: Scenario, interval_s: float) -> HostedPolicy:
+def _hosted(name: str, scenario: Scenario, interval_s: float, kinds: Sequence[ReplicaKind] = (),
+            system: str | None = None) -> HostedPolicy:
     from agents import registry
+    from runtime.actuators.replicas_only import ReplicasOnly
     from runtime.autoscaler.policy_host import HostedPolicy
     from runtime.autoscaler.rehearsal import rehearse
+    from runtime.sources.adapter import named
 
     try:
         policy = registry.make(name, scenario)
+        if system is not None:
+            named(system).check_policy(name, policy)
+        if kinds:
+            policy = ReplicasOnly(policy, kinds)
     except (LookupError, ImportError) as error:
         raise ValueError(str(error.args[0] if error.args else error)) from error
-    rehearse(policy, scenario)
-    return HostedPolicy(name, policy, scenario, DEADLINE_RATIO * interval_s)
+    try:
+        rehearse(policy, scenario)
+        return HostedPolicy(name, policy, scenario, DEADLINE_RATIO * interval_s)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # its files say what cannot be
+        told = " ".join(str(error).split())
+        raise ValueError(f"{name} cannot be played on {scenario.name} ({type(error).__name__}: {told})") from error
 
 
-def _reader(arguments: argparse.Namespace) -> PageReader:
+def _source(arguments: argparse.Namespace, scenario: Scenario, interval_s: float) -> Source:
+    from runtime.sources.source import PagedSource
+
+    if arguments.system:
+        from runtime.sources.adapted import AdaptedSource
+        from runtime.sources.adapter import named, selected
+
+        return AdaptedSource(scenario, named(arguments.system), arguments.url[0], selected(arguments.select), interval_s)
     if arguments.source == "prometheus":
         from runtime.sources.prometheus import PrometheusReader
 
-        return PrometheusReader(arguments.url[0], arguments.job)
+        return PagedSource(scenario, PrometheusReader(arguments.url[0], arguments.job), interval_s)
     from runtime.sources.scrape import Scraper
 
-    return Scraper(arguments.url)
-
-
-def _actuator(arguments: argparse.Namespace, scenario: Scenario) -> Actuator:
-    if arguments.actuator == "dry-run":
-        from runtime.actuators.dry_run import DryRun
-
-        return DryRun(scenario.initial_deployment)
-    from runtime.actuators.cluster import ClusterActuator
-
-    return ClusterActuator(arguments.control, arguments.token_file)
+    return PagedSource(scenario, Scraper(arguments.url), interval_s)
 
 
 def _until_signalled() -> threading.Event:
