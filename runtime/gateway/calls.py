@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from runtime.gateway.access import Access
 from runtime.gateway.dispatcher import Dispatcher
+from runtime.gateway.limits import SHEDDING
 from runtime.gateway.request import Cause, Outcome
 from runtime.models.model import TensorSpec
 from runtime.serving.replica import Tensors
@@ -16,7 +17,6 @@ from runtime.serving.replica import Tensors
 NAME, VERSION = "tidal", "0.1.0"  # of the server, in its metadata
 STATUS = {Cause.QUOTA: HTTPStatus.TOO_MANY_REQUESTS, Cause.REFUSED: HTTPStatus.BAD_REQUEST,
           Cause.BROKEN: HTTPStatus.INTERNAL_SERVER_ERROR, Cause.LOST: HTTPStatus.BAD_GATEWAY}  # fmt: skip
-SHEDDING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 class Unanswered(Exception):

@@ -10,7 +10,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple, cast
 
-from runtime.gateway.limits import Limits
+from runtime.gateway.limits import SHEDDING, Limits
 from runtime.gateway.reader import BadRequest, Heads, HttpRequest, Reader, Room
 
 
@@ -41,6 +41,7 @@ class Served:
     connections: set[Connection] = field(default_factory=set)
     heads: Heads = field(default_factory=Heads)
     closing: bool = False
+    turned_away: int = 0  # connections that wait until they are read from again
 
     def __post_init__(self) -> None:
         self.room = Room(self.limits)
@@ -53,7 +54,7 @@ class Connection(asyncio.Protocol):
         self._served, self._limits = served, served.limits
         self._reader = Reader(served.limits, served.heads, served.room)
         self._withdraw: Withdraw | None = None  # of the request that is being answered
-        self._busy = self._stays = self._bodiless = False
+        self._busy = self._stays = self._bodiless = self._turned_away = False
         self._refusal: BadRequest | None = None  # of what came after those; nothing is read after it
         self._loop = asyncio.get_running_loop()
         self._deadline_s = math.inf
@@ -146,6 +147,7 @@ class Connection(asyncio.Protocol):
             return  # the client has gone
         self._withdraw = None
         self._stays = self._stays and not self._served.closing
+        self._turned_away = answer.status in SHEDDING
         self._write(answer, self._stays)
         if self._writable:
             self._answered()
@@ -155,10 +157,22 @@ class Connection(asyncio.Protocol):
     def _answered(self) -> None:
         self._busy = False
         self._reader.give_back(self._body_bytes)
-        if self._stays:
-            self._next()
-        else:
+        if not self._stays:
             self._transport.close()
+        elif self._turned_away:
+            self._wait_to_return()
+        else:
+            self._next()
+
+    def _wait_to_return(self) -> None:
+        """Reads nothing for a time, the longer the more there are like it."""
+        self._served.turned_away += 1
+        self._transport.pause_reading()
+        self._loop.call_later(self._served.turned_away / self._limits.returns_per_s, self._return)
+
+    def _return(self) -> None:
+        self._served.turned_away -= 1
+        self._next()
 
     def _write(self, answer: HttpAnswer, stays: bool) -> None:
         head = _head(answer.status, stays, len(answer.body), tuple(answer.headers.items()))

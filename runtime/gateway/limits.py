@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
+
+SHEDDING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)  # come again later
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,8 @@ class Limits:
         bodies_bytes: of all requests together, until they are answered.
         header_bytes: its line and headers together.
         connections: at once; further ones are told to come back.
+        returns_per_s: of connections that were turned away (429, 503) so many are read from again each second, together, so
+            that those who ask again at once do not take the time of those who are served.
         header_s: from a connection, or the end of an answer, to the next request's last header: idle ones are closed.
         body_s: from there to the end of its body.
         send_s: until a client has taken so much of an answer that the rest fits the buffers.
@@ -26,6 +31,7 @@ class Limits:
     bodies_bytes: int = 256 * 2**20
     header_bytes: int = 16 * 2**10
     connections: int = 1024
+    returns_per_s: float = 1000.0
     header_s: float = 10.0
     body_s: float = 10.0
     send_s: float = 10.0

@@ -264,6 +264,40 @@ def test_shedding_says_when_to_come_back():
     run(play())
 
 
+def test_those_who_are_turned_away_and_ask_again_at_once_are_not_read_from_at_once():
+    """Twenty clients without patience, for a second: so many returns, and not thousands. One alone hardly waits."""
+    scenario, each_s = SLOW.with_(admission={"queue_limit_s": 0.4}), 100.0
+    sent = message("POST", "/v2/models/s/infer", PAYLOAD, {"Connection": "keep-alive"})
+
+    async def ask_until(port, end_s):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        count = 0
+        while time.monotonic() < end_s:
+            writer.write(sent)
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+            assert head.startswith(b"HTTP/1.1 503 ")
+            count += 1
+        writer.close()
+        return count
+
+    async def play():
+        async with gateway(scenario, clock=(clock := HandClock()), returns_per_s=each_s) as g:
+            waiting = [asyncio.ensure_future(infer(g.port)) for _ in range(2)]
+            await until(lambda: g.dispatcher.outstanding == 2)
+            begun_s = time.monotonic()
+            counts = await asyncio.gather(*(ask_until(g.port, begun_s + 1.0) for _ in range(20)))
+            took_s = time.monotonic() - begun_s
+            assert 20 <= sum(counts) <= 2 * each_s * took_s + 40
+            await until(lambda: not g.server._served.turned_away)
+            begun_s = time.monotonic()
+            assert await ask_until(g.port, begun_s + 0.5) >= 3
+            clock.go(1.0)
+            assert {answer.status for answer in await asyncio.gather(*waiting)} == {200}
+
+    run(play())
+
+
 def test_without_replicas():
     async def play():
         async with gateway(QUICK.with_(initial=())) as g:
