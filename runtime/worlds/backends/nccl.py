@@ -24,7 +24,7 @@ from torch.distributed import ReduceOp
 from ..board import Board
 from ..frames import Layout, pack, read_layout, unpack_tensor
 from ..streams import Streams
-from .nccl_comm import Comm, Standing, nccl_version
+from .nccl_comm import Comm, Standing
 from .nccl_pairs import Pairs, read, until
 from .wire import Later, RecvMessage, Reduction, SendMessage, Start
 
@@ -34,7 +34,6 @@ _OPS: dict[Reduction, Any] = {
     Reduction.MIN: ReduceOp.MIN,
     Reduction.MAX: ReduceOp.MAX,
 }
-GROUP_ABORT = (2, 22)  # from this version several communicators can be aborted as one
 
 
 class Nccl:
@@ -167,24 +166,23 @@ class NcclWire:
     # --- The end -------------------------------------------------------------------------------------------------------------
 
     def abort(self) -> None:
-        if not self._standing.aborted.is_set():
-            self._standing.aborted.set()
-            threading.Thread(target=self._abort, name="worlds-abort", daemon=True).start()
-
-    def _abort(self) -> None:
         with self._lock:
+            if self._standing.aborted.is_set():
+                return
+            self._standing.aborted.set()
             groups = [comm.group for comm in self._comms]
-        as_one = len(groups) > 1 and nccl_version() >= GROUP_ABORT
-        with contextlib.suppress(RuntimeError):  # already broken: there is nothing left to free
-            if as_one:
-                groups[0]._group_start()
-            for group in groups:
-                group.abort()
-            if as_one:
-                groups[0]._group_end()
+        # Each on a thread: one of them may wait until another's kernels have ended, and PyTorch aborts each in a thread of its
+        # own, which a common NCCL group would not cover.
+        for group in groups:
+            threading.Thread(target=_abort, args=(group,), name="worlds-abort", daemon=True).start()
 
     def close(self) -> None:
         # A communicator with a dead member can only be aborted; so the end is the same for all.
         self.abort()
         with self._lock:
             self._comms.clear()
+
+
+def _abort(group: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # already broken: there is nothing left to free
+        group.abort()

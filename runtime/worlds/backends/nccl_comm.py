@@ -20,15 +20,11 @@ for _name, _value in {
     "TORCH_NCCL_ENABLE_MONITORING": "0",
     "TORCH_NCCL_USE_COMM_NONBLOCKING": "1",
     "TORCH_NCCL_NONBLOCKING_TIMEOUT": "60",
+    "TORCH_NCCL_SHOW_EAGER_INIT_P2P_SERIALIZATION_WARNING": "false",  # what one communicator carries is to be in order
 }.items():
     os.environ.setdefault(_name, _value)
 
 POLL_S = 0.00005
-
-
-def nccl_version() -> tuple[int, int, int]:
-    """The version of NCCL that runs here."""
-    return torch.distributed.ProcessGroupNCCL.get_runtime_nccl_version()  # type: ignore[call-arg]
 
 
 class Standing:
@@ -86,6 +82,7 @@ class Comm:
         self._stream.wait_stream(ready)
 
         def start() -> torch.cuda.Event:
+            self._standing.check()
             with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
                 operation(self.group).wait()
                 done = torch.cuda.Event()
@@ -105,9 +102,12 @@ class Launched:
 
     def finish(self, until_s: float | None) -> None:
         """Wait until the device is done. Raises RuntimeError."""
-        done = self._done.result()
-        while not done.query():
-            self._standing.check(until_s)
-            time.sleep(POLL_S)
+        self._until(self._done.done, until_s)
+        self._until(self._done.result().query, until_s)
         self._standing.check()
         self._ready.wait_stream(self._stream)
+
+    def _until(self, done: Callable[[], bool], until_s: float | None) -> None:
+        while not done():
+            self._standing.check(until_s)
+            time.sleep(POLL_S)

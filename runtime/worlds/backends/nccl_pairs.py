@@ -113,13 +113,7 @@ class Pairs:
             return None
         if direction.comm is None:
             direction.comm = self._make(f"{src}to{dst}", int(self._board.rank == dst), 2)
-
-        def operation(group: Any) -> Any:
-            group._start_coalescing()  # else PyTorch makes another communicator, for which all launches wait
-            transfer(group)
-            return group._end_coalescing()
-
-        return direction.comm.launch(operation, ready)
+        return direction.comm.launch(transfer, ready)
 
     def _direction(self, src: int, dst: int) -> _Direction:
         with self._lock:

@@ -67,7 +67,6 @@ def test_the_options_that_are_set_exist():
     assert "config" in declared(stub, "ProcessGroupNCCL", "Options")
     assert "blocking" in declared(stub, "ProcessGroupNCCL", "NCCLConfig")
     assert isinstance(Backend.Options._timeout, property)
-    assert {"get_runtime_nccl_version", "_group_start", "_group_end"} <= set(declared(stub, "ProcessGroupNCCL"))
 
 
 class Room:
@@ -120,22 +119,13 @@ class StandIn:
             ROOMS[number] = Room(size)
             store.set("room", str(number))
         self._room, self._rank, self._number = ROOMS[int(store.get("room"))], rank, 0
-        self._coalescing = None
 
-    eager_connect_single_device = abort = _group_start = _group_end = lambda self, *_: None
-    get_runtime_nccl_version = staticmethod(lambda: (2, 27, 3))
+    eager_connect_single_device = abort = lambda self, *_: None
 
     def _launch(self, kind, *tensors):
         number, self._number = self._number, self._number + 1
         self._room.launch(number, self._rank, kind, *tensors)
-        self._coalescing = lambda: number in self._room.done
-        return SimpleNamespace(wait=lambda done=self._coalescing: CURRENT.stream.work.append(done))
-
-    def _start_coalescing(self):
-        self._coalescing = None
-
-    def _end_coalescing(self):
-        return SimpleNamespace(wait=lambda done=self._coalescing: CURRENT.stream.work.append(done))
+        return SimpleNamespace(wait=lambda: CURRENT.stream.work.append(lambda: number in self._room.done))
 
     def send(self, tensors, peer, tag):
         return self._launch("send", *tensors)
@@ -294,6 +284,25 @@ def test_collectives_give_lists_at_the_root_alone(wires):
 
     for rank, result in enumerate([pools.submit(play, rank, wire) for rank, wire in enumerate(team)]):
         assert result.result(30) == (3.0, [0.0, 1.0, 2.0] if rank == 1 else None, [0.0, 1.0, 2.0], 2.0 + rank, 2.0)
+
+
+def test_who_waits_for_a_launch_is_freed_by_an_abort_and_nothing_is_launched_after_it(wires):
+    (one, two), _, pools = wires(2)
+    other_world = threading.Event()
+    one._launcher.submit(other_world.wait)  # it keeps the device's launching thread
+    sending, receiving = (pools.submit(start(torch.ones(1)).wait, None) for start in (one.sender(1, 0), two.receiver(0, 0)))
+    while one._launcher._work_queue.empty():
+        time.sleep(0.01)
+    room = one._comms[-1].group._room
+    one.abort()
+    with pytest.raises(RuntimeError, match="aborted"):
+        sending.result(30)
+    other_world.set()
+    one._launcher.submit(int).result(30)  # what stood before it has had its turn
+    assert not room.done and (0, 0) not in room.launched
+    two.abort()
+    with pytest.raises(RuntimeError, match="aborted"):
+        receiving.result(30)
 
 
 def test_who_waits_for_the_device_is_freed_by_an_abort_and_by_a_timeout(wires):
