@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from .fate import Reason, State, WorldError
@@ -73,6 +74,9 @@ class Receipts:
 
 def answer_leave(world: World, rank: int, sent: int, send: Send, later: Callable[[float, Callable[[], None]], None]) -> None:
     """The others' part, on the links' thread: `rank` leaves, having sent us `sent`. Does not block."""
+    if world.state is State.JOINING:  # all are there, but we have yet to see it
+        later(POLL_S, partial(answer_leave, world, rank, sent, send, later))
+        return
     world.drains_for(rank)
     until_s, receipts = time.monotonic() + GRACE_S, Receipts(world, rank, sent)
 

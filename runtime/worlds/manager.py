@@ -178,7 +178,7 @@ class WorldManager:
             target=self._come_up, args=(world, invite, deadline_s), name=f"worlds-join-{name}", daemon=True
         ).start()
         if wait:
-            world.wait(State.UP)
+            world.wait(State.UP, State.DRAINING)  # where another leaves at once: what it has sent can be received
             world.raise_if_over()
         return world
 

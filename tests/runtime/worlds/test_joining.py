@@ -9,7 +9,7 @@ import torch
 from actors import Actor
 from members import create, fate, join, world_of
 
-from runtime.worlds import Exchange, InitFailed, NameTaken, Reason, State, WorldManager
+from runtime.worlds import Exchange, InitFailed, NameTaken, Reason, State, World, WorldManager
 
 
 def attempt(manager, function, *arguments):
@@ -266,3 +266,27 @@ def test_callbacks_and_wait_any_tell_which_world_broke(managers):
     while not told and time.monotonic() < deadline_s:
         time.sleep(0.01)
     assert told == [b] and b.broken.reason is Reason.LEFT and host.list() == [a]
+
+
+def test_one_that_leaves_before_another_has_seen_that_all_are_there_has_left_and_lost_nothing(managers, monkeypatch):
+    host, guest = managers(), managers()
+    left, comes_up = threading.Event(), World.comes_up
+
+    def late(world, wire):
+        assert world.rank == 0 or left.wait(30)
+        comes_up(world, wire)
+
+    monkeypatch.setattr(World, "comes_up", late)
+    joining = guest.join("w", 1, host.address, wait=False)
+    world = host.create("w", 2)
+    world.send_message([torch.arange(3)], 1)
+    leaving = threading.Thread(target=host.leave, args=(world,))
+    leaving.start()
+    assert world.wait(State.DRAINING, timeout_s=30)
+    time.sleep(0.05)  # until that was heard, most likely
+    left.set()
+    assert joining.wait(State.UP, State.DRAINING, timeout_s=30) in (State.UP, State.DRAINING)
+    (got,) = joining.recv_message(0)
+    assert got.tolist() == [0, 1, 2]
+    assert joining.wait(timeout_s=30) is State.BROKEN and joining.broken.reason is Reason.LEFT
+    leaving.join(30)
