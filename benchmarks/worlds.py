@@ -25,8 +25,8 @@ def rows(backend: str, rounds: int, minutes: float) -> Iterator[Row]:
     """All rows."""
     yield from throughput.rows(backend, rounds)
     yield from faults.detection_rows(backend, repeats=min(rounds, 12))
-    yield from joining.join_rows(backend, joins=min(4 * rounds, 60), rounds=min(rounds, 6))
-    yield from bystander.traffic_rows(backend, rounds=min(rounds, 6))
+    yield from joining.join_rows(backend, rounds=min(rounds, 30))
+    yield from bystander.traffic_rows(backend, rounds=min(rounds, 30))
     yield from joining.resource_rows(backend, cycles=min(13 * rounds, 500), many=60)
     yield from faults.alarm_rows(backend, minutes)
 

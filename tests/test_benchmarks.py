@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import planners, simulator
+from benchmarks.measure_worlds.bystander import latency_rows
 from benchmarks.measure_worlds.throughput import median_interval
 from benchmarks.peers.cpp import compile_loops
 from benchmarks.rows import Timing, alternate, duration, met, quantity, report, row, speed
@@ -121,6 +122,15 @@ def test_the_interval_of_a_median_holds_it_19_times_in_20():
     intervals = [median_interval(random.lognormal(size=60)) for _ in range(4000)]
     assert np.mean([low <= 1.0 <= high for _, low, high in intervals]) == pytest.approx(0.95, abs=0.015)
     assert all(low <= median <= high for median, low, high in intervals)
+
+
+def test_a_bystander_that_feels_nothing_is_within_chance_and_one_that_feels_more_is_not():
+    random = np.random.default_rng(4)
+    felt = {case: [random.lognormal(sigma=0.3, size=700) for _ in range(30)] for case in ("nothing", "here", "elsewhere")}
+    felt["here"] = [2 * seconds for seconds in felt["here"]]
+    here, control = latency_rows("p99", felt)
+    assert not met(here) and met(control) and here["target"] == control["target"] < 1.2
+    assert here["value"] == pytest.approx(2, rel=0.1) and control["value"] == pytest.approx(1, rel=0.1)
 
 
 @pytest.mark.slow

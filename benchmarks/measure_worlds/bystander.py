@@ -1,34 +1,46 @@
-"""What one world feels of others of its process: of joins, and of big tensors that move."""
+"""What one world feels of what goes on beside it: of joins (`joining.py`), and of big tensors that move.
+
+It happens in the bystander's process and, as a control, between two other processes: so what a machine does to anybody's round
+trips while others work is told apart from what a world does to its neighbours.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
 
-from benchmarks.measure_worlds.team import meet, team, world_of
+from benchmarks.measure_worlds.team import join, meet, team, world_of
+from benchmarks.measure_worlds.throughput import median_interval
 from benchmarks.rows import Row, row
 from runtime.worlds import World, WorldError, WorldManager
 
+TURN_S = 0.4
 BIG = {"4 MB": 4 << 20, "64 MB": 64 << 20}
+DRAWS = 1000
+Felt = dict[str, list[np.ndarray]]
+"""By what happened, for each round: seconds of the round trips meanwhile."""
 
 
-def pong(manager: WorldManager, name: str, count: int) -> None:
-    """A member's part of `pings`."""
+def pong(manager: WorldManager, name: str) -> None:
+    """A member's part of `pings`: sends back what comes."""
     world = world_of(manager, name)
     tensor = torch.ones(1000, device=world.device)
-    for _ in range(count):
-        world.recv(tensor, 0)
-        world.send(tensor, 0)
+    with contextlib.suppress(WorldError):
+        while True:
+            world.recv(tensor, 0)
+            world.send(tensor, 0)
 
 
-def pings(world: World, count: int, into: list[float]) -> None:
-    """Seconds of so many round trips of 4 KB."""
+def pings(world: World, over: threading.Event, into: list[float]) -> None:
+    """Seconds of round trips of 4 KB."""
     tensor = torch.ones(1000, device=world.device)
-    for _ in range(count):
+    while not over.is_set():
         began_s = time.perf_counter()
         world.send(tensor, 1)
         world.recv(tensor, 1)
@@ -36,51 +48,103 @@ def pings(world: World, count: int, into: list[float]) -> None:
         time.sleep(0.0005)
 
 
-def latency_row(figure: str, without_s: list[float], beside_s: list[float]) -> Row:
-    """How many times as long the 99th percentile is."""
-    without, beside = (1e6 * np.percentile(seconds, [50, 99]) for seconds in (without_s, beside_s))
-    how = f"p50 {without[0]:.0f} -> {beside[0]:.0f} µs, p99 {without[1]:.0f} -> {beside[1]:.0f} µs, "
-    how += f"{len(beside_s)} round trips each"
-    return row(figure, beside[1] / without[1], "ratio", how)
+def in_turns(world: World, here: Callable[[], object], elsewhere: Callable[[], object], rounds: int) -> Felt:
+    """What round trips in a world feel of nothing, of what happens in their process, and of the same in other processes."""
+    felt: Felt = {"nothing": [], "here": [], "elsewhere": []}
+    for _ in range(rounds):
+        for rounds_of_it, happening in zip(felt.values(), (partial(time.sleep, TURN_S), here, elsewhere)):
+            over, seconds = threading.Event(), list[float]()
+            talking = threading.Thread(target=pings, args=(world, over, seconds))
+            talking.start()
+            try:
+                happening()
+            finally:
+                over.set()
+                talking.join()
+            rounds_of_it.append(np.array(seconds))
+    return felt
 
 
-def _send_until_it_ends(manager: WorldManager, name: str, size: int) -> None:
+def latency_rows(figure: str, felt: Felt) -> Iterator[Row]:
+    """How many times as long the 99th percentile is as without, here and in the control; what chance alone makes of it is the
+    target of both.
+    """
+    p99 = {case: 1e6 * np.array([np.percentile(seconds, 99) for seconds in rounds]) for case, rounds in felt.items()}
+    without, target = _percentiles(felt["nothing"]), _by_chance(felt["nothing"])
+    told = {"here": _interval(p99["here"] / p99["elsewhere"], ".2f") + " x the control's",
+            "elsewhere": "between two processes that the bystander has nothing to do with"}  # fmt: skip
+    for case, name in (("here", figure), ("elsewhere", f"{figure}: control")):
+        beside = _percentiles(felt[case])
+        how = f"p50 {without[0]:.0f} -> {beside[0]:.0f} µs, p99 {without[1]:.0f} -> {beside[1]:.0f} µs "
+        how += f"of {sum(map(len, felt[case]))} round trips; p99 of a round, median of {len(felt[case])} and 95 % interval: "
+        how += f"{_interval(p99['nothing'])} -> {_interval(p99[case])} µs; {told[case]}"
+        yield row(name, beside[1] / without[1], "ratio", how, target=target)
+
+
+def _percentiles(rounds: list[np.ndarray]) -> tuple[float, float]:
+    """Microseconds: 50th and 99th, of all rounds together."""
+    p50, p99 = 1e6 * np.percentile(np.concatenate(rounds), [50, 99])
+    return float(p50), float(p99)
+
+
+def _interval(values: np.ndarray, form: str = ".0f") -> str:
+    median, low, high = median_interval(values)
+    return f"{median:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def _by_chance(rounds: list[np.ndarray]) -> float:
+    """What the ratio of the 99th percentiles of two runs alike stays below in 39 of 40 cases: both of rounds drawn again."""
+    draw = np.random.default_rng(1)
+    runs = np.array([
+        _percentiles([rounds[at] for at in draw.integers(len(rounds), size=len(rounds))])[1] for _ in range(2 * DRAWS)
+    ])  # fmt: skip
+    return float(np.percentile(runs[:DRAWS] / runs[DRAWS:], 97.5))
+
+
+def send_for(manager: WorldManager, name: str, size: int, seconds: float) -> None:
+    """A member's part of `receive`: sends tensors for so long; the last one begins with 0."""
     world = world_of(manager, name)
-    tensor = torch.ones(size // 4, device=world.device)
-    try:
-        while True:
-            world.send(tensor, 0)
-    except WorldError:
-        return
+    tensor, until_s = torch.ones(size // 4, device=world.device), time.monotonic() + seconds
+    while tensor[0]:
+        tensor[0] = time.monotonic() < until_s
+        world.send(tensor, 0)
+
+
+def receive(manager: WorldManager, name: str, size: int) -> None:
+    """Tensors, up to the last one."""
+    world, into = world_of(manager, name), torch.ones(size // 4)
+    world = world_of(manager, name)
+    into = torch.ones(size // 4, device=world.device)
+    while into[0]:
+        world.recv(into, 1)
+
+
+def create(manager: WorldManager, name: str, backend: str) -> None:
+    """A world of two."""
+    manager.create(name, 2, backend=backend)
 
 
 def traffic_rows(backend: str, rounds: int) -> Iterator[Row]:
-    """Round trips in one world, without and with big tensors that come in another."""
-    with team(2) as (manager, (talker, sender)):
+    """Round trips in one world while big tensors come in another."""
+    with team(3) as (manager, (talker, sender, other)):
         world = meet(manager, talker, "bystander", backend)
+        talker.start(pong, world.name)
         for name, size in BIG.items():
-            seconds: dict[bool, list[float]] = {False: [], True: []}
-            for number in range(2 * rounds):
-                busy = bool(number % 2)
-                talker.start(pong, "bystander", 200)
-                if busy:
-                    other = meet(manager, sender, "big", backend)
-                    sender.start(_send_until_it_ends, "big", size)
-                    receiving = threading.Thread(target=_receive_until_it_ends, args=(other, size))
-                    receiving.start()
-                pings(world, 200, seconds[busy])
-                talker.result()
-                if busy:
-                    manager.leave(other)
-                    receiving.join()
-                    sender.result()
-            yield latency_row(f"bystander's p99 beside tensors of {name}", seconds[False], seconds[True])
 
+            def here(name: str = name, size: int = size) -> None:
+                sender.start(send_for, f"{name} here", size, TURN_S)
+                receive(manager, f"{name} here", size)
+                sender.result()
 
-def _receive_until_it_ends(world: World, size: int) -> None:
-    into = torch.empty(size // 4, device=world.device)
-    try:
-        while True:
-            world.recv(into, 1)
-    except WorldError:
-        return
+            def elsewhere(name: str = name, size: int = size) -> None:
+                other.start(receive, f"{name} elsewhere", size)
+                sender.run(send_for, f"{name} elsewhere", size, TURN_S)
+                other.result()
+
+            meet(manager, sender, f"{name} here", backend)
+            other.start(create, f"{name} elsewhere", backend)
+            sender.run(join, f"{name} elsewhere", other.address)
+            other.result()
+            yield from latency_rows(f"bystander's p99 beside tensors of {name}", in_turns(world, here, elsewhere, rounds))
+        manager.leave(world)
+        talker.result()

@@ -3,45 +3,64 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure_worlds.bystander import latency_row, pings, pong
+from benchmarks.measure_worlds.bystander import in_turns, latency_rows, pong
 from benchmarks.measure_worlds.faults import seconds_row
-from benchmarks.measure_worlds.team import join, meet, team
+from benchmarks.measure_worlds.team import meet, team
 from benchmarks.rows import Row, row
-from runtime.worlds import State
+from runtime.worlds import State, WorldManager
 
 JOIN_TARGET_S = 0.02
+JOINS, PAUSE_S = 15, 0.02  # in a round, and between two
 
 
-def join_rows(backend: str, joins: int, rounds: int) -> Iterator[Row]:
-    """Joins of a warm process, in rounds with and without them while a bystander talks."""
-    with team(2) as (manager, (bystander, guest)):
-        world = meet(manager, bystander, "bystander", backend)
-        took: list[float] = []
-        latencies: dict[bool, list[float]] = {False: [], True: []}
-        manager.leave(meet(manager, guest, "first", backend))  # the processes know each other from now on
-        for number in range(2 * rounds):
-            joining, trips = bool(number % 2), 600
-            bystander.start(pong, "bystander", trips)
-            talk = threading.Thread(target=pings, args=(world, trips, latencies[joining]))
-            talk.start()
-            for count in range(joins // rounds if joining else 0):
-                began_s = time.perf_counter()
-                new = manager.create(f"guest {count}", 2, backend=backend, wait=False)
-                guest.start(join, new.name, manager.address)
-                new.wait(State.UP)
-                took.append(time.perf_counter() - began_s)
-                guest.result()
-                manager.leave(new)
-                time.sleep(0.02)
-            talk.join()
-            bystander.result()
-        yield seconds_row("join of a warm process", took, JOIN_TARGET_S)
-        yield latency_row("bystander's p99 during joins", latencies[False], latencies[True])
+def host(manager: WorldManager, backend: str) -> None:
+    """Makes one world after another with a guest, and leaves each as soon as he is there."""
+    for number in range(JOINS):
+        manager.leave(manager.create(f"guest {number}", 2, backend=backend))
+
+
+def visit(manager: WorldManager, address: str) -> list[float]:
+    """A guest's part of `host`; seconds that each join took."""
+    took_s = []
+    for number in range(JOINS):
+        time.sleep(PAUSE_S)
+        began_s = time.perf_counter()
+        world = manager.join(f"guest {number}", 1, address, wait=False)
+        world.wait(State.UP, State.DRAINING)
+        took_s.append(time.perf_counter() - began_s)
+        world.wait()
+    return took_s
+
+
+def join_rows(backend: str, rounds: int) -> Iterator[Row]:
+    """Joins of a warm process while a bystander talks."""
+    with team(3) as (manager, (talker, guest, other)):
+        took_s: list[float] = []
+
+        def here() -> None:
+            guest.start(visit, manager.address)
+            host(manager, backend)
+            took_s.extend(guest.result())
+
+        def elsewhere() -> None:
+            other.start(host, backend)
+            guest.run(visit, other.address)
+            other.result()
+
+        here()  # the processes know each other from now on
+        elsewhere()
+        took_s.clear()
+        world = meet(manager, talker, "bystander", backend)
+        talker.start(pong, world.name)
+        felt = in_turns(world, here, elsewhere, rounds)
+        yield seconds_row("join of a warm process", took_s, JOIN_TARGET_S)
+        yield from latency_rows("bystander's p99 during joins", felt)
+        manager.leave(world)
+        talker.result()
 
 
 def _held() -> tuple[int, int, int]:
