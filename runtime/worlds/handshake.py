@@ -13,6 +13,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 PROTOCOL = 2
 MAX_FRAME_BYTES = 1 << 20
 HELLO_BYTES = 4096  # of a frame from somebody who has not yet proved anything
@@ -40,7 +42,7 @@ class Introduction:
 
 def encode(frame: dict[str, Any]) -> bytes:
     """A frame of the control link: length, then JSON."""
-    body = json.dumps(frame, separators=(",", ":")).encode()
+    body = orjson.dumps(frame)
     if len(body) > MAX_FRAME_BYTES:
         raise ValueError(f"a control frame of {len(body)} bytes; at most {MAX_FRAME_BYTES} fit")
     return _LENGTH.pack(len(body)) + body
@@ -57,7 +59,7 @@ async def read_frame(reader: asyncio.StreamReader, limit: int = MAX_FRAME_BYTES)
     if length > limit:
         raise Refused(f"what answers does not speak our protocol (a frame of {length} bytes)")
     try:
-        frame = json.loads(await reader.readexactly(length))
+        frame = orjson.loads(await reader.readexactly(length))
     except (ValueError, RecursionError):
         frame = None
     if not isinstance(frame, dict):

@@ -9,7 +9,6 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, replace
 from functools import partial
 from socket import socket
 from typing import Any
@@ -72,8 +71,9 @@ class Joining:
             raise TimeoutError(f"rank {absent} of {size} did not come in time")
         members = [Member(self._links.uid, self._links.address), *(roll.came[rank] for rank in range(1, size))]
         invitation = Invitation(uuid.uuid4().hex, self._epochs[name], 0, backend, members)
+        welcome = {"type": "welcome", "name": name, **vars(invitation), "members": [vars(member) for member in members]}
         for rank in range(1, size):
-            self._links.send(members[rank].uid, {"type": "welcome", "name": name, **asdict(replace(invitation, rank=rank))})
+            self._links.send(members[rank].uid, {**welcome, "rank": rank})
         return invitation
 
     def _come(self, uid: str, frame: dict[str, Any], until_s: float) -> None:

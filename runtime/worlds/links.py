@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import threading
 import time
@@ -18,6 +19,8 @@ import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
+
+import uvloop
 
 from .fate import Reason
 from .handshake import Introduction, Refused, encode, read_frame, shake_hands
@@ -80,7 +83,7 @@ class Links:
         self._listener = socket.create_server((host, port))
         self.address = f"{host}:{self._listener.getsockname()[1]}"
         self._pulse = Pulse()
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._serving = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="worlds-links", daemon=True)
 
@@ -301,7 +304,7 @@ class Links:
 
 def _taken(writer: asyncio.StreamWriter) -> socket.socket:
     """The connection of a transport that has nothing more to do: nothing but the handshake has been read from it."""
-    connection = writer.get_extra_info("socket").dup()
+    connection = socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno()))
     writer.transport.abort()
     connection.setblocking(True)
     return connection
