@@ -27,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Adds their options."""
     parser.add_argument("--actuator", required=True, choices=NAMES, help="what is told the decisions")
     parser.add_argument("--control", metavar="URL", help="of the cluster's control API, of Ray's dashboard, or of the webhook")
-    parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the bearer token of cluster or webhook")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the bearer token of --control")
     parser.add_argument("--target", action="append", default=[], metavar="[KIND=]PLACE",
                         help="what to scale: NAMESPACE/TYPE/NAME of kubernetes, APPLICATION/DEPLOYMENT of ray-serve; for keda "
                         "and gauge a KIND alone (the scenario's). KIND is a variant, or as in 'large @4c' (again for each)")
@@ -40,8 +40,8 @@ def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Non
     name = arguments.actuator
     if (name in CONTROLLED) != bool(arguments.control):
         parser.error("--control URL goes with --actuator cluster, ray-serve and webhook, and only with these")
-    if arguments.token_file and name not in ("cluster", "webhook"):
-        parser.error("--token-file goes with --actuator cluster and webhook")
+    if arguments.token_file and not arguments.control:
+        parser.error("--token-file goes with --control")
     if (name in SCALED and not arguments.target) or (arguments.target and name not in SCALED + OFFERED):
         parser.error("--target goes with --actuator kubernetes and ray-serve, and may with keda and gauge")
     if arguments.kube_config and name != "kubernetes":
@@ -134,7 +134,7 @@ def _workload(arguments: argparse.Namespace, place: str) -> Workload:
     if arguments.actuator == "ray-serve":
         from runtime.actuators.ray_serve import RayServeWorkload
 
-        return RayServeWorkload(arguments.control, place)
+        return RayServeWorkload(arguments.control, place, arguments.token_file)
     from runtime.actuators.kubernetes import KubernetesWorkload, Place, client
 
     return KubernetesWorkload(client(arguments.kube_config), Place.read(place))
