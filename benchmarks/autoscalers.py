@@ -3,7 +3,7 @@
     python benchmarks/autoscalers.py [--json FILE] [--seconds 60] [--only NAME,...] [--policies NAME,...]
 
 The models compute in full, on small pictures (docs/live_demo.md); they are timed first, and the load's peak follows from that:
-0.6 of what two replicas of ResNet-50 compute alone on the machine. Twenty minutes of Twitter pass in a minute, so the times
+0.8 of what two replicas of ResNet-50 compute alone on the machine. Twenty minutes of Twitter pass in a minute, so the times
 of the HPA rule and of Ray Serve's autoscaler are a twentieth too; Ray Serve runs as it is installed besides. Those scale one
 model, ResNet-50; Tidal's own policies choose between three. The agent, a network over proposals, is trained first, and the
 constant deployment chosen, on other stretches of that trace. Rows: violations, the core-seconds that replicas held, what all

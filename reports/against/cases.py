@@ -10,6 +10,8 @@ from envs.scenario import Failures, Scenario
 from envs.scenario_file import load
 from reports.against.faster import faster
 
+TIMED = "live-resnets"  # a scenario that is written for the machine, once its models have been timed
+
 
 @dataclass(frozen=True)
 class Case:
@@ -22,6 +24,7 @@ class Case:
         told: what it is for.
         speed: how many times as fast as the scenario is, where its times are long enough for that.
         start_s: where in the load it begins, seconds of the scenario.
+        models: a file for `tidal serve --models`: what computes; empty: emulated.
         changes: to the scenario, before it is made faster.
         seed: of requests and noise.
     """
@@ -32,6 +35,7 @@ class Case:
     told: str = ""
     speed: float = 1.0
     start_s: float = 0.0
+    models: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
 
@@ -52,6 +56,7 @@ CASES = (
     Case("cascade", "cascade", "cascadeserve", "requests leave early or go on", speed=2),
     Case("failover", "cascade", "hpa", "replicas break and are replaced, their requests go elsewhere", speed=2,
          changes={"failures": Failures(mean_time_s=120.0, detection_s=1.0)}),
+    Case("resnet-real", TIMED, "infadapter-fast", "ResNets that compute, in worker processes, at a load that the cores carry"),
     Case("tenants", "tenants", "hpa", "fair shares, a quota, and one tenant who floods"),
 )  # fmt: skip
 """Those of the documentation, by `--cases`."""

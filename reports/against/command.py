@@ -11,11 +11,12 @@ from typing import Any
 
 from rich.console import Console
 
-from reports.against.cases import CASES, Case
+from reports.against.cases import CASES, TIMED, Case
 from reports.against.comparison import Result, compare
 from reports.against.page import page
 from reports.against.side import FIGURES
 from reports.against.table import tell
+from reports.against.timed import timed
 from reports.html import publish
 from reports.record import plain, record, write
 from reports.table import WIDTH
@@ -44,6 +45,8 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     for case in _asked(arguments):
         folder = FOLDER.absolute() / case.name
         seconds, repeats = float(arguments.live), arguments.repeats or REPEATS
+        if case.scenario == TIMED:
+            case = timed(case, folder, seconds)
         found = compare(case, arguments.trace, seconds, repeats, folder, lambda text: print(text, flush=True))
         tell(found, console)
         write(folder / "result.json", plain({"command": record([], argv)["command"], **found}))

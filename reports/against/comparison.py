@@ -49,11 +49,11 @@ def compare(case: Case, trace: str | None, seconds: float, repeats: int, folder:
     arrivals = _arrivals(case, trace, intervals * scenario.interval_s)
     count = sum(len(due_s) for due_s in arrivals.values())
     say(f"{case.name}: {count} requests in {intervals} intervals of {scenario.interval_s:g} s, {repeats} times")
-    times = measured(scenario, folder)
+    times = measured(scenario, case.models, folder)
     say(f"  idle: answers {1e3 * times.message_s:.2f} ms later, servers held {1e3 * times.hold_s:.2f} ms longer")
     runs: list[Lived] = []
     for number in range(repeats):
-        runs.append(lived(scenario, case.policy, arrivals, intervals, case.seed, folder / f"run-{number}"))
+        runs.append(lived(scenario, case.models, case.policy, arrivals, intervals, case.seed, folder / f"run-{number}"))
         figures = runs[-1].side.figures()
         say(f"  live {number + 1}: {100 * figures['attainment']:.2f} % in time, p99 {1e3 * figures['p99']:.0f} ms, "
             f"{100 * runs[-1].sent_late:.2f} % sent late")

@@ -38,7 +38,7 @@ SETTLED_S, LOOK_S = 60.0, 0.05
 PATIENCE_S = 20.0  # with an answer, while nothing is timed
 MARGIN_S = 0.3  # clients want to know so long before the first request is due
 TRIES = 12
-CALIBRATION_REQUESTS = 200
+CALIBRATION_REQUESTS, STARTS = 200, 3
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,22 @@ class RunSpoilt(RuntimeError):
     """A live run that says nothing; the text says why."""
 
 
-def measured(scenario: Scenario, folder: Path) -> MeasuredTimes:
-    """What the live cluster adds on this machine, idle: the same scenario without noise, calibrated."""
-    path = scenario_written.write(scenario.with_(service_cv=0.0), folder / "idle", "for calibration: without noise")
+def measured(scenario: Scenario, models: str, folder: Path) -> MeasuredTimes:
+    """What the live cluster adds on this machine, idle: the same scenario without noise, calibrated.
+
+    Emulated replicas load as long as is written. For those that compute, loads are measured beside one replica.
+    """
+    idle = scenario.with_(service_cv=0.0, **({"initial": scenario.initial[-1:]} if models else {}))
+    path = scenario_written.write(idle, folder / "idle", "for calibration: without noise")
     with contextlib.closing(Processes(folder / "idle")) as processes:
-        gateway, control = _serve(processes, path, 0)
+        gateway, control = _serve(processes, path, models, 0)
         with contextlib.closing(MeasuredCluster(scenario, gateway, control)) as cluster:
-            return MeasuredTimes(*cluster.messages(CALIBRATION_REQUESTS))
+            messages = cluster.messages(CALIBRATION_REQUESTS)
+            return MeasuredTimes(*messages, cluster.loads(STARTS) if models else {})
 
 
-def lived(scenario: Scenario, policy: str, arrivals: Arrivals, intervals: int, seed: int, folder: Path) -> Lived:
-    """One live run.
+def lived(scenario: Scenario, models: str, policy: str, arrivals: Arrivals, intervals: int, seed: int, folder: Path) -> Lived:
+    """One live run; see `Case` for the arguments.
 
     Raises:
         ProcessFailed: a process did not come up.
@@ -82,7 +87,7 @@ def lived(scenario: Scenario, policy: str, arrivals: Arrivals, intervals: int, s
     """
     path = scenario_written.write(scenario, folder, "the live side")
     with contextlib.closing(Processes(folder)) as processes:
-        gateway, control = _serve(processes, path, seed)
+        gateway, control = _serve(processes, path, models, seed)
         first_s, scaler = _scaler(processes, path, policy, gateway, control, folder / "journal", scenario.interval_s)
         gc.freeze()  # or now and then a collection would look through all that was imported, and requests would go out late
         played = uvloop.run(_play(gateway, arrivals, first_s))
@@ -95,10 +100,10 @@ def lived(scenario: Scenario, policy: str, arrivals: Arrivals, intervals: int, s
     return _lived(scenario, played, records, events, page, first_s, intervals)
 
 
-def _serve(processes: Processes, path: Path, seed: int) -> tuple[str, str]:
+def _serve(processes: Processes, path: Path, models: str, seed: int) -> tuple[str, str]:
     """Gateway and control API, once the initial deployment is ready."""
     serve = processes.tidal("serve", "serve", "--scenario", path, "--gateway", "127.0.0.1:0", "--control", "127.0.0.1:0",
-                            "--seed", str(seed))  # fmt: skip
+                            "--seed", str(seed), *(["--models", models] if models else []))  # fmt: skip
     gateway, control = serve.waits_for(r"requests (\S+), control (\S+)").groups()
     with contextlib.closing(ControlReader(control, timeout_s=PATIENCE_S)) as reader:
         until_s = time.monotonic() + SETTLED_S

@@ -26,7 +26,7 @@ CORES = 2
 INTERVAL_S = 2.0
 SLO_LATENCIES, LEAST_SLO_S = 8.0, 0.25  # the SLO is 8 times the slowest model's latency, and not below 250 ms
 CORE_RATIO = 0.5  # of a core's time that a worker can count on: gateway, load generator and others need some of it
-PEAK_RATIO = 0.8  # of what two resnet50 compute at full use: more than the planner lets them carry, so it must go further
+PEAK_RATIO = 0.8  # more than the planner lets two resnet50 carry, so it must go further
 LIMITS = Limits(min_levels=(0, 0, 1))  # an operator's: one replica of the fastest variant stays, for bursts to overflow to
 MOST_RPS = 120.0  # what gateway and load generator share the two cores with the workers for
 
@@ -50,8 +50,14 @@ class Written:
     others: list[np.ndarray]
 
 
-def write(folder: Path, timings: Mapping[str, Timing], seconds: int) -> Written:
+def write(folder: Path, timings: Mapping[str, Timing], seconds: int, peak_ratio: float = PEAK_RATIO) -> Written:
     """Writes scenario, latencies, models and load.
+
+    Args:
+        folder: for the files.
+        timings: of the models, by variant.
+        seconds: of load.
+        peak_ratio: the highest load, of what two resnet50 compute at full use.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -59,7 +65,7 @@ def write(folder: Path, timings: Mapping[str, Timing], seconds: int) -> Written:
     """
     slowest_s = max(timing.latency_s for timing in timings.values())
     slo_s = max(LEAST_SLO_S, math.ceil(SLO_LATENCIES * slowest_s / 0.05) * 0.05)
-    played = excerpt(seconds, min(MOST_RPS, PEAK_RATIO * CORES / timings["resnet50"].latency_s))
+    played = excerpt(seconds, min(MOST_RPS, peak_ratio * CORES / timings["resnet50"].latency_s))
     _table(folder / "load.csv", "t_s,requests", enumerate(map(float, played.rates_rps)))
     _table(
         folder / "latency.csv",
