@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+from envs.kernel.in_turn import compile_in_turn
 from envs.state import State
 
 PARTS = (
@@ -104,4 +105,5 @@ def specialise(flags: Flags) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module
     spec.loader.exec_module(module)
+    compile_in_turn(module, path.with_name("compiling"))
     return module

@@ -120,7 +120,7 @@ def run(m, s, times, counts, heads, t_end):
                 slot = q
             set_clock(s.tree_time, s.tree_node, leaf, np.inf)
         elif leaf < n_slots + n_slots + n_queues:
-            replica_event(m, s, leaf - n_slots - n_queues, t)
+            replica_event(m, s, np.int64(leaf - n_slots - n_queues), t)
         else:
             take_effect(m, s, t)
         try_queues(m, s, q, t)
@@ -130,7 +130,7 @@ def run(m, s, times, counts, heads, t_end):
                     book(s, slot, line, next_due(s, line))
                 set_slot_clock(s, slot)
             if s.replica_status[slot] == st.DRAINING:
-                gone_if_done(m, s, slot, t)
+                gone_if_done(m, s, np.int64(slot), t)
     count_first_stages(m, s, 1)
     if t_end < np.inf:
         for held in range(s.whole[st.HIGH]):

@@ -20,7 +20,7 @@ def begin_many(m, states):
         take_effect(m, s, 0.0)
 
 
-@internal
+@inlined
 def slots_needed(s, plan, e):
     """Slots that a cluster may occupy once its next deployment is in force."""
     needed = 0
@@ -31,7 +31,7 @@ def slots_needed(s, plan, e):
     return needed
 
 
-@internal
+@inlined
 def write_next(m, s, plan, e):
     """Writes a cluster's next levels and routes, and sets the clock of the deployment."""
     for k in range(s.kind_ready.shape[0]):
@@ -65,7 +65,7 @@ def outstanding(s):
     return found
 
 
-@internal
+@inlined
 def draw_arrivals(s, loads, streams, times, counts, e, t_end):
     """Fills a cluster's arrivals up to t_end; where they have no room, its streams are left as they were.
 
@@ -114,7 +114,7 @@ def copy_sample(m, s, sample, e):
         sample.draining[e, k] = s.kind_draining[k]
 
 
-@internal
+@inlined
 def note_loading(m, s, plan, noted, e):
     """Notes the age of each kind's oldest pending replica, each variant's last measured cold start, and the change."""
     now = s.clock[st.NOW]

@@ -45,7 +45,7 @@ def least_loaded(s, k):
     return best
 
 
-@internal
+@inlined
 def successor_pending(m, s, k):
     """Whether a pending replica shares a service with the kind."""
     for j in range(m.successor.shape[0]):
@@ -54,7 +54,7 @@ def successor_pending(m, s, k):
     return False
 
 
-@internal
+@inlined
 def routes_in_force(s, z):
     """The next routes of a service come into force once every kind with a positive share has a ready replica."""
     if s.route_count[z, st.ROUTES_WAIT] == 0:
@@ -114,7 +114,7 @@ def reconcile(m, s, t):
         gone_if_done(m, s, slot, t)
 
 
-@internal
+@inlined
 def resize_in_place(m, s, t):
     """Ready surplus replicas become replicas of a wanted kind that differs only in cores."""
     n_kinds = m.kind_servers.shape[0]
@@ -127,7 +127,7 @@ def resize_in_place(m, s, t):
                 start_resize(m, s, slot, j, k, t)
 
 
-@internal
+@inlined
 def start_resize(m, s, slot, j, k, t):
     """A replica of kind j counts as one of kind k at once, and has k's servers after the delay."""
     account(m, s, slot, t)

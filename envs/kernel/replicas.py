@@ -154,7 +154,7 @@ def silence(s, slot):
         set_clock(s.tree_time, s.tree_node, timer_leaf(s, slot), np.inf)
 
 
-@internal
+@inlined
 def drain(m, s, slot, t):
     """A ready replica takes no new requests; it is gone when it has none left."""
     account_ready(m, s, slot, t)

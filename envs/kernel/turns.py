@@ -4,7 +4,7 @@
 import numpy as np
 
 from envs import state as st
-from envs.kernel.compiled import internal
+from envs.kernel.compiled import inlined, internal
 from envs.randomness import draw, uniform
 from envs.state import NONE
 
@@ -13,7 +13,7 @@ PIPELINE: bool
 RESIZE: bool
 
 
-@internal
+@inlined
 def resized(m, s, slot, t):
     """The end of a resize in place: new servers are idle, cut ones take no more batches."""
     k = s.replica_kind[slot]
@@ -47,7 +47,7 @@ def resized(m, s, slot, t):
     touch(s, q)
 
 
-@internal
+@inlined
 def load_done(m, s, slot, t):
     """The end of a load: ready, or failed."""
     u = uniform(draw(s.replica_key[1], s.replica_id[slot], 0))
@@ -58,7 +58,7 @@ def load_done(m, s, slot, t):
     reconcile(m, s, t)
 
 
-@internal
+@inlined
 def breaks(m, s, slot, t):
     """A replica fails: its servers do nothing from now on; nobody knows yet."""
     if not EARLY and s.replica_status[slot] == st.READY:
@@ -69,7 +69,7 @@ def breaks(m, s, slot, t):
     set_due(s, slot)
 
 
-@internal
+@inlined
 def detected(m, s, slot, t):
     """A failure is noticed: the replica is gone, its requests fail or are placed again."""
     width = s.idle.shape[1]
