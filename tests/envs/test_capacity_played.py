@@ -6,7 +6,8 @@ for 1 to 20 cores. The service times of the scenario were fitted to 1, 2, 4, 8 a
 
 import numpy as np
 import pytest
-from test_replay import Whole
+from answers import answered_after_s
+from every_feature import Whole
 
 from envs.capacity import (
     HALVINGS,
@@ -32,7 +33,7 @@ def worst_p99_s(scenario, arrival_s):
     cluster = Whole(scenario, {"classify": make_load(RECORDED, recorded_s=arrival_s)}, record=True)
     cluster.advance()
     cluster.finish()
-    latency_s = cluster.records().t_s.to_numpy() - arrival_s
+    (latency_s,) = answered_after_s(cluster, [arrival_s])
     windows = np.split(latency_s, np.searchsorted(arrival_s, np.arange(WINDOW_S, PROBE_S, WINDOW_S)))
     return max(np.percentile(window, PERCENTILE) for window in windows if len(window))
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from cases import GRID_S, Case
+from every_feature import Whole
 from reference import Reference
-from test_kernel_agrees import Played, everything
+from test_kernel_agrees import Played
 from test_truth_queues import LATE, service_times
 
 from envs.cluster import SimulatedCluster
@@ -193,13 +194,6 @@ class Lean(Played):
 
     def _features(self):
         return SimulatedCluster._features(self)
-
-
-class Whole(SimulatedCluster):
-    """With every feature."""
-
-    def _features(self):
-        return everything(self.scenario.binding == "early")
 
 
 def test_late_batching_alone_is_played_as_with_every_feature():

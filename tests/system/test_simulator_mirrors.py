@@ -13,10 +13,10 @@ from dataclasses import fields, is_dataclass
 
 import numpy as np
 import pytest
+from every_feature import Whole
 from live_system import Autoscaler, variation
 from made_policies import Steps
 
-from envs.cluster import SimulatedCluster
 from envs.scenario_file import load as read_scenario
 from runtime import metrics
 from runtime.autoscaler.observation_json import observation_from_json
@@ -113,7 +113,7 @@ def times(intents, start_s):
 
 
 def simulate(scenario, arrivals_s):
-    cluster = SimulatedCluster(scenario, {"classify": make_load(RECORDED, recorded_s=arrivals_s)}, seed=SEED)
+    cluster = Whole(scenario, {"classify": make_load(RECORDED, recorded_s=arrivals_s)}, seed=SEED, record=True)
     policy = Steps()
     policy.reset(scenario)
     observations = [cluster.first_observation]

@@ -5,11 +5,10 @@ from itertools import count
 
 import numpy as np
 import pandas as pd
+from every_feature import Whole
 from virtual_clock import VirtualClock
 
 from envs import state as st
-from envs.cluster import SimulatedCluster
-from envs.kernel import Flags
 from envs.profiles import LATENCY_COLUMNS, Profile
 from envs.scenario import Scenario
 from runtime.gateway.cascade import ByDraw
@@ -125,20 +124,10 @@ class Reconciled(Live):
         self.cluster.change(deployment, self.cluster.desired.current.number)
 
 
-class Simulated(SimulatedCluster):
-    """The simulated cluster in the one compilation that other tests have, too."""
-
-    def __init__(self, scenario, loads, seed=SEED):
-        super().__init__(scenario, loads, seed=seed, record=True)
-
-    def _features(self):
-        return Flags(*(True for _ in Flags._fields))._replace(
-            ONE_QUEUE=False, EARLY=self.scenario.binding == "early", PREDICT=self.scenario.binding == "early")
-
-
 def simulated(scenario, arrivals_s, deployment=None):
     """The simulator's cluster after these arrivals; `deployment` is applied before the first."""
-    cluster = Simulated(scenario, {name: make_load(RECORDED, recorded_s=times) for name, times in arrivals_s.items()})
+    loads = {name: make_load(RECORDED, recorded_s=times) for name, times in arrivals_s.items()}
+    cluster = Whole(scenario, loads, seed=SEED, record=True)
     if deployment is not None:
         cluster.apply(deployment)
     while cluster.t_s <= max(times[-1] for times in arrivals_s.values()):
@@ -177,7 +166,7 @@ def changed(scenario, arrivals_s, wanted):
         await live.dispatcher.close()
 
     asyncio.run(live.clock.drive(run()))
-    cluster = Simulated(scenario, loads)
+    cluster = Whole(scenario, loads, seed=SEED, record=True)
     for n in range(int(max(times[-1] for times in arrivals_s.values()) / scenario.interval_s) + 1):
         if n in wanted:
             cluster.apply(wanted[n])

@@ -6,11 +6,10 @@ from collections import deque
 import numpy as np
 import pandas as pd
 import pytest
+from every_feature import Whole
 from virtual_clock import VirtualClock
 
-from envs.cluster import SimulatedCluster
 from envs.contract import Deployment, ReplicaKind, Shape
-from envs.kernel import Flags
 from envs.profiles import LATENCY_COLUMNS, Profile
 from envs.rules import batch_ready
 from envs.scenario import Scenario
@@ -51,19 +50,9 @@ def arrivals(rate_rps, n=400):
     return np.cumsum(np.random.default_rng(3).exponential(1 / rate_rps, n))
 
 
-class Simulated(SimulatedCluster):
-    """The simulated cluster in the one compilation that other tests have, too."""
-
-    def __init__(self, scenario, loads):
-        super().__init__(scenario, loads, seed=SEED, record=True)
-
-    def _features(self):
-        return Flags(*(True for _ in Flags._fields))._replace(ONE_QUEUE=False)
-
-
 def simulated(scenario, arrivals_s, kind=None):
     """When the simulator answers each request."""
-    cluster = Simulated(scenario, {"s": make_load(RECORDED, recorded_s=arrivals_s)})
+    cluster = Whole(scenario, {"s": make_load(RECORDED, recorded_s=arrivals_s)}, seed=SEED, record=True)
     if kind is not None:  # in place of the initial replica, before anything arrives
         cluster.apply(Deployment({kind: 1}))
     while cluster.t_s <= arrivals_s[-1]:
@@ -153,7 +142,8 @@ def test_each_request_takes_its_own_draw():
         applications={"chain": {"services": ["u1", "v1"], "slo_s": 5.0}},
         candidates=[{"variants": ["u", "v"], "cores": [3]}])
     arrivals_s = {"chain": arrivals(12.0, 200), "v2": arrivals(9.0, 150) + 0.01}
-    cluster = Simulated(shared, {name: make_load(RECORDED, recorded_s=times) for name, times in arrivals_s.items()})
+    loads = {name: make_load(RECORDED, recorded_s=times) for name, times in arrivals_s.items()}
+    cluster = Whole(shared, loads, seed=SEED, record=True)
     while cluster.t_s <= 30:
         cluster.advance()
     cluster.finish()
@@ -179,7 +169,7 @@ def test_each_request_takes_its_own_draw():
 
 def test_load_time_is_the_simulators():
     slow = CORES.with_(variants={"v": {"accuracy": 1.0, "load_s": 3.0}}, failures={"load_cv": 0.5}, scrape={"interval_s": 0})
-    cluster = Simulated(slow.with_(initial=()), {})
+    cluster = Whole(slow.with_(initial=()), {}, seed=SEED, record=True)
     cluster.apply(slow.initial_deployment)
     observation = cluster.advance()  # its replica has number 0, and was started at t = 0
     clock = VirtualClock()

@@ -3,14 +3,13 @@
 import asyncio
 
 import numpy as np
+from every_feature import Whole
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from live_cases import live, states
 
 from envs import state as st
-from envs.cluster import SimulatedCluster
 from envs.contract import Deployment
-from envs.kernel import Flags
 from envs.rules import nanoseconds
 from envs.scenario import Admission, Device, Failures
 from envs.scenario_file import load
@@ -23,11 +22,8 @@ SIZES = DEMO.with_(in_place_resize_s=0.6, candidates=[{"variants": [v], "cores":
 SERVICE = "classify"
 
 
-class Simulated(SimulatedCluster):
-    """With every feature compiled in, as in the tests of the kernel: one compilation for all."""
-
-    def _features(self):
-        return Flags(*(True for _ in Flags._fields))._replace(ONE_QUEUE=False)
+class Simulated(Whole):
+    """The simulated cluster, and what is compared of it."""
 
     def states(self):
         s = self.state
