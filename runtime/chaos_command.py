@@ -12,6 +12,7 @@ from typing import Any
 
 FAILED = 1
 SHORTEST_S = 6.0
+MOST_TOLD = 10  # of what one trial broke
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,7 +59,7 @@ def _played(folder: Path, seed: int, seconds: float) -> dict[str, Any]:
 
         result = play(folder / name, seed, seconds)
         kept.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        if not result["broken"]:
+        if not (result["broken"] or result["refused"] or result["lost"]):
             shutil.rmtree(folder / name)
     _tell(result, folder / name)
     return result
@@ -72,7 +73,9 @@ def _tell(result: dict[str, Any], logs: Path) -> None:
     print(f"seed {result['seed']} ({result['replicas']}): {len(result['faults'])} faults, {result['requests']} requests: "
           f"{result['answered']} answered ({result['at_once']} at once), {result['refused']} refused, {result['lost']} lost, "
           f"{result['doubled']} answered twice; {'all held' if not result['broken'] else 'BROKEN:'}", flush=True)
-    for text in result["broken"]:
+    for text in result["broken"][:MOST_TOLD]:
         print(f"  {text}")
     if result["broken"]:
+        if (more := len(result["broken"]) - MOST_TOLD) > 0:
+            print(f"  and {more} more")
         print(f"  again: tidal chaos --seed {result['seed']} --seconds {result['seconds']:g} --folder DIR; logs: {logs}")
