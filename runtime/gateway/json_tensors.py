@@ -137,7 +137,7 @@ def _given(rows: list[dict[str, Any]], tail: bytes) -> list[Given]:
     at = 0
     for row in rows:
         name, datatype, shape = _text(row, "name"), _text(row, "datatype"), row.get("shape")
-        size = _parameters(row).get("binary_data_size")
+        size = _parameters(row).get("binary_data_size") if "parameters" in row else None
         if not isinstance(shape, list) or not _INT.issuperset(map(type, shape)):
             raise ProtocolError(f"input '{name}': 'shape' must be a list of whole numbers, at least 0")
         if size is None:
@@ -158,7 +158,9 @@ def _values(data: list[Any], dtype: np.dtype) -> np.ndarray:
     """Data of the JSON, flat or nested, in row-major order."""
     if dtype == np.float16:
         raise ValueError("FP16 has no form in JSON; send it as binary tensor data")
-    flat = np.array(data).ravel()
+    flat = np.array(data)
+    if flat.ndim > 1:
+        flat = flat.ravel()
     if flat.size:
         if not _takes(dtype.char, flat.dtype.char):
             raise ValueError(f"{flat.dtype} for {dtype}")

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 EXTENSIONS = ("binary_tensor_data",)
 JSON_LENGTH = "Inference-Header-Content-Length"
 TIMEOUT = "Tidal-Timeout-Seconds"  # how long a client waits for its answer
+_JSON_LENGTH, _TIMEOUT = JSON_LENGTH.lower(), TIMEOUT.lower()
 LOOK_S = 0.02
 
 
@@ -187,14 +188,14 @@ def _allow(http: HttpRequest, method: str) -> None:
 
 
 def _json_bytes(http: HttpRequest) -> int | None:
-    text = http.headers.get(JSON_LENGTH.lower())
+    text = http.headers.get(_JSON_LENGTH)
     if text is not None and not (text.isascii() and text.isdigit()):
         raise ProtocolError(f"{JSON_LENGTH} must be a whole number, not '{text}'")
     return None if text is None else int(text)
 
 
 def _patience_s(http: HttpRequest) -> float:
-    text = http.headers.get(TIMEOUT.lower())
+    text = http.headers.get(_TIMEOUT)
     if text is None:
         return math.inf
     try:
