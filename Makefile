@@ -47,8 +47,9 @@ $(VENV)/%.stamp: $(VENV)/setup.stamp
 	@touch $@
 
 # A file's tests stay together: they share what was compiled for them. The order stays as it is: by number of tests,
-# the files with few and long ones would come last, and a core would idle.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# the files with few and long ones would come last, and a core would idle. Three at a time: live tests wait for more than
+# half of their time, and on two cores a fourth would let clocks be late.
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 
 demo: setup  ## policies compared in the simulator, then a minute live on this machine
 	$(RUN) evaluate.py --demo
