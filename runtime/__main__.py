@@ -19,6 +19,7 @@ from runtime import (
     dashboards_command,
     doctor_command,
     explain_command,
+    offline_commands,
     placement_command,
     profile_command,
     replay_command,
@@ -30,7 +31,7 @@ from runtime import (
 FAILED = 1
 COMMANDS = (scenario_command, profile_command, placement_command, serve_command, autoscale_command, replay_command,
             status_command, calibrate_command, doctor_command, explain_command, chaos_command,
-            dashboards_command)
+            dashboards_command, offline_commands)
 """A command is a module with `add(commands)`, which adds its parser and sets `run`, a function from arguments to exit code."""
 
 

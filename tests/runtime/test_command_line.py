@@ -92,3 +92,20 @@ def test_as_a_module_from_the_checkout(wrong):
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 2
     assert done.stderr == ""
+
+
+def test_what_stands_behind_train_is_that_of_train_py():
+    said = ["--agent", "nobody", "--seed", "0"]
+    ours, theirs = (subprocess.run([sys.executable, *command, *said], cwd=ROOT, capture_output=True, text=True)
+                    for command in (["-m", "runtime", "train"], ["train.py"]))
+    assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, theirs.stderr)
+    assert ours.returncode == 2 and "invalid choice: 'nobody'" in ours.stderr
+
+
+def test_evaluate_is_evaluate_py(monkeypatch):
+    def become(program, words):
+        raise SystemExit(words)
+
+    monkeypatch.setattr("os.execv", become)
+    assert exit_code("evaluate", "--policies", "hpa", "-h") == [
+        sys.executable, str(ROOT / "evaluate.py"), "--policies", "hpa", "-h"]
