@@ -52,6 +52,8 @@ def read_table(path: str | Path, columns: list[str]) -> pd.DataFrame:
     cells = [[cell.strip() for cell in row] for row in csv.reader(text for _, text in kept)]
     if len(cells) < 2:
         raise ProfileError(problems=[Problem(name, 0, "", "no rows; give a line of column names and one or more rows")])
+    if twice := {column for column in cells[0] if cells[0].count(column) > 1}:
+        raise ProfileError(problems=[Problem(name, kept[0][0], min(twice), "this column is there twice")])
     header, rows = cells[0], {line: row for (line, _), row in zip(kept[1:], cells[1:])}
     problems = [Problem(name, line, "", f"{len(row)} cells, but there are {len(header)} columns")
                 for line, row in rows.items() if len(row) != len(header)]

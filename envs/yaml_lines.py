@@ -1,14 +1,39 @@
-"""A YAML file whose every part knows its line."""
+"""YAML read safely, and a YAML file whose every part knows its line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from envs.problem import Problem
+
+DEEPEST = 100  # of brackets: far deeper than anybody writes, and read in no time
+
+
+def read(text: str) -> Any:
+    """What a YAML text holds.
+
+    Raises:
+        yaml.YAMLError: it is none, or nested too deep.
+    """
+    _check_depth(text)
+    try:
+        return yaml.safe_load(text)
+    except (RecursionError, ValueError) as error:  # indented too deep; 2001-99-99 is taken for a date
+        raise yaml.YAMLError(_said(error)) from error
+
+
+def _check_depth(text: str) -> None:
+    if max(accumulate((c in "[{") - (c in "]}") for c in text), default=0) > DEEPEST:
+        raise yaml.YAMLError(f"nested more than {DEEPEST} deep")
+
+
+def _said(error: Exception) -> str:
+    return "nested too deep" if isinstance(error, RecursionError) else str(error)
 
 
 class YamlFile:
@@ -26,7 +51,9 @@ class YamlFile:
         self.problems: list[Problem] = []
         self._root: yaml.Node | None = None
         try:
-            loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            _check_depth(text)
+            loader = yaml.SafeLoader(text)
             self._root = loader.get_single_node()
             self.data = loader.construct_document(self._root) if self._root else None
         except OSError as error:
@@ -36,6 +63,8 @@ class YamlFile:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
             self._add(mark.line + 1 if mark else 0, "", f"not YAML: {getattr(error, 'problem', None) or error}")
+        except (RecursionError, ValueError) as error:
+            self._add(0, "", f"not YAML: {_said(error)}")
         else:
             for key in _repeated_keys(self._root):
                 self._add(key.start_mark.line + 1, key.value, "given twice; the first would be lost")

@@ -58,7 +58,7 @@ class ControlReader:
                                      "trust), or it does not speak TLS") from error
         except requests.ConnectionError as error:
             raise ControlUnreachable(f"{self.url}: nobody answers there") from error
-        except (requests.RequestException, ValueError) as error:
+        except (requests.RequestException, ValueError, RecursionError) as error:
             raise ControlUnreachable(f"{self.url}: not an answer of the control API ({type(error).__name__})") from error
         if not isinstance(answer, dict):
             raise ControlUnreachable(f"{self.url}: not an answer of the control API")

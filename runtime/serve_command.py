@@ -107,10 +107,12 @@ def _ray(address: str) -> Launcher:
 
 
 def _mapping(file: Path) -> dict[str, Any]:
+    from envs.yaml_lines import read
+
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found = read(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"{file} is not YAML: {error}") from error
+        raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{file}: give a mapping, not {type(found).__name__}")
     return found

@@ -140,8 +140,8 @@ def read_mooncake(path: str | Path) -> pd.DataFrame:
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         try:
             row = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise TraceError(path, line, f"not a JSON object ({error.msg})") from error
+        except (ValueError, RecursionError) as error:
+            raise TraceError(path, line, f"not a JSON object ({getattr(error, 'msg', error)})") from error
         if not isinstance(row, dict):
             raise TraceError(path, line, "not a JSON object")
         numbers = [_number(path, line, row, name) for name in ("timestamp", "input_length", "output_length")]
@@ -183,9 +183,13 @@ def _number(path: Path, line: int, row: dict[str, Any], name: str) -> float:
     value = row.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TraceError(path, line, f"field {name!r} is missing or not a number")
-    if not (math.isfinite(value) and value >= 0):
-        raise TraceError(path, line, f"field {name!r}: {value} is negative or not finite")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not (math.isfinite(number) and number >= 0):
+        raise TraceError(path, line, f"field {name!r}: {number} is negative or not finite")
+    return number
 
 
 def _bad_count(path: Path, text: str) -> TraceError:

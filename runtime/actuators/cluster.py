@@ -112,8 +112,15 @@ def _fields(grounds: Grounds) -> dict[str, Any]:
     return {"policy": grounds.policy, "reason": grounds.reason, "bounds": list(grounds.bounds)}
 
 
+def _json(response: requests.Response) -> Any:
+    try:
+        return response.json()
+    except RecursionError as error:
+        raise ValueError("not an answer of the control API: nested too deep") from error
+
+
 def _in_force(response: requests.Response) -> InForce:
-    answer = response.json()
+    answer = _json(response)
     if not isinstance(answer, dict) or not isinstance(answer.get("version"), str):
         raise ValueError("not an answer of the control API: no version")
     return InForce(from_json(answer.get("deployment")), answer["version"], str(answer.get("decision_id") or ""))
@@ -122,7 +129,7 @@ def _in_force(response: requests.Response) -> InForce:
 def _said(response: requests.Response) -> str:
     """What the API answered, in one line."""
     try:
-        told = response.json().get("error", "")
+        told = _json(response).get("error", "")
     except (ValueError, AttributeError):
         told = ""
     return f"HTTP {response.status_code} {told or response.reason}"

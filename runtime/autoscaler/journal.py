@@ -95,7 +95,8 @@ class Journal:
             old.unlink()
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        line = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        line = text.encode("utf-8", "backslashreplace") + b"\n"  # of a JSON answer, half a character: \ud800
         try:
             written = 0
             while written < len(line):

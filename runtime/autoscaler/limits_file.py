@@ -17,6 +17,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 
 from envs.envelope import Limits
 from envs.scenario import Scenario
+from envs.yaml_lines import read
 
 
 def read_limits(path: Path, scenario: Scenario) -> Limits:
@@ -27,7 +28,7 @@ def read_limits(path: Path, scenario: Scenario) -> Limits:
         ValueError: it is not YAML, names something else, or a limit makes no sense for the scenario.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read(path.read_text(encoding="utf-8"))
         limits = Limits(**_form().model_validate({} if values is None else values).model_dump())
     except ValidationError as error:
         first = error.errors()[0]

@@ -94,7 +94,10 @@ def parsed(text: str) -> Page:
     Raises:
         ValueError: it is none.
     """
-    return told_by(text_string_to_metric_families(text))
+    try:
+        return told_by(text_string_to_metric_families(text))
+    except (ArithmeticError, LookupError, TypeError, AttributeError) as error:  # of the client's parser
+        raise ValueError(f"not a text exposition ({type(error).__name__}: {error})") from error
 
 
 def told_by(families: Iterable[Metric]) -> Page:

@@ -70,7 +70,7 @@ class PrometheusReader:
             return _by_target(rows)
         except (requests.RequestException, PrometheusApiClientException, DeadlineMissed) as error:
             raise SourceError(f"{self._url}: {error}") from error
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             raise SourceError(f"{self._url}: not an answer of Prometheus ({type(error).__name__}: {error})") from error
 
 
