@@ -55,7 +55,7 @@ class Mode(NamedTuple):
 
 
 MODES = {
-    "replay": Mode("replay.command", ("begin", "end", "slo", "select", "system"), "nothing is written"),
+    "replay": Mode("replay.command", ("begin", "end", "slo", "select", "system", "save_load"), "nothing is written"),
     "reproduce": Mode("reproduce", (), "nothing is written", failed=WRONG),
     "live": Mode("live_command", ("cases", "repeats", "speed"), "all processes are ended, nothing is written"),
     "protocol": Mode("protocol_command", ("quick", "cold_starts", "cells", "store"), "what was played is kept"),
@@ -121,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--slo", type=float, metavar="S", help="latency SLO in seconds, where no scenario is given")
     own.add_argument("--select", metavar="LABEL=VALUE,...", help="of the series in Prometheus")
     own.add_argument("--system", metavar="NAME", help="whose series they are, where several fit: vllm, triton, http, ...")
+    own.add_argument("--save-load", type=Path, metavar="FILE.csv", help="write the load that was recorded, as a trace")
     score = top.add_argument_group("Tidal Bench and robustness, in place of a comparison")
     score.add_argument("--bench", metavar="POLICY,...", help="score policies on frozen tasks; all: every registered one")
     score.add_argument("--leaderboard", action="store_true", help="docs/leaderboard.md from the results in docs/leaderboard/")

@@ -23,6 +23,7 @@ from runtime.load_generator import LATE_S, LATE_SHARE, Played, opened, send
 ALONE = 20  # requests one after another, for the latency under no load
 SATURATE_S = 4.0
 CLOSE = 1.02  # between two loads: nearer the noise of a probe is larger
+TRIES = 3  # of a probe that was sent late
 LATE_SLOS = 0.05  # a request sent so many SLOs late was not sent when it was due
 REST_S = 0.5  # between two probes, for queues to run empty
 
@@ -41,8 +42,8 @@ class Capacity:
     """What was measured.
 
     Attributes:
-        rps: the capacity at the SLO.
-        limited: by the server; else by this machine, which could not send more: the server carries at least that.
+        rps: the capacity at the SLO: the middle of what is left of the search, which ends where we cannot keep up.
+        limited: by the server; else by this machine, before any load was too high: the server carries at least that.
         alone_s: median latency of a request alone.
         saturation_rps: answers per second where more wait at all times.
         probes: in order.
@@ -91,17 +92,22 @@ async def measure(target: str, body: bytes | None, slo_s: float, *, clients: int
             if high < CLOSE * low:
                 break
             load = 0.5 * (low + high)
-            probe = await _probe(session, target, body, load, probe_s, slo_s, rng)
+            for _ in range(TRIES):
+                probe = await _probe(session, target, body, load, probe_s, slo_s, rng)
+                tell(f"{load:.1f} req/s: p99 {1e3 * probe.p99_s:.1f} ms" + ("" if probe.kept_up else ", sent late"))
+                if probe.kept_up:
+                    break
+                await asyncio.sleep(REST_S)
             probes.append(probe)
-            tell(f"{load:.1f} req/s: p99 {1e3 * probe.p99_s:.1f} ms" + ("" if probe.kept_up else ", sent late"))
-            if not probe.kept_up:  # what came late says nothing about the server
-                return Capacity(low, False, alone_s, saturation_rps, tuple(probes))
+            if not probe.kept_up:  # what was sent late says nothing about the server
+                break
             low, high = (load, high) if probe.p99_s <= slo_s else (low, load)
             await asyncio.sleep(REST_S)
     if not any(probe.p99_s <= slo_s for probe in probes):
         raise NoCapacity(f"{target}: even {low:.3g} req/s have a P99 above the SLO of {slo_s:g} s; one measurement is noisy: "
                          "is somebody else asking it, or this machine?")  # fmt: skip
-    return Capacity(0.5 * (low + high), True, alone_s, saturation_rps, tuple(probes))
+    limited = all(probe.kept_up for probe in probes) or any(probe.kept_up and probe.p99_s > slo_s for probe in probes)
+    return Capacity(0.5 * (low + high) if limited else low, limited, alone_s, saturation_rps, tuple(probes))
 
 
 async def _alone_s(session: aiohttp.ClientSession, target: str, body: bytes | None) -> float:

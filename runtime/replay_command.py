@@ -20,7 +20,9 @@ FAILED = 1
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `replay` to the command line."""
     parser = commands.add_parser("replay", help="send a trace's load to a live service, open loop")
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the gateway (%(default)s)")
+    parser.add_argument("--url", default="http://127.0.0.1:8000",
+                        help="of the gateway (%(default)s); with --body of any HTTP endpoint")
+    parser.add_argument("--body", type=Path, metavar="FILE", help="JSON to post to it, where it is not Tidal's gateway")
     parser.add_argument("--scenario", required=True, metavar="NAME_OR_FILE", help="its workload and SLO")
     parser.add_argument("--service", metavar="NAME", help="what is asked (the scenario's first application)")
     parser.add_argument("--trace", metavar="NAME_OR_FILE", help="another trace, at the scenario's mean load")
@@ -41,7 +43,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
     from envs.loads import open_loads
     from envs.scenario_file import load
-    from runtime.load_generator import LATE_S, play
+    from runtime.load_generator import LATE_S, play, post
     from traces.samplers import draw
 
     scenario = load(arguments.scenario)
@@ -53,7 +55,9 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     token = arguments.token_file.read_text(encoding="utf-8").strip() if arguments.token_file else ""
     print(f"{service}: {len(due_s)} requests in {arguments.seconds:g} s; {loads.told}", flush=True)
     try:
-        played = asyncio.run(play(arguments.url, service, due_s, token))
+        sending = post(arguments.url, arguments.body.read_bytes(), due_s, token) if arguments.body else play(
+            arguments.url, service, due_s, token)  # fmt: skip
+        played = asyncio.run(sending)
     except aiohttp.ClientError as error:
         raise ConnectionError(f"{arguments.url}: {error}") from error
     if arguments.csv:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.text import Text
@@ -59,6 +60,8 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
             raise ValueError(f"--{name.replace('_', '-')} does not go with --replay")
     began = time.monotonic()
     recording = _read(arguments)
+    if arguments.save_load:
+        _save_load(recording, arguments.save_load)
     scenario, doubt, guessed = _problem(arguments, recording)
     what, dropped = _plan(arguments, recording, scenario, doubt)
     played = _progress(what, arguments.jobs, began)
@@ -79,7 +82,8 @@ def _read(arguments: argparse.Namespace) -> Recording:
         begin_s = end_s - LAST_S if arguments.begin is None else moment(arguments.begin, now_s)
         if not begin_s < end_s:
             raise ValueError("--from is not before --to")
-        return read_prometheus(source.removeprefix(PROMETHEUS), begin_s, end_s, selected(arguments.select or ""), arguments.system)
+        select = selected(arguments.select or "")
+        return read_prometheus(source.removeprefix(PROMETHEUS), begin_s, end_s, select, arguments.system)
     if arguments.select or arguments.system:
         raise ValueError("--select and --system go with --replay prometheus:URL")
     if source.startswith(JOURNAL):
@@ -95,6 +99,13 @@ def _read(arguments: argparse.Namespace) -> Recording:
     end_s = zero_s + recording.span_s
     begin_s = zero_s if arguments.begin is None else moment(arguments.begin, end_s)
     return recording.cut(begin_s - zero_s, (moment(arguments.end, end_s) if arguments.end else end_s) - zero_s)
+
+
+def _save_load(recording: Recording, file: Path) -> None:
+    """Writes the load, from where it begins to be known until it ends, as a trace of rates."""
+    known = np.flatnonzero(recording.known)
+    requests = recording.filled[known[0]:known[-1] + 1] if known.size else np.empty(0)
+    pd.DataFrame({"t_s": recording.step_s * np.arange(len(requests)), "requests": requests}).to_csv(file, index=False)
 
 
 def _problem(arguments: argparse.Namespace, recording: Recording) -> tuple[Scenario, Doubt, tuple[str, ...]]:

@@ -176,14 +176,16 @@ class _Look:
                 yield Finding("services", "prometheus", "bad", told)
 
     def _little(self, rows: Mapping[str, RoleRow]) -> Iterator[Finding]:
-        """Whether load, latency and what is in the system agree to within `LITTLE` times."""
-        load, stay, running = (rows[role].value if role in rows else None for role in ("offered", "latency", "running"))
-        if not load or not stay or running is None or load < LEAST_RPS:
+        """Whether load, latency and what was in the system agree to within `LITTLE` times, over the same minutes."""
+        load, stay = (rows[role].value if role in rows else None for role in ("offered", "latency"))
+        gauges = [first(getattr(self._adapter, role), self._names) for role in ("running", "waiting")]
+        if not load or not stay or gauges[0] is None or load < LEAST_RPS:
             return
-        waiting = rows["waiting"].value if "waiting" in rows else 0.0
-        expected, seen = load * stay, running + (waiting or 0.0)
+        means = [self._history.instant(f"sum(avg_over_time({self._history.selector(gauge.name, gauge.where)}[{WINDOW}]))")
+                 for gauge in gauges if gauge is not None]  # fmt: skip
+        expected, seen = load * stay, sum(found[0][1] for found in means if found)
         if max(expected, seen) > 1 and not 1 / LITTLE < (seen + 0.1) / (expected + 0.1) < LITTLE:
-            told = f"{load:.3g} req/s that stay {stay:.3g} s make {expected:.3g} requests in the system, but {seen:.3g} are " \
+            told = f"{load:.3g} req/s that stay {stay:.3g} s make {expected:.3g} requests in the system, but {seen:.3g} were " \
                    "running and waiting: one of the units is wrong"  # fmt: skip
             yield Finding("units", "prometheus", "bad", told)
 

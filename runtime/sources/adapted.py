@@ -115,17 +115,17 @@ class AdaptedSource:
         offered = seen.per_s(seen.roles.counted(adapter.offered))
         timing = first(adapter.latency, seen.names)
         buckets = seen.buckets(timing)
-        in_system = _sum(seen.level(adapter.running), seen.level(adapter.waiting))
+        in_system = _sum(seen.mean(adapter.running), seen.mean(adapter.waiting))
         if math.isnan(in_system):
             worked = first(adapter.compute, seen.names) or timing
             in_system = seen.per_s(seen.roles.timed(worked)[0]) if worked else math.nan
         kinds, places = self._kinds(seen.level(adapter.replicas), deployment)
-        running = seen.level(adapter.running)
+        running = seen.mean(adapter.running)
         worked_on = _at_most(in_system, places) if math.isnan(running) else running
         busy = _at_most(worked_on / places, 1.0) if places > 0 else math.nan
         kinds = {kind: replace(row, busy_ratio=busy) if row.ready > 0 else row for kind, row in kinds.items()}
         waiting = seen.level(adapter.waiting)
-        queue = -_at_most(places - in_system, 0.0) if math.isnan(waiting) else waiting
+        queue = abs(_at_most(places - in_system, 0.0)) if math.isnan(waiting) else waiting
         missing = missing_observation(scenario, tuple(kinds), deployment, t_s)
         return replace(
             missing, interval_s=seen.span_s, age_s=t_s - seen.newest_s, kinds=kinds,
@@ -242,6 +242,11 @@ class _Recent:
         """A gauge now: in the last step; nan where it is not told."""
         found = self.roles.gauged(choices)
         return math.nan if found is None else float(found[-1])
+
+    def mean(self, choices: Sequence[Any]) -> float:
+        """A gauge over the window; nan where it is not told."""
+        found = self.roles.gauged(choices)
+        return math.nan if found is None or np.isnan(found).all() else float(np.nanmean(found))
 
     def buckets(self, timing: Timing | None) -> Buckets | None:
         """The histogram of the window, where there is a whole one."""
