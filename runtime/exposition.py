@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from prometheus_client import Metric
 from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.samples import Sample as Told
 from prometheus_client.utils import floatToGoString
 
 from envs import state as st
@@ -102,16 +103,34 @@ def _applications(scenario: Scenario, sample: Sample, latency_sum_s: np.ndarray 
     names = [(name,) for name in scenario.applications]
     yield _column(m.OFFERED, names, count[:, st.OFFERED])
     settled = m.SETTLED.family()
-    latency = HistogramMetricFamily(m.LATENCY.name, m.LATENCY.help, labels=m.LATENCY.labels)
-    for a, (name, application) in enumerate(scenario.applications.items()):
+    for a, name in enumerate(scenario.applications):
         for i, fate in enumerate(m.FATES):
             settled.add_metric([name, fate], float(count[a, st.GOOD + i]))
-        edges = [*map(floatToGoString, m.latency_edges_s(application.slo_s)), "+Inf"]
-        buckets = list(zip(edges, np.cumsum(sample.histogram[a]).astype(float).tolist()))
-        latency.add_metric([name], buckets, None if latency_sum_s is None else float(latency_sum_s[a]))
     yield settled
     yield _column(m.ACCURACY, names, count[:, st.ACCURACY_PPB] * _BILLIONTH)
+    latency = _histogram()
+    latency.samples = _Latencies(scenario, sample.histogram, latency_sum_s)  # type: ignore[assignment]
     yield latency
+
+
+def _histogram() -> HistogramMetricFamily:
+    return HistogramMetricFamily(m.LATENCY.name, m.LATENCY.help, labels=m.LATENCY.labels)
+
+
+class _Latencies:
+    """The samples of the latency histograms, made as they are gone through: each application has hundreds."""
+
+    def __init__(self, scenario: Scenario, histogram: np.ndarray, sum_s: np.ndarray | None) -> None:
+        self._slo_s = {name: application.slo_s for name, application in scenario.applications.items()}
+        self._histogram, self._sum_s = histogram, sum_s
+
+    def __iter__(self) -> Iterator[Told]:
+        for a, (name, slo_s) in enumerate(self._slo_s.items()):
+            edges = [*map(floatToGoString, m.latency_edges_s(slo_s)), "+Inf"]
+            buckets = list(zip(edges, np.cumsum(self._histogram[a]).astype(float).tolist()))
+            family = _histogram()
+            family.add_metric([name], buckets, None if self._sum_s is None else float(self._sum_s[a]))
+            yield from family.samples
 
 
 def _devices(scenario: Scenario, constants: KindConstants, sample: Sample, used: Mapping[str, Used]) -> Iterator[Metric]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -133,8 +134,9 @@ class _Only(Collector):
 
 def _in_words(family: Metric) -> Iterator[bytes]:
     """The text of a family, some of its samples at a time; its help and type before the first."""
-    for begin in range(0, max(1, len(family.samples)), PIECE):
-        part = copy(family)
-        part.samples = family.samples[begin : begin + PIECE]
-        text = generate_latest(_Only(part))
-        yield text.split(b"\n", 2)[2] if begin else text
+    part, samples = copy(family), iter(family.samples)
+    part.samples = list(islice(samples, PIECE))
+    yield generate_latest(_Only(part))
+    while more := list(islice(samples, PIECE)):
+        part.samples = more
+        yield generate_latest(_Only(part)).split(b"\n", 2)[2]

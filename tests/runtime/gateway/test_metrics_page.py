@@ -1,12 +1,14 @@
 """The gateway's page where a live cluster's replicas come and go."""
 
 import asyncio
+from types import SimpleNamespace
 
 from emulation import Live, made
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from runtime import metrics as m
-from runtime.gateway.page import Page
+from runtime.gateway.page import PIECE, Page
 from runtime.serving.census import Census
 
 
@@ -27,6 +29,15 @@ def test_replicas_are_told_by_state_and_a_lost_one_until_it_is_gone():
     assert states() == {"pending": 1, "ready": 1, "draining": 1, "failed": 1}
     census.gone(2, 1.0)
     assert states()["failed"] == 0
+
+
+def test_the_pieces_are_short_and_together_what_the_library_would_write():
+    services = {name: {"variants": ["v"], "slo_s": slo_s} for name, slo_s in (("one", 1.0), ("two", 0.3))}
+    live = Live(made({"v": 0.1}, [{"variants": ["v"], "cores": [1]}], services=services))
+    page = Page(live.dispatcher, Census(), lambda: 1)
+    whole = generate_latest(SimpleNamespace(collect=lambda: page.families(page.now())))
+    pieces = list(page.pieces())
+    assert b"".join(pieces) == whole and max(piece.count(b"\n") for piece in pieces) <= PIECE + 2
 
 
 def test_a_moment_is_told_later_as_it_was():
