@@ -83,8 +83,8 @@ def menu_of(scenario: Scenario, mixes: Sequence[tuple[int, ...]] = ()) -> Menu:
         raise ValueError(f"scenario '{scenario.name}': an order/keep network plans one service on one device type, whose "
                          "candidates host one variant each")
     hosting = hosting_of(scenario)
-    pool = _pool(scenario)
-    capacity, units = capacities(hosting, pool), _units(scenario, pool)
+    pool = affordable(scenario)
+    capacity, units = capacities(hosting, pool), units_of(scenario, pool)
     initial = np.array(scenario.levels(scenario.initial_deployment))
     initial_rps = capacities(hosting, initial[None]).sum()
     chosen: dict[tuple[int, ...], tuple[float, int]] = {tuple(initial): (np.log(max(initial_rps, 1.0) / FAST_MARGIN), 0)}
@@ -104,7 +104,7 @@ def menu_of(scenario: Scenario, mixes: Sequence[tuple[int, ...]] = ()) -> Menu:
                     break
     levels = np.array(list(chosen), np.int64)
     log_rps, of_family = (np.array(column) for column in zip(*chosen.values()))
-    return Menu(levels, log_rps, of_family.astype(np.int64), _units(scenario, levels), _union(scenario, levels),
+    return Menu(levels, log_rps, of_family.astype(np.int64), units_of(scenario, levels), _union(scenario, levels),
                 capacities(hosting, levels).sum(1))
 
 
@@ -137,7 +137,7 @@ def expected_reward(scenario: Scenario, hosting: Hosting, capacity: np.ndarray, 
     return np.where(capacity.sum(1) > 0, earned - scenario.weights.cost * units / (device.price * device.budget), -np.inf)
 
 
-def _pool(scenario: Scenario) -> np.ndarray:
+def affordable(scenario: Scenario) -> np.ndarray:
     """(N, C) all deployments of one or two candidates within the budget."""
     budget = next(iter(scenario.devices.values())).budget
     rows = []
@@ -149,10 +149,10 @@ def _pool(scenario: Scenario) -> np.ndarray:
             rows.append(row)
     pool = np.array(rows)
     price = next(iter(scenario.devices.values())).price
-    return pool[_units(scenario, pool) <= budget * price]
+    return pool[units_of(scenario, pool) <= budget * price]
 
 
-def _units(scenario: Scenario, levels: np.ndarray) -> np.ndarray:
+def units_of(scenario: Scenario, levels: np.ndarray) -> np.ndarray:
     """(N,) price x units of deployments."""
     price = next(iter(scenario.devices.values())).price
     return np.asarray(price * sum(_held(candidate)[levels[:, c]] for c, candidate in enumerate(scenario.candidates)))

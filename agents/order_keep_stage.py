@@ -15,9 +15,9 @@ from agents.network_policy import forward
 from agents.order_keep_confirmation import Confirmation, Hours, liked
 from agents.order_keep_constants import Constants, calibrate, nearest
 from agents.order_keep_export import Exported, Layers
-from agents.order_keep_features import Question, names, question_features
+from agents.order_keep_features import QUESTION, Question, names, question_features
 from agents.order_keep_menu import menu_of
-from agents.order_keep_mixes import best_mix
+from agents.order_keep_mixes import best_mixes
 from agents.order_keep_response import measure
 from agents.order_keep_rules import (
     HEADS_S,
@@ -65,14 +65,13 @@ class Stage:
         self.cuts = {name: round(len(rate) * (1 - selection)) for name, rate in rates.items()}
         if short := [name for name, cut in self.cuts.items() if cut <= LENGTH + 1]:
             raise ValueError(f"trace {', '.join(short)}: too short to train on; it needs {LENGTH + 2} intervals and more")
-        step_s = scenario.interval_s
-        self.menu = menu_of(scenario, [best_mix(scenario, loads[name], cut * step_s) for name, cut in self.cuts.items()])
+        self.training = [rate[: self.cuts[name]] for name, rate in rates.items()]
+        self.menu = menu_of(scenario, best_mixes(scenario, self.training))
         self.response = measure(scenario, self.menu.levels, self.menu.capacity_rps)
         self.full_rps = float(self.menu.capacity_rps.max())
         self.own_load_s = float(np.mean([v.load_s for v in scenario.variants.values()]))
         self.cold_starts_s = tuple(load_s or self.own_load_s for load_s in HEADS_S)
         self.budget = sum(device.price * device.budget for device in scenario.devices.values())
-        self.training = [rate[: self.cuts[name]] for name, rate in rates.items()]
         self.selected = {name: self._windows(rate[self.cuts[name] :]) for name, rate in rates.items()}
 
     @cached_property
@@ -81,7 +80,7 @@ class Stage:
         both on the training part."""
         pools = [self._windows(rates) for rates in self.training]
         band = {load_s: self._calibrated(load_s, pools) for load_s in self.cold_starts_s}
-        unseen = np.zeros(len(names()) - len(Question._fields))  # nobody doubts constants
+        unseen = np.zeros(len(names()) - QUESTION)  # nobody doubts constants
         nothing = Exported(self.nothing, self.menu, self.response, unseen, unseen, band, (0.0, 0.0), self.planner,
                            dict.fromkeys(band, NEVER_CALM))
         return liked(self._hours({name: (0, cut) for name, cut in self.cuts.items()}), nothing)

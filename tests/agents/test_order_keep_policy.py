@@ -13,7 +13,8 @@ from agents.network_policy import forward
 from agents.order_keep_constants import Constants, calibrate
 from agents.order_keep_export import Exported, export, read
 from agents.order_keep_features import MEMORY, Question, history_features, names, windows
-from agents.order_keep_menu import FAST_MARGIN, Menu, menu_of
+from agents.order_keep_menu import FAST_MARGIN, Menu, capacities, menu_of
+from agents.order_keep_mixes import best_mixes
 from agents.order_keep_network import band_of, layers_of, make_network
 from agents.order_keep_policy import AlwaysConstants, AlwaysNetwork, OrderKeepNetwork
 from agents.order_keep_response import Response, measure
@@ -23,6 +24,7 @@ from agents.order_keep_trust import doubt, outside, strange
 from baselines.static import Static
 from baselines.two_time_scales import TwoTimeScales
 from envs.episode import run_episode
+from envs.routes import hosting_of
 from envs.scenario_file import load
 from traces.samplers import GAMMA, make_load
 
@@ -179,6 +181,14 @@ def test_where_a_mix_is_liked_it_is_static_fast_until_something_is_learnt(scenar
     export(made._replace(layers=layers_of(network)), tmp_path, scenario, {})
     left = run_episode(slow(scenario, 75.0), AlwaysNetwork(tmp_path), loads, seed=5, intervals=INTERVALS)
     assert (entries_of(left)[2:] != 1).any()
+
+
+def test_the_mixes_suit_the_sources_that_they_come_from(scenario, monkeypatch):
+    """A steady load wants what carries it and no more; one that triples in an interval and falls back, what carries that."""
+    monkeypatch.setattr("agents.order_keep_mixes.SHORTLISTED", 2)
+    steady, bursts = best_mixes(scenario, [np.full(50, 60.0), np.tile([50.0, 50.0, 150.0], 20)])
+    carried = capacities(hosting_of(scenario), np.array([steady, bursts])).sum(1)
+    assert 60 < carried[0] < 90 and 150 < carried[1] < 225
 
 
 def test_calibration_finds_the_constants_that_earn_most(menu, response):

@@ -9,6 +9,7 @@ from agents import order_keep_stage
 from agents.order_keep_confirmation import Confirmation, Hours, liked
 from agents.order_keep_constants import Constants
 from agents.order_keep_export import Exported, export, read
+from agents.order_keep_features import QUESTION, names
 from agents.order_keep_menu import Menu
 from agents.order_keep_network import layers_of
 from agents.order_keep_response import Response
@@ -41,7 +42,7 @@ def stage(scenario, monkeypatch):
     good = np.array([1.0, 1.0, 0.2, 0.2])[:, None, None] * np.ones((4, 2, 9))
     response = Response(ratios, np.array([0.5, 2.0]), capacity, 0.75 * good, 1 - good)
     monkeypatch.setattr(order_keep_stage, "menu_of", lambda scenario, mixes: menu)
-    monkeypatch.setattr(order_keep_stage, "best_mix", lambda scenario, loaded, span_s: (9, 0, 9, 0, 0))
+    monkeypatch.setattr(order_keep_stage, "best_mixes", lambda scenario, sources: [(9, 0, 9, 0, 0)])
     monkeypatch.setattr(order_keep_stage, "SELECTED_WINDOWS", 3)
     monkeypatch.setattr(order_keep_stage, "measure", lambda scenario, levels, capacity_rps: response)
     rates = np.repeat(np.where(rng.random(300) < 0.5, 40.0, 120.0), 4)
@@ -121,6 +122,7 @@ def test_a_mix_is_liked_where_it_earns_most_in_the_kernel(stage, scenario, monke
     hours = Hours(scenario, stage.loads, {"made": (0.0, 9e3)})
     said = {0: {30.0: 2, 120.0: 1}, 3: {30.0: 1, 120.0: 2}}
     monkeypatch.setattr(hours, "earned", lambda policy, s: said[policy.planner.network.constants[s].family][s])
-    nothing = Exported(stage.nothing, menu, stage.response, np.zeros(2), np.zeros(2),
+    unseen = np.zeros(len(names()) - QUESTION)
+    nothing = Exported(stage.nothing, menu, stage.response, unseen, unseen,
                        dict.fromkeys((30.0, 120.0), Constants(0.6, 1, 0.9, 2, 0)), (0.0, 0.0), {}, {})
     assert [row.family for row in liked(hours, nothing).values()] == [0, 3]
