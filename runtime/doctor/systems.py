@@ -185,8 +185,8 @@ class _Look:
                  for gauge in gauges if gauge is not None]  # fmt: skip
         expected, seen = load * stay, sum(found[0][1] for found in means if found)
         if max(expected, seen) > 1 and not 1 / LITTLE < (seen + 0.1) / (expected + 0.1) < LITTLE:
-            told = f"{load:.3g} req/s that stay {stay:.3g} s make {expected:.3g} requests in the system, but {seen:.3g} were " \
-                   "running and waiting: one of the units is wrong"  # fmt: skip
+            told = f"{load:.3g} req/s that stay {stay:.3g} s make {expected:.3g} requests in the system, but {seen:.3g} " \
+                   "were running and waiting: one of the units is wrong"  # fmt: skip
             yield Finding("units", "prometheus", "bad", told)
 
     def _age_s(self, selector: str) -> float | None:
