@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prometheus test test-all test-gpu lint bench
+.PHONY: help setup demo prometheus test test-all test-gpu lint bench fuzz audit
 
 PYTHON ?= python3
 VENV := .venv
@@ -70,6 +70,12 @@ test-gpu: setup prometheus  ## tests that need a GPU
 lint: setup $(VENV)/lint.stamp  ## ruff and mypy
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy $(patsubst %/__init__.py,%,$(wildcard */__init__.py)) $(wildcard *.py)
+
+fuzz: setup  ## ten million inputs for the parsers of what comes from outside
+	$(RUN) tests/fuzz/fuzzing.py --inputs 10000000
+
+audit: setup $(VENV)/audit.stamp  ## known vulnerabilities of what is installed
+	$(RUN) -m pip_audit --local --progress-spinner off
 
 bench: setup $(VENV)/bench.stamp  ## all benchmarks
 	@for file in $(filter-out %/rows.py %/simulator_cases.py %/__init__.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(RUN) "$$file"; done
