@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prometheus test test-all test-gpu lint bench fuzz audit
+.PHONY: help setup demo prometheus test test-all test-gpu lint bench fuzz audit docs
 
 PYTHON ?= python3
 VENV := .venv
@@ -79,3 +79,7 @@ audit: setup $(VENV)/audit.stamp  ## known vulnerabilities of what is installed
 
 bench: setup $(VENV)/bench.stamp  ## all benchmarks
 	@for file in $(filter-out %/rows.py %/simulator_cases.py %/__init__.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(RUN) "$$file"; done
+
+docs: setup $(VENV)/docs.stamp  ## the docs as a site, in out/site
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	@echo "out/site/index.html"
