@@ -16,6 +16,11 @@ from typing import Literal, NamedTuple
 
 from .handshake import Refused
 
+SLICE_BYTES = 1 << 20
+"""At most, moved in one call of the operating system: where its kernel is not preempted, whoever else needs the core waits
+until the call is over.
+"""
+
 
 class Way(NamedTuple):
     """Which of the streams from one member to another."""
@@ -135,7 +140,7 @@ def read(stream: socket.socket, into: memoryview, timeout_s: float | None) -> No
     Raises:
         RuntimeError: the stream has ended, or the time is over.
     """
-    _until(stream, len(into), lambda at: stream.recv_into(into[at:], len(into) - at, socket.MSG_WAITALL), timeout_s)
+    _until(stream, len(into), lambda at: stream.recv_into(into[at : at + SLICE_BYTES], 0, socket.MSG_WAITALL), timeout_s)
 
 
 def write(stream: socket.socket, parts: list[memoryview | bytes], timeout_s: float | None) -> None:
@@ -143,7 +148,7 @@ def write(stream: socket.socket, parts: list[memoryview | bytes], timeout_s: flo
     total = sum(map(len, parts))
 
     def send(at: int) -> int:
-        return stream.sendmsg(parts if at == 0 else _rest(parts, at))
+        return stream.sendmsg(parts if total <= SLICE_BYTES and at == 0 else _span(parts, at, SLICE_BYTES))
 
     _until(stream, total, send, timeout_s)
 
@@ -165,9 +170,11 @@ def _until(stream: socket.socket, total: int, move: Callable[[int], int], timeou
         raise RuntimeError(f"the stream failed: {error}") from error
 
 
-def _rest(parts: list[memoryview | bytes], at: int) -> list[memoryview | bytes]:
-    """What is left of the parts from a byte on."""
-    left = list(parts)
-    while left and at >= len(left[0]):
-        at -= len(left.pop(0))
-    return [memoryview(left[0])[at:], *left[1:]] if left else []
+def _span(parts: list[memoryview | bytes], at: int, size: int) -> list[memoryview | bytes]:
+    """At most so many bytes of the parts, from one on."""
+    taken: list[memoryview | bytes] = []
+    for part in parts:
+        piece = memoryview(part)[at : at + size]
+        taken.append(piece)
+        at, size = max(0, at - len(part)), size - len(piece)
+    return [piece for piece in taken if len(piece)]

@@ -15,6 +15,8 @@ import time
 from collections.abc import Set
 from typing import Protocol
 
+from .streams import SLICE_BYTES
+
 TICK_S = 0.01
 QUIET_TICKS = 100  # after which the thread ends
 
@@ -98,7 +100,7 @@ class Transit:
     def _move(self, stream: socket.socket, flags: int) -> bool:
         """Move some of it; False: nothing just now."""
         try:
-            moved = self.end.move(stream, self._rest, flags)
+            moved = self.end.move(stream, self._rest[:SLICE_BYTES], flags)
         except BlockingIOError:
             return False
         except OSError as error:
