@@ -50,9 +50,11 @@ def pings(world: World, over: threading.Event, into: list[float]) -> None:
 
 def in_turns(world: World, here: Callable[[], object], elsewhere: Callable[[], object], rounds: int) -> Felt:
     """What round trips in a world feel of nothing, of what happens in their process, and of the same in other processes."""
-    felt: Felt = {"nothing": [], "here": [], "elsewhere": []}
+    nothing = partial(time.sleep, TURN_S)
+    happenings: dict[str, Callable[[], object]] = {"nothing": nothing, "here": here, "elsewhere": elsewhere}
+    felt: Felt = {case: [] for case in happenings}
     for _ in range(rounds):
-        for rounds_of_it, happening in zip(felt.values(), (partial(time.sleep, TURN_S), here, elsewhere)):
+        for case, happening in happenings.items():
             over, seconds = threading.Event(), list[float]()
             talking = threading.Thread(target=pings, args=(world, over, seconds))
             talking.start()
@@ -61,7 +63,7 @@ def in_turns(world: World, here: Callable[[], object], elsewhere: Callable[[], o
             finally:
                 over.set()
                 talking.join()
-            rounds_of_it.append(np.array(seconds))
+            felt[case].append(np.array(seconds))
     return felt
 
 
