@@ -11,6 +11,7 @@ from torch import nn
 VALUES = 8
 NOTES = "TIDAL_BENCH_NOTES"  # names the file in which `noting` notes what it begins
 BATCH_S = 0.005
+POISON = 666_666  # the number of a request that ends who computes it
 
 
 def noop() -> nn.Module:
@@ -32,6 +33,19 @@ class _Noting(nn.Module):
         numbers = " ".join(str(int(number)) for number in x[:, 0].tolist())
         os.write(self._file, f"{os.getpid()} {time.time():.6f} {numbers}\n".encode())  # one write: lines of all stay whole
         time.sleep(BATCH_S)
+        return x
+
+
+def poisonable() -> nn.Module:
+    """Echoes after a while; ends its process at a poisoned request."""
+    return _with_example(_Poisonable())
+
+
+class _Poisonable(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if (x[:, 0] == POISON).any():
+            os._exit(1)
+        time.sleep(2 * BATCH_S)
         return x
 
 
