@@ -31,7 +31,7 @@ class Limits:
     bodies_bytes: int = 256 * 2**20
     header_bytes: int = 16 * 2**10
     connections: int = 1024
-    returns_per_s: float = 4000.0
+    returns_per_s: float = 2000.0
     header_s: float = 10.0
     body_s: float = 10.0
     send_s: float = 10.0
