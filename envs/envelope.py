@@ -185,6 +185,10 @@ class Limits:
     panic_violation_ratio: float | None = None
     panic_window_s: float = 60.0
 
+    def at(self, t_s: float) -> Limits:
+        """What holds at a time: these, always; `runtime.autoscaler.schedule` has others."""
+        return self
+
     @property
     def memory_s(self) -> float:
         """For how long the past matters."""

@@ -4,6 +4,7 @@
     change_window_s: 120
     fall_cooldown_s: 300
     panic_violation_ratio: 0.1
+    schedule: [...]           # floors, ceilings and pins for hours of the week: `runtime.autoscaler.schedule`
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import ConfigDict, ValidationError, create_model
@@ -18,6 +20,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 from envs.envelope import Limits
 from envs.scenario import Scenario
 from envs.yaml_lines import read
+from runtime.autoscaler.schedule import ScheduledLimits, Span
 
 
 def read_limits(path: Path, scenario: Scenario) -> Limits:
@@ -29,13 +32,16 @@ def read_limits(path: Path, scenario: Scenario) -> Limits:
     """
     try:
         values = read(path.read_text(encoding="utf-8"))
-        limits = Limits(**_form().model_validate({} if values is None else values).model_dump())
+        said = dict(_form().model_validate({} if values is None else values))
+        limits = ScheduledLimits(spans=said.pop("schedule"), zone=ZoneInfo(said.pop("timezone")), **said)
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{path}: {': '.join([*map(str, first['loc']), first['msg']])}") from error
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if problem := _problem(limits, scenario):
+    except (ZoneInfoNotFoundError, IsADirectoryError) as error:
+        raise ValueError(f"{path}: timezone: {error}; give a name such as Europe/Berlin") from error
+    if problem := next(filter(None, (_problem(each, scenario) for each in (limits, *limits.each()))), ""):
         raise ValueError(f"{path}: {problem}")
     return limits
 
@@ -43,6 +49,7 @@ def read_limits(path: Path, scenario: Scenario) -> Limits:
 def _form() -> Any:
     hints = get_type_hints(Limits)
     form: dict[str, Any] = {f.name: (hints[f.name], f.default) for f in fields(Limits)}
+    form |= {"schedule": (tuple[Span, ...], ()), "timezone": (str, "UTC")}
     return create_model("Limits", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **form)
 
 

@@ -207,7 +207,7 @@ class Autoscaler:
             self.meters.source_failures.inc()
             log.warning("metrics: %s", self._source.trouble)
         proposal = self._host.propose(observation)
-        verdict = decide(observation, proposal.decision, self._history, self._limits, self._scenario,
+        verdict = decide(observation, proposal.decision, self._history, self._limits.at(t_s), self._scenario,
                          max(t_s, self._clock.now_s()))
         shadow = self._shadow(observation, verdict)
         if not self._lease.hold():  # we may have been frozen meanwhile
@@ -269,7 +269,7 @@ class Autoscaler:
         if self._shadow_host is None:
             return None
         proposal = self._shadow_host.propose(observation)
-        verdict = decide(observation, proposal.decision, self._history, self._limits, self._scenario,
+        verdict = decide(observation, proposal.decision, self._history, self._limits.at(observation.t_s), self._scenario,
                          max(observation.t_s, self._clock.now_s()))
         told = records.shadow(proposal, verdict, acting)
         self.meters.shadow.labels("yes" if told["agrees"] else "no").inc()
