@@ -47,6 +47,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--mode", choices=("act", "advisory", "shadow"), default="act",
                         help="act; advisory: never act; shadow: act, and journal what --shadow would have done")
     parser.add_argument("--shadow", metavar="NAME_OR_FOLDER", help="the policy of the mode shadow")
+    parser.add_argument("--canary", metavar="NAME_OR_FOLDER", help="a new policy that decides for a share of the time")
+    parser.add_argument("--canary-share", type=float, default=0.1, metavar="RATIO", help="of the time (%(default)s)")
+    parser.add_argument("--canary-limit", type=float, default=0.05, metavar="RATIO",
+                        help="of violations; when there are more in its turn, the canary is withdrawn (%(default)s)")
     parser.add_argument("--interval", type=float, metavar="S", help="between decisions (the scenario's)")
     parser.add_argument("--limits", type=Path, metavar="FILE", help="YAML of the operator's limits (docs/autoscaler.md)")
     parser.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT",
@@ -58,6 +62,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     _check(parser, arguments)
     from envs.envelope import Limits
     from envs.scenario_file import load
+    from runtime.autoscaler.canary import CanaryHost
     from runtime.autoscaler.lease import FileLease
     from runtime.autoscaler.limits_file import read_limits
     from runtime.autoscaler.policy_host import PolicyHost
@@ -79,7 +84,10 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
     def setup() -> Setup:
         limits = read_limits(arguments.limits, scenario) if arguments.limits else Limits()
-        return Setup(hosted(arguments.policy), limits, hosted(arguments.shadow) if arguments.shadow else None)
+        acting = hosted(arguments.policy)
+        if arguments.canary:
+            acting = CanaryHost(acting, hosted(arguments.canary), arguments.canary_share, arguments.canary_limit, interval_s)
+        return Setup(acting, limits, hosted(arguments.shadow) if arguments.shadow else None)
 
     with ExitStack() as stack:
         actuator = choice.make(arguments, scenario, clock, silence_s, stack)
@@ -124,7 +132,10 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
     for url in (*arguments.url, *filter(None, [arguments.control])):
         if not url.startswith(("http://", "https://")):
             parser.error(f"{url}: give a URL that begins with http:// or https://")
-    for name in filter(None, (arguments.policy, arguments.fallback, arguments.shadow)):
+    for option, ratio in (("--canary-share", arguments.canary_share), ("--canary-limit", arguments.canary_limit)):
+        if not 0 <= ratio <= 1:
+            parser.error(f"{option} {ratio:g}: give a ratio in [0, 1]")
+    for name in filter(None, (arguments.policy, arguments.fallback, arguments.shadow, arguments.canary)):
         if name.endswith(".zip"):
             parser.error(f"{name}: loading it runs the code that is pickled in it; export the agent and give its folder")
 

@@ -36,6 +36,14 @@ def argv(**changes):
     ({"url": "localhost:9090"}, "localhost:9090: give a URL that begins with http:// or https://"),
     ({"actuator": "cluster"}, "--control URL goes with --actuator cluster"),
     ({"control": "http://127.0.0.1:9"}, "--control URL goes with --actuator cluster"),
+    ({"actuator": "ray-serve", "target": "app/model"}, "--control URL goes with --actuator cluster, ray-serve and webhook"),
+    ({"actuator": "kubernetes"}, "--target goes with --actuator kubernetes and ray-serve"),
+    ({"target": "small"}, "--target goes with --actuator kubernetes and ray-serve"),
+    ({"actuator": "keda"}, "--keda-listen HOST:PORT goes with --actuator keda"),
+    ({"kube_config": "file"}, "--kube-config goes with --actuator kubernetes"),
+    ({"token_file": "file"}, "--token-file goes with --control"),
+    ({"canary_share": 1.5}, "--canary-share 1.5: give a ratio in [0, 1]"),
+    ({"canary": "model.zip"}, "model.zip: loading it runs the code"),
     ({"mode": "shadow"}, "--shadow goes with --mode shadow"),
     ({"shadow": "hpa"}, "--shadow goes with --mode shadow"),
     ({"interval": 0}, "--interval: give seconds > 0"),
@@ -57,6 +65,9 @@ def test_a_wrong_call_is_exit_code_2(changes, told, capsys):
     ({"fallback": "nobody"}, "no policy 'nobody'"),
     ({"policy": "ppo"}, "no pretrained ppo for 'live-demo'"),
     ({"limits": "none.yaml"}, "none.yaml"),
+    ({"actuator": "gauge", "target": "huge"}, "no kind named 'huge'; there are "),
+    ({"actuator": "ray-serve", "control": "http://127.0.0.1:9", "target": "app/model"}, "name one of several kinds"),
+    ({"actuator": "ray-serve", "control": "http://127.0.0.1:9", "target": "small=model"}, "give APPLICATION/DEPLOYMENT"),
 ])
 def test_a_user_s_mistake_is_one_line(changes, told, tmp_path, capsys):
     assert main(argv(journal=tmp_path / "journal", **changes)) == 1
