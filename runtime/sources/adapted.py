@@ -6,7 +6,8 @@ One query returns the raw samples of the last two windows, with their own times;
 - Replicas are those of the one kind that is in force; those that are wanted and not yet seen are pending. Where several kinds
   are in force nobody knows which replica is of which: all their rows are missing.
 - How busy they are: requests running, of what the replicas can work on at the same time (servers x batch). A system without
-  such a gauge tells it by Little's law: the seconds that answers took, for each second. What is beyond all places has waited.
+  such a gauge tells it by Little's law: the seconds that servers, or else answers, took for each second. The queue without a
+  gauge: what was in the system beyond all places.
 - Latencies are those of answers, and a violation is an answer beyond the SLO, linear within its bucket, or an error.
 """
 
@@ -115,17 +116,12 @@ class AdaptedSource:
         offered = seen.per_s(seen.roles.counted(adapter.offered))
         timing = first(adapter.latency, seen.names)
         buckets = seen.buckets(timing)
-        in_system = _sum(seen.mean(adapter.running), seen.mean(adapter.waiting))
-        if math.isnan(in_system):
-            worked = first(adapter.compute, seen.names) or timing
-            in_system = seen.per_s(seen.roles.timed(worked)[0]) if worked else math.nan
         kinds, places = self._kinds(seen.level(adapter.replicas), deployment)
-        running = seen.mean(adapter.running)
-        worked_on = _at_most(in_system, places) if math.isnan(running) else running
-        busy = _at_most(worked_on / places, 1.0) if places > 0 else math.nan
+        running, waiting, stayed = seen.mean(adapter.running), seen.level(adapter.waiting), seen.seconds(timing)
+        busy = _at_most(_known(running, seen.seconds(first(adapter.compute, seen.names)), stayed) / places, 1.0) \
+            if places > 0 else math.nan
         kinds = {kind: replace(row, busy_ratio=busy) if row.ready > 0 else row for kind, row in kinds.items()}
-        waiting = seen.level(adapter.waiting)
-        queue = abs(_at_most(places - in_system, 0.0)) if math.isnan(waiting) else waiting
+        queue = _known(waiting, abs(_at_most(places - _known(running, stayed), 0.0)))
         missing = missing_observation(scenario, tuple(kinds), deployment, t_s)
         return replace(
             missing, interval_s=seen.span_s, age_s=t_s - seen.newest_s, kinds=kinds,
@@ -238,6 +234,10 @@ class _Recent:
             return math.nan
         return float(np.nanmean(increments)) / self._scrape_s
 
+    def seconds(self, timing: Timing | None) -> float:
+        """What requests took, in each second: how many there were at the same time; nan where it is not told."""
+        return self.per_s(self.roles.timed(timing)[0]) if timing else math.nan
+
     def level(self, choices: Sequence[Any]) -> float:
         """A gauge now: in the last step; nan where it is not told."""
         found = self.roles.gauged(choices)
@@ -285,6 +285,11 @@ def _selector(adapter: Adapter, select: Mapping[str, str]) -> str:
 def _at_most(x: float, most: float) -> float:
     """The smaller one; nan, which `min` may lose, stays."""
     return x if math.isnan(x) else min(x, most)
+
+
+def _known(*numbers: float) -> float:
+    """The first one that is told; nan where none is."""
+    return next((x for x in numbers if not math.isnan(x)), math.nan)
 
 
 def _sum(*numbers: float) -> float:

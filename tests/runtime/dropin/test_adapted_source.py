@@ -76,6 +76,17 @@ def test_without_gauges_littles_law_tells_how_busy_replicas_are_and_what_waits()
     assert row.busy_ratio == 1.0 and seen.services["chat"].queue == pytest.approx(60 * LATENCY_S - 8)
 
 
+def test_where_servers_tell_what_they_computed_only_the_rest_has_waited():
+    rows = [series(":tensorflow:serving:request_count", 60, status="OK", instance="a")]
+    for part, seconds in (("request", 0.2), ("runtime", 0.1)):  # told in microseconds
+        rows += [series(f":tensorflow:serving:{part}_latency_sum", 60 * seconds * 1e6, instance="a"),
+                 series(f":tensorflow:serving:{part}_latency_count", 60, instance="a")]
+    seen, _ = read(rows, "tf-serving")
+    (row,) = seen.kinds.values()
+    assert row.busy_ratio == pytest.approx(6 / 8) and seen.services["chat"].queue == pytest.approx(12 - 8)
+    assert seen.applications["chat"].failed_ratio == 0 and math.isnan(seen.applications["chat"].p99_s)
+
+
 def test_what_a_system_does_not_tell_is_missing_and_never_zero():
     seen, _ = read(TWO[:1])  # requests are counted, and nothing else
     chat, (row,) = seen.applications["chat"], seen.kinds.values()
