@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from runtime.actuators.actuator import Actuator
     from runtime.actuators.workloads import Workload
     from runtime.clock import Clock
+
+log = logging.getLogger(__name__)
 
 NAMES = ("cluster", "kubernetes", "ray-serve", "keda", "gauge", "webhook", "dry-run")
 CONTROLLED, SCALED, OFFERED = ("cluster", "ray-serve", "webhook"), ("kubernetes", "ray-serve"), ("keda", "gauge")
@@ -74,7 +77,7 @@ def make(arguments: argparse.Namespace, scenario: Scenario, clock: Clock, silenc
         host, _, port = arguments.keda_listen.rpartition(":")
         scaler = ExternalScaler(actuator, host.strip("[]"), int(port))  # type: ignore[arg-type]  # an Offer
         stack.callback(scaler.close)
-        print(f"KEDA's external scaler at {scaler.address}", flush=True)
+        log.info("KEDA's external scaler at %s", scaler.address)
     return actuator
 
 

@@ -3,17 +3,24 @@
 import time
 
 import pytest
+import requests
 
 pytest.importorskip("grpc", reason="the extra grpc is not installed")
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from offering import KINDS, Decider
+from running import free_port, until
+from simulated_service import SimulatedService, serve
+from test_autoscale_command import Process, argv
 
+from envs.scenario_file import load
 from runtime.actuators import external_scaler_pb2
 from runtime.actuators.keda import ExternalScaler
+from runtime.actuators.offer import REPLICAS
 
 SOON_S = 60.0
+SCENARIO = load("live-demo")
 
 
 @pytest.fixture
@@ -127,3 +134,21 @@ def test_a_port_that_is_taken_is_told(decider):
     with pytest.raises(OSError, match="cannot be had for gRPC"):
         ExternalScaler(decider.offer, port=int(first.address.rpartition(":")[2]))
     first.close()
+
+
+@pytest.mark.slow
+def test_the_command_offers_what_is_in_force_to_keda_and_on_its_page(tmp_path):
+    kind = SCENARIO.kinds[0]
+    gauge = f'{REPLICAS}{{device="cpu",kind="{kind}",variant="{"+".join(kind.variants)}"}} '
+    keda_listen = f"127.0.0.1:{free_port()}"
+    with serve(SimulatedService(SCENARIO, {})) as url, Process(*argv(
+            url=f"{url}/metrics", actuator="keda", keda_listen=keda_listen, target=kind, journal=tmp_path,
+            interval=0.5)) as process:
+        until(lambda: gauge in requests.get(f"{process.url}/metrics", timeout=SOON_S).text, "it decides")
+        keda = Keda(keda_listen, old=False)
+        told = keda.value().metricValue
+        keda.channel.close()
+        page = requests.get(f"{process.url}/metrics", timeout=SOON_S).text
+        code, err = process.end()
+    assert (code, told) == (0, SCENARIO.initial_deployment.replicas.get(kind, 0)) and f"{gauge}{float(told)}" in page
+    assert f"keda changes numbers of replicas only, of {kind}" in err
