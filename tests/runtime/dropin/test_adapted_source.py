@@ -9,6 +9,7 @@ import pytest
 from exporter import LATENCY_S, RPS, RUNNING, SYSTEMS, WAITING
 
 from agents import registry
+from agents.network_policy import NetworkPolicy
 from baselines.hpa import HPA
 from envs.scenario_file import load
 from runtime.__main__ import main
@@ -159,6 +160,12 @@ def test_rules_on_load_are_valid_for_token_engines_and_planners_are_refused():
             with pytest.raises(ValueError, match="continuous batching"):
                 named("vllm").check_policy(name, policy)
         named("triton").check_policy(name, policy)
+
+
+def test_an_agent_without_a_planner_under_it_is_valid_for_token_engines():
+    agent = NetworkPolicy(registry.PRETRAINED / "resnet-variants-ppo")
+    assert not agent.manifest.base
+    named("vllm").check_policy("ppo", agent)
 
 
 def _made(name):
