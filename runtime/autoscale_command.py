@@ -112,9 +112,10 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise OSError(f"--listen {arguments.listen}: {error.strerror}; give another address") from error
         stack.callback(pages.close)
+        stop = _until_signalled()  # before anybody is told that it runs
         print(f"{scenario.name}: {arguments.policy} every {interval_s:g} s, {arguments.mode}; {pages.url}/metrics", flush=True)
         gc.freeze()  # or now and then a collection would look through all that was imported, within a decision
-        autoscaler.run(_until_signalled())
+        autoscaler.run(stop)
     return 0
 
 
