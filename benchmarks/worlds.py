@@ -1,6 +1,6 @@
 """What worlds cost and how soon they notice, against plain `torch.distributed` in the same run.
 
-    python benchmarks/worlds.py [--json FILE] [--backend gloo|nccl] [--rounds N] [--alarm-minutes M]
+    python benchmarks/worlds.py [--json FILE] [--backend gloo|nccl] [--rounds N] [--anywhere] [--alarm-minutes M]
 
 Throughput: in every round all ways run in many short turns; the row tells the median of the rounds' ratios, and the upper end
 of its 95 % interval is held against the target. Negative losses are gains.
@@ -21,9 +21,9 @@ from benchmarks.measure_worlds import bystander, faults, joining, throughput
 from benchmarks.rows import Row, command_line, report
 
 
-def rows(backend: str, rounds: int, minutes: float) -> Iterator[Row]:
+def rows(backend: str, rounds: int, anywhere: bool, minutes: float) -> Iterator[Row]:
     """All rows."""
-    yield from throughput.rows(backend, rounds)
+    yield from throughput.rows(backend, rounds, anywhere)
     yield from faults.detection_rows(backend, repeats=min(rounds, 12))
     yield from joining.join_rows(backend, rounds=min(rounds, 30))
     yield from bystander.traffic_rows(backend, rounds=min(rounds, 30))
@@ -35,6 +35,7 @@ if __name__ == "__main__":
     parser = command_line(__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=["gloo", "nccl"], default="gloo")
     parser.add_argument("--rounds", type=int, default=40, help="of throughput (default: %(default)s)")
+    parser.add_argument("--anywhere", action="store_true", help="of throughput: threads run where the system puts them")
     parser.add_argument("--alarm-minutes", type=float, default=1.0, help="of watching for false alarms (default: %(default)s)")
     options = parser.parse_args()
-    report(rows(options.backend, options.rounds, options.alarm_minutes), options.json)
+    report(rows(options.backend, options.rounds, options.anywhere, options.alarm_minutes), options.json)

@@ -68,8 +68,8 @@ def in_turns(world: World, here: Callable[[], object], elsewhere: Callable[[], o
 
 
 def latency_rows(figure: str, felt: Felt) -> Iterator[Row]:
-    """How many times as long the 99th percentile is as without, here and in the control; what chance alone makes of it is the
-    target of both.
+    """How many times as long the 99th percentile is as without, here (the target: what chance alone makes of it) and in the
+    control.
     """
     p99 = {case: 1e6 * np.array([np.percentile(seconds, 99) for seconds in rounds]) for case, rounds in felt.items()}
     without, target = _percentiles(felt["nothing"]), _by_chance(felt["nothing"])
@@ -80,7 +80,7 @@ def latency_rows(figure: str, felt: Felt) -> Iterator[Row]:
         how = f"p50 {without[0]:.0f} -> {beside[0]:.0f} µs, p99 {without[1]:.0f} -> {beside[1]:.0f} µs "
         how += f"of {sum(map(len, felt[case]))} round trips; p99 of a round, median of {len(felt[case])} and 95 % interval: "
         how += f"{_interval(p99['nothing'])} -> {_interval(p99[case])} µs; {told[case]}"
-        yield row(name, beside[1] / without[1], "ratio", how, target=target)
+        yield row(name, beside[1] / without[1], "ratio", how, target=target if case == "here" else None)
 
 
 def _percentiles(rounds: list[np.ndarray]) -> tuple[float, float]:

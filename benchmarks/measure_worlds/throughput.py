@@ -7,6 +7,7 @@ way disturbs all; rounds differ in their processes, groups and connections. Thre
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import time
@@ -139,7 +140,7 @@ def loss_row(figure: str, rounds: list[dict[str, np.ndarray]], way: str, target:
     return row(figure, high, "%", how, target=target)
 
 
-def one_round(backend: str, order: random.Random) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+def one_round(backend: str, order: random.Random, anywhere: bool) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """All cases once, between processes and groups made for it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -154,18 +155,18 @@ def one_round(backend: str, order: random.Random) -> Iterator[tuple[str, dict[st
             member.start(join, WIDE, manager.address, rank)
         [member.result() for member in members]
         wide.wait(State.UP)
-        with pinned(members):
+        with contextlib.nullcontext() if anywhere else pinned(members):
             for name, (size, count) in SIZES.items():
                 yield f"{name}, 1 sender", in_blocks(worlds[:1], wide, members[:1], size, count, order)
                 yield f"{name}, 2 senders", in_blocks(worlds, wide, members, size, count, order)
         plain.destroy_process_group()
 
 
-def rows(backend: str, rounds: int) -> Iterator[Row]:
-    """All rows of throughput."""
+def rows(backend: str, rounds: int, anywhere: bool = False) -> Iterator[Row]:
+    """All rows of throughput; with threads kept to cores, or anywhere."""
     order, measured = random.Random(1), defaultdict[str, list[dict[str, np.ndarray]]](list)
     for _ in range(rounds):
-        for case, by_way in one_round(backend, order):
+        for case, by_way in one_round(backend, order, anywhere):
             measured[case].append(by_way)
     for case in sorted(measured, key=lambda case: "2 senders" in case):
         rounds_of_it = measured[case]
