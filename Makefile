@@ -71,7 +71,8 @@ lint: setup $(VENV)/lint.stamp  ## ruff and mypy
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy $(patsubst %/__init__.py,%,$(wildcard */__init__.py)) $(wildcard *.py)
 
-fuzz: setup  ## ten million inputs for the parsers of what comes from outside
+fuzz: setup $(VENV)/fuzz.stamp  ## schemathesis on the control API, and ten million inputs for all parsers
+	$(RUN) -m pytest -m slow tests/fuzz
 	$(RUN) tests/fuzz/fuzzing.py --inputs 10000000
 
 audit: setup $(VENV)/audit.stamp  ## known vulnerabilities of what is installed

@@ -46,6 +46,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     from runtime.certificate import Certificate
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # a traceback for each stranger's rubbish
     scenario = load(arguments.scenario)
     models = _models(arguments.models) if arguments.models else None
     callers = _callers(arguments.tokens)

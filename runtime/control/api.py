@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -254,7 +255,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPException as error:
-        return _error(error.status, f"{request.method} {request.path}: {error.reason}")
+        allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+        return _error(error.status, f"{request.method} {request.path}: {error.reason}", allowed)
     except (BodyError, DeploymentError, DeploymentRefused) as error:
         return _error(400, str(error))
     except OSError as error:
@@ -266,10 +268,10 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _after(request: web.Request) -> int:
     """The number in the query, of the last that the caller knows."""
-    try:
-        return int(request.query.get("after", "0"))
-    except ValueError as error:
-        raise BodyError(f"after: {request.query['after']!r} is not a number of those that were told") from error
+    text = request.query.get("after", "0")
+    if not re.fullmatch("-?[0-9]{1,20}", text):  # `int` takes 1_0 and Arabic digits too
+        raise BodyError(f"after: {text!r:.50} is not a number of those that were told")
+    return int(text)
 
 
 async def _body(request: web.Request, form: type[B]) -> B:
