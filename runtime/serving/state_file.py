@@ -17,7 +17,7 @@ from typing import Any
 
 from envs.contract import ReplicaKind
 from runtime.account import Grounds
-from runtime.deployment_json import DeploymentError, from_json, kind_from_json, kind_to_json, to_json
+from runtime.deployment_json import from_json, kind_from_json, kind_to_json, to_json
 from runtime.serving.desired import Desired, Hold, Version
 from runtime.serving.reconcile import State
 
@@ -83,7 +83,7 @@ class StateFile:
             self.remembered, self.token = _from_json(value), str(value["token"])
         except FileNotFoundError:
             pass
-        except (ValueError, KeyError, TypeError, AttributeError, DeploymentError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self.close()
             raise StateFileError(f"{path}: not the state of a cluster, format {FORMAT} ({error}); "
                                  "end the workers that still run, and move the file away") from error
