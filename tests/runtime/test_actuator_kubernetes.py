@@ -1,5 +1,7 @@
 """The scale subresource, by the official client, against a server that keeps its published contract (`scale_api.py`)."""
 
+import json
+
 import pytest
 
 pytest.importorskip("kubernetes", reason="the extra kubernetes is not installed")
@@ -130,6 +132,17 @@ def test_places():
     for wrong in ("deployments/b", "a/deployments", "a/deployments.apps/b", ""):
         with pytest.raises(ValueError, match="give NAMESPACE/TYPE/NAME"):
             Place.read(wrong)
+
+
+def test_a_file_of_kubectl_says_where_it_is(objects, tmp_path):
+    with serving(ScaleApi, objects=objects) as url:
+        (tmp_path / "config").write_text(json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "here",
+            "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": url}}], "users": [{"name": "u", "user": {"token": "a secret"}}]}))
+        found = KubernetesWorkload(client(tmp_path / "config"), Place.read("serving/deployments/small"))
+        assert found.replicas() == 2 and found.scale(3, 2).status == "applied" and objects.of("small")[0] == 3
+        found.close()
 
 
 def test_without_a_configuration_the_way_out_is_told(tmp_path, monkeypatch):
