@@ -22,7 +22,7 @@ from runtime.chaos.history import Asked, Try
 from runtime.chaos.problem import INPUT, RATE_RPS, SERVICE
 
 BURST_RATIO = 10.0
-TRY_S, PATIENCE_S, PAUSE_S = 4.0, 25.0, 0.2
+TRY_S, PATIENCE_S, PAUSE_S = 4.0, 60.0, 0.2
 _HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 

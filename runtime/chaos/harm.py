@@ -82,7 +82,7 @@ def _killed(pid: int, fault: Fault, system: System) -> Undo:
 
 
 def _told_to_end(pid: int, fault: Fault, system: System) -> Undo:
-    _send(pid, signal.SIGTERM)
+    system.parts["cluster"].signal(signal.SIGTERM)
     return _nothing
 
 

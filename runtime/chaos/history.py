@@ -56,10 +56,11 @@ class Held:
 
 @dataclass(frozen=True)
 class Look:
-    """What the cluster remembered at one time."""
+    """What the cluster remembered at one time, and whether it served then: was up, and not told to end."""
 
     at_s: float
     replicas: tuple[Held, ...]
+    serving: bool = True
 
 
 @dataclass(frozen=True)

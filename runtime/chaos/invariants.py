@@ -67,7 +67,7 @@ def nothing_runs_away(history: History) -> Iterator[str]:
             yield f"at {look.at_s:.3f}: {held} units are held, of at most {most}"
         there = Counter(r.candidate for r in look.replicas if r.state in ("pending", "ready"))
         for number, least in enumerate(floor):
-            below[number] = below[number] + 1 if there[number] < least else 0
+            below[number] = below[number] + 1 if look.serving and there[number] < least else 0
             if below[number] == LOOKS_BELOW:
                 yield f"at {look.at_s:.3f}: {there[number]} replicas of candidate {number}, below its floor of {least}"
 

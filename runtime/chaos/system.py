@@ -19,6 +19,7 @@ global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
 scrape_configs:
   - {{job_name: tidal, static_configs: [{{targets: ["{target}"]}}]}}
 """
+SERVES, DECIDES, SCRAPES = r"requests (\S+), control (\S+)", r"every \S+ s, ", "ready to receive web requests"
 POLICY = "runtime.chaos.wishes:Wishes"
 
 
@@ -29,18 +30,22 @@ class Part:
     Attributes:
         name: of it.
         arguments: of `tidal`, or of another program.
+        sign: that it is up: a pattern of what it writes then.
         program: that; "" is `tidal`.
         running: its present life.
         ended_s: since when nothing of it runs; None: it does.
         lives: how many there were.
+        leaving: it was told to end.
     """
 
     name: str
     arguments: tuple[str | Path, ...]
+    sign: str
     program: str = ""
     running: Running | None = None
     ended_s: float | None = None
     lives: int = 0
+    leaving: bool = False
 
     @property
     def pid(self) -> int:
@@ -49,13 +54,19 @@ class Part:
         return self.running.process.pid
 
     @property
-    def up(self) -> bool:
-        """Whether it runs."""
+    def runs(self) -> bool:
+        """Whether it does."""
         return self.running is not None and not self.running.ended
+
+    @property
+    def up(self) -> bool:
+        """Whether it runs, has come up, and was not told to end."""
+        return self.runs and not self.leaving and self.running is not None and self.running.has_said(self.sign)
 
     def signal(self, number: int) -> None:
         """Sends it one, where it runs."""
-        if self.up:
+        if self.runs:
+            self.leaving |= number == signal.SIGTERM
             os.kill(self.pid, number)
 
 
@@ -87,8 +98,8 @@ class System:
         """
         models = ("--models", self.problem.models) if self.problem.models else ()
         options = ("serve", "--scenario", self.problem.path, "--state", self.state, *models)
-        first = self._start(Part("cluster", (*options, "--gateway", "127.0.0.1:0", "--control", "127.0.0.1:0")))
-        self.gateway, self.control = first.waits_for(r"requests (\S+), control (\S+)").groups()
+        first = self._start(Part("cluster", (*options, "--gateway", "127.0.0.1:0", "--control", "127.0.0.1:0"), SERVES))
+        self.gateway, self.control = first.waits_for(SERVES).groups()
         addresses = ("--gateway", self.gateway.removeprefix("http://"), "--control", self.control.removeprefix("http://"))
         self.parts["cluster"].arguments = (*options, *addresses)
         source = self._source()
@@ -97,11 +108,10 @@ class System:
             self._start(Part(name, (
                 "autoscale", "--scenario", self.problem.path, "--policy", POLICY, "--fallback", "static", *source,
                 "--actuator", "cluster", "--control", self.control, "--journal", journal, "--mode", mode,
-                "--limits", self.problem.limits)))
-        for name in ("autoscaler 1", "autoscaler 2", "adviser"):
-            running = self.parts[name].running
-            assert running is not None
-            running.waits_for(r"every \S+ s, ")
+                "--limits", self.problem.limits), DECIDES))
+        for part in self.parts.values():
+            assert part.running is not None
+            part.running.waits_for(part.sign)
 
     def _source(self) -> tuple[str, ...]:
         """Where the autoscalers see the cluster: in a Prometheus, where there is one."""
@@ -111,14 +121,14 @@ class System:
         config = self._folder / "prometheus.yml"
         config.write_text(CONFIG.format(target=self.gateway.removeprefix("http://")), encoding="utf-8")
         options = (f"--config.file={config}", f"--storage.tsdb.path={self._folder}/{PROMETHEUS}")
-        first = self._start(Part(PROMETHEUS, (*options, "--web.listen-address=127.0.0.1:0"), binary))
+        first = self._start(Part(PROMETHEUS, (*options, "--web.listen-address=127.0.0.1:0"), SCRAPES, binary))
         address = first.waits_for(r'"Listening on" address=(\S+)').group(1)
         self.parts[PROMETHEUS].arguments = (*options, f"--web.listen-address={address}")
-        first.waits_for("ready to receive web requests")
+        first.waits_for(SCRAPES)
         return "--source", PROMETHEUS, "--url", f"http://{address}"
 
     def _start(self, part: Part) -> Running:
-        part.lives, part.ended_s = part.lives + 1, None
+        part.lives, part.ended_s, part.leaving = part.lives + 1, None, False
         self.parts[part.name] = part
         name = f"{part.name.replace(' ', '-')}-{part.lives}"
         if part.program:
@@ -131,7 +141,7 @@ class System:
     def tend(self) -> None:
         """What a supervisor does: starts again what has ended."""
         for part in self.parts.values():
-            if part.up:
+            if part.runs:
                 continue
             part.ended_s = part.ended_s or time.monotonic()
             if time.monotonic() >= part.ended_s + RESTART_S:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class Watch(threading.Thread):
         scenario: the problem.
         state: file in which the cluster remembers.
         control: URL of its control API.
+        serving: tells whether it is up, and was not told to end.
 
     Attributes:
         looks, versions: see `History`.
@@ -32,9 +34,10 @@ class Watch(threading.Thread):
         settled: whether all that was wanted was ready at the last look, as the cluster says.
     """
 
-    def __init__(self, scenario: Scenario, state: Path, control: str) -> None:
+    def __init__(self, scenario: Scenario, state: Path, control: str, serving: Callable[[], bool]) -> None:
         super().__init__(daemon=True)
-        self._scenario, self._state, self._control, self._over = scenario, state, control, threading.Event()
+        self._scenario, self._state, self._control, self._serving = scenario, state, control, serving
+        self._over = threading.Event()
         self.looks: list[Look] = []
         self.versions: dict[tuple[int, str], Version] = {}
         self.events: list[dict[str, Any]] = []
@@ -62,8 +65,8 @@ class Watch(threading.Thread):
 
     def look(self) -> None:
         """What is on disk now. The file is replaced whole, so it can be read at any time."""
-        at_s, value = time.time(), json.loads(self._state.read_text(encoding="utf-8"))
-        self.looks.append(Look(at_s, tuple(self._held(row) for row in value["replicas"])))
+        at_s, serving, value = time.time(), self._serving(), json.loads(self._state.read_text(encoding="utf-8"))
+        self.looks.append(Look(at_s, tuple(self._held(row) for row in value["replicas"]), serving))
         for row in value["versions"]:
             key = row["number"], row["decision_id"]
             if key not in self.versions:

@@ -57,6 +57,10 @@ class Running:
                 raise self.failed("ended at once" if ended else f"was not ready within {timeout_s:g} s")
             time.sleep(POLL_S)
 
+    def has_said(self, pattern: str) -> bool:
+        """Whether what it has written matches."""
+        return re.search(pattern, self.log.read_text(encoding="utf-8", errors="replace")) is not None
+
     def failed(self, what: str) -> ProcessFailed:
         """The error that tells of it."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()

@@ -113,6 +113,8 @@ def test_below_the_floor_for_longer_than_a_moment(history, state):
     assert names(history) == set()
     history.looks = [look(1.0), look(1.1, held(0, state)), look(1.2, held(0, state))]
     assert names(history) == {"nothing runs away"}
+    history.looks = [replace(one, serving=False) for one in history.looks]
+    assert names(history) == set()
 
 
 @pytest.mark.parametrize("levels, within, alone", [
