@@ -146,8 +146,10 @@ class Processes:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Being asked to end, or hung up on, is an interruption too: what was started is ended first."""
+    """Being asked to end, or hung up on, is an interruption too. What was started is ended first, however often one is asked."""
     def interrupt(*_: object) -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
