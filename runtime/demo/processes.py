@@ -146,7 +146,7 @@ class Processes:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Being asked to end, or hung up on, is an interruption too. What was started is ended first, however often one is asked."""
+    """Being asked to end, or hung up on, is an interruption too: what was started is ended first, however often one asks."""
     def interrupt(*_: object) -> None:
         for number in before:
             signal.signal(number, signal.SIG_IGN)
