@@ -11,8 +11,8 @@ from test_policy_files import copied
 from test_tls_and_tokens import made, needs_openssl, shown
 
 pytestmark = [pytest.mark.slow, needs_openssl]
-TOKENS = [{"operator": f"operator number {n}", "scrape": f"scraper number {n}", "tenants": {"default": f"the tenant number {n}"}}
-          for n in range(2)]
+TOKENS = [{"operator": f"operator number {n}", "scrape": f"scraper number {n}",
+           "tenants": {"default": f"the tenant number {n}"}} for n in range(2)]
 
 
 @pytest.fixture
