@@ -93,6 +93,8 @@ def read(folder: Path) -> tuple[ProposalsManifest, Exported]:
         raise AgentError(f"{folder}: {WEIGHTS} lacks a part of a network over proposals ({error})") from error
     if not whole(layers) or not low.shape == high.shape == (layers[0][0].shape[1],):
         raise AgentError(f"{folder}: {WEIGHTS} holds layers that do not fit together, or that are not of finite numbers")
+    if not all(rate_rps > 0 for rate_rps in manifest.mean_rps):
+        raise AgentError(f"{folder}: mean_rps {manifest.mean_rps}: each application's mean rate must be above 0")
     kinds = tuple(ReplicaKind(tuple(variants), Shape(*shape), batch, wait) for variants, shape, batch, wait in manifest.kinds)
     proposals = Proposals(kinds, np.array(manifest.counts, np.int64))
     return manifest, Exported(layers, proposals, np.array(manifest.mean_rps), low, high, manifest.learning)

@@ -60,6 +60,7 @@ async def asked(url, token="", trust=True):
 
 
 @needs_openssl
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1")
 def test_all_fronts_over_tls_and_nothing_in_the_clear(pair, tmp_path, monkeypatch):
     token_file = tmp_path / "token"
     token_file.write_text(OPERATOR)
