@@ -8,6 +8,8 @@ from typing import Any
 
 import requests
 
+from runtime.actuators.bearer import Bearer
+
 TIMEOUT_S = 2.0
 
 
@@ -45,10 +47,10 @@ class ControlReader:
 
     def ask(self, path: str) -> tuple[int, dict[str, Any]]:
         """Status and answer of a GET, errors too; raises as `get` where there is no answer."""
-        headers = {"Authorization": f"Bearer {self._token_file.read_text().strip()}"} if self._token_file else {}
+        auth = Bearer.of(self._token_file)
         try:
             response = self._session.get(
-                f"{self.url}{path}", headers=headers, timeout=self._timeout_s, allow_redirects=False
+                f"{self.url}{path}", auth=auth, timeout=self._timeout_s, allow_redirects=False
             )
             answer = response.json()
         except requests.Timeout as error:

@@ -94,18 +94,19 @@ async def play(
         ValueError: the service cannot be asked.
         aiohttp.ClientError: nobody answers there.
     """
-    async with opened(_bearer(token)) as session:
+    async with opened(bearer(token)) as session:
         body = orjson.dumps(await request_for(session, url, service))
         return await send(session, f"{url}/v2/models/{service}/infer", body, due_s, begin_s)
 
 
 async def post(target: str, body: bytes, due_s: Sequence[float] | np.ndarray, token: str = "") -> Played:
     """Post a body to any HTTP endpoint at each of the times, and wait for all answers. See `send`."""
-    async with opened(_bearer(token)) as session:
+    async with opened(bearer(token)) as session:
         return await send(session, target, body, due_s)
 
 
-def _bearer(token: str) -> dict[str, str]:
+def bearer(token: str) -> dict[str, str]:
+    """The header that shows a token; none where there is no token."""
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 

@@ -22,9 +22,10 @@ import requests
 from envs.contract import Deployment, ReplicaKind
 from envs.scenario import Scenario
 from runtime import metrics as m
+from runtime.actuators.bearer import Bearer
 from runtime.actuators.cluster import ClusterActuator
 from runtime.gateway.kinds import Kind
-from runtime.load_generator import request_for
+from runtime.load_generator import bearer, request_for
 from runtime.sources.page import Page, parsed
 
 BLOCKS = 10  # of requests; the median block is taken
@@ -71,9 +72,9 @@ class MeasuredCluster:
                  tenant_token_file: Path | None = None) -> None:
         self._scenario, self._gateway, self._control = scenario, gateway.rstrip("/"), control.rstrip("/")
         self._actuator = ClusterActuator(control, token_file)
-        self._headers = _bearer(tenant_token_file)
+        self._headers = bearer(tenant_token_file.read_text(encoding="utf-8").strip()) if tenant_token_file else {}
         self._session = requests.Session()
-        self._session.headers.update(_bearer(token_file))
+        self._session.auth = Bearer.of(token_file)
 
     def close(self) -> None:
         """Closes its connections."""
@@ -248,10 +249,6 @@ def _sent_ahead(scenario: Scenario, deployment: Deployment) -> bool:
 
 def _host(deployment: Deployment, variant: str) -> ReplicaKind:
     return next(kind for kind in deployment.replicas if variant in kind.variants)
-
-
-def _bearer(file: Path | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {file.read_text(encoding='utf-8').strip()}"} if file else {}
 
 
 def calibrated(scenario: Scenario, times: MeasuredTimes) -> Scenario:
