@@ -5,6 +5,7 @@ import time
 from http.server import BaseHTTPRequestHandler
 
 import pytest
+from autoscaling import PATIENCE_S
 from simulated_service import TOKEN, SimulatedService, serve, serving
 
 from envs.scenario_file import load
@@ -29,7 +30,7 @@ def actuator(request, service, tmp_path):
         return
     (tmp_path / "token").write_text(TOKEN)
     with serve(service) as url:
-        client = ClusterActuator(url, tmp_path / "token")
+        client = ClusterActuator(url, tmp_path / "token", PATIENCE_S)
         yield client
         client.close()
 
@@ -63,7 +64,7 @@ def test_without_the_token_nothing_can_be_read_or_done(service, tmp_path):
     with serve(service) as url:
         (tmp_path / "token").write_text("a guess")
         for token_file in (None, tmp_path / "token"):
-            client = ClusterActuator(url, token_file)
+            client = ClusterActuator(url, token_file, PATIENCE_S)
             with pytest.raises(ActuatorError, match="HTTP 401 a bearer token is needed"):
                 client.current()
             assert client.apply(SECOND, "1", "j/1") == Outcome("refused", "1", "HTTP 401 a bearer token is needed")
@@ -74,7 +75,7 @@ def test_without_the_token_nothing_can_be_read_or_done(service, tmp_path):
 def test_a_token_may_be_changed_while_it_runs(service, tmp_path):
     with serve(service) as url:
         (tmp_path / "token").write_text("an old one")
-        client = ClusterActuator(url, tmp_path / "token")
+        client = ClusterActuator(url, tmp_path / "token", PATIENCE_S)
         with pytest.raises(ActuatorError):
             client.current()
         (tmp_path / "token").write_text(TOKEN)
@@ -87,7 +88,7 @@ def test_a_token_may_be_changed_while_it_runs(service, tmp_path):
 def test_a_decision_is_told(service, tmp_path):
     (tmp_path / "token").write_text(TOKEN)
     with serve(service) as url:
-        client = ClusterActuator(url, tmp_path / "token")
+        client = ClusterActuator(url, tmp_path / "token", PATIENCE_S)
         grounds = Grounds("ppo", "load", ("a bound",))
         client.tell(Account("j/1", 5.0, 10.0, "act", "applied", "1 x large @1c", grounds, "trouble"))
         client.close()

@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from autoscaling import PATIENCE_S
 from simulated_service import SimulatedService, serve, swelling_load
 
 from envs.scenario_file import load
@@ -74,9 +75,9 @@ def test_both_sources_give_the_same_observations_until_target_and_prometheus_are
     service = SimulatedService(scenario, swelling_load(scenario, 50, 200))
     with serve(service) as url:
         target = url.removeprefix("http://")
-        scraper = Scraper([f"{url}/metrics"])
+        scraper = Scraper([f"{url}/metrics"], PATIENCE_S)
         with prometheus(tmp_path, target) as prometheus_url:
-            reader = PrometheusReader(prometheus_url)
+            reader = PrometheusReader(prometheus_url, timeout_s=PATIENCE_S)
             direct, through = PagedSource(scenario, scraper, 30), Window(scenario)
             for interval in range(5):
                 t_s = 30.0 * interval

@@ -38,7 +38,7 @@ def test_the_schemas_are_schemas():
 @run
 async def test_the_real_client_scales_out_in_and_over():
     async with served() as one:
-        client = ClusterActuator(one.api.url)
+        client = ClusterActuator(one.api.url, timeout_s=20.0)
         try:
             await one.settled()
             before = await asyncio.to_thread(client.current)
@@ -218,7 +218,7 @@ async def test_a_change_says_who_made_it_and_why():
 @run
 async def test_the_real_client_tells_its_decisions_and_a_silent_autoscaler_is_known():
     async with served(speed=20.0) as one:
-        client = ClusterActuator(one.api.url)
+        client = ClusterActuator(one.api.url, timeout_s=20.0)
         try:
             assert (await one.ask("GET", "/v1/decisions"))[1] == {"decisions": [], "autoscaler": None}
             grounds = Grounds(GROUNDS["policy"], GROUNDS["reason"], tuple(GROUNDS["bounds"]))
