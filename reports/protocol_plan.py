@@ -45,6 +45,7 @@ JUDGED = (
     Source("worldcup", "worldcup_1998", "worldcup_1998", True),
     Source("alibaba", "alibaba_genai_2024", "alibaba_genai_2024", True),
 )
+SOURCES = len(JUDGED)  # whose loads, tables and windows are kept, in whatever order cells are asked for
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,6 @@ class Cell:
         return _opened(self.scenario, trace, split, needed_s)
 
 
-@lru_cache(maxsize=8)  # the training and the validation parts of the judged sources
+@lru_cache(maxsize=2 * SOURCES)  # training and validation parts
 def _opened(scenario: str, trace: str, split: Split, needed_s: float) -> Loads:
     return open_loads(load_scenario(scenario), trace, split, needed_s)

@@ -25,7 +25,7 @@ from envs.scenario import Scenario
 from envs.scenario_file import load as load_scenario
 from reports.code_version import ROOT, version_of
 from reports.play import make_policy
-from reports.protocol_plan import Cell, Sizes
+from reports.protocol_plan import SOURCES, Cell, Sizes
 from reports.protocol_tuning import TABLES, calibrated, played
 from reports.record import plain
 from reports.results import digest
@@ -121,7 +121,7 @@ def outcome(task: Task) -> dict[str, Any]:
     return {**found, "cpu_s": time.process_time() - began}
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=SOURCES)
 def _futures(cell: Cell, sizes: Sizes) -> list[Future]:
     """The validation windows of a source, the same objects at every cold start: what hindsight has found of one is kept."""
     scenario = cell.problem()

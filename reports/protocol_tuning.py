@@ -20,7 +20,7 @@ from envs.contract import Policy
 from envs.episode import Episode, run_episode
 from envs.loads import Loads
 from envs.scenario import Scenario
-from reports.protocol_plan import TRIED, Cell, Sizes
+from reports.protocol_plan import SOURCES, TRIED, Cell, Sizes
 from reports.training_windows import Window, training_windows
 
 TABLE_WINDOWS = 12  # of those that choose
@@ -54,7 +54,7 @@ def played(scenario: Scenario, policy: Policy, future: Future) -> Episode:
     return run_episode(scenario, policy, future.loads, seed=future.seed, start_s=future.start_s, intervals=future.intervals)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=SOURCES)
 def _training(cell: Cell, sizes: Sizes) -> tuple[Loads, tuple[list[Window], list[Window]]]:
     scenario = cell.problem()
     window_s = sizes.tuning_intervals * scenario.interval_s
@@ -62,7 +62,7 @@ def _training(cell: Cell, sizes: Sizes) -> tuple[Loads, tuple[list[Window], list
     return train, training_windows(train.loads.values(), train.span_s, window_s, sizes.calls, scenario.interval_s)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=SOURCES)
 def _tables(cell: Cell, sizes: Sizes) -> Tables:
     train, (choosing, _) = _training(cell, sizes)
     return tables_of(cell.problem(), train.loads, choosing[:TABLE_WINDOWS], sizes.tuning_intervals)
