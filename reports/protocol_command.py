@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     rows = list(dict.fromkeys(row for some in of_source.values() for row in some))
     store = Store(arguments.store or STORE)
     keys = {task: task.key() for cell in cells for task in (Task(cell, row, sizes) for row in of_source[cell.source])}
-    missing = {task: key for task, key in keys.items() if task.cell in now and store.get(key) is None}
+    missing = {task: key for cell in now for task, key in keys.items() if task.cell == cell and store.get(key) is None}
     whole = _play(missing, store, arguments.jobs)
     played = {cell: [store.get(key) for task, key in keys.items() if task.cell == cell] for cell in cells}
     complete = [[o for o in outcomes if o] for outcomes in played.values() if all(outcomes)]
