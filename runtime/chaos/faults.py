@@ -33,7 +33,7 @@ SORTS: Mapping[str, Sort] = {
     "loading worker killed": Sort((0, 0), True, "another one loads"),
     "draining worker killed": Sort((0, 0), True, "what it had goes elsewhere"),
     "cluster killed": Sort((0, 0), False, "the next process takes its workers over; clients ask again"),
-    "cluster hung": Sort((0.2, 2.0), False, "goes on; workers that gave it up are replaced"),
+    "cluster hung": Sort((0.2, 2.0), False, "goes on, with the workers that it had"),
     "cluster told to end": Sort((0, 0), False, "answers what is under way; clients of the time between ask again"),
     "cluster starved of CPU": Sort((1.0, 3.0), False, "slower, nothing else"),
     "cluster's disk full": Sort((1.0, 3.0), False, "serves on; changes are refused, what failed is replaced"),

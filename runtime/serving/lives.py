@@ -19,6 +19,7 @@ from runtime.serving.replica import Replica, ReplicaLost
 
 LOAD_PATIENCE_S = 120.0  # a replica that is not ready after this, and ten times its load time, never will be
 STOP_PATIENCE_S = 30.0
+STILL_S = 1.0
 BATCH_PATIENCE_S = 30.0  # a replica that has a batch for longer than this, and ten times what it should take, hangs
 
 
@@ -137,7 +138,10 @@ class Lives:
             kind, oldest = member.kind, self._dispatcher.oldest(member.replica)
             profiled_s = max(sum(self._scenario.profile.latency_s(v, kind.shape, kind.batch)) for v in kind.variants)
             limit_s = BATCH_PATIENCE_S + 10 * profiled_s
-            await self._clock.sleep_until(self._clock.now_s() + limit_s)
+            due_s = self._clock.now_s() + limit_s
+            await self._clock.sleep_until(due_s)
+            if self._clock.now_s() > due_s + STILL_S:
+                continue  # it was we who stood still: what has been answered meanwhile has yet to be read
             if oldest is not None and oldest is self._dispatcher.oldest(member.replica):
                 self._lose(member, f"it hangs: a batch is not answered after {limit_s:g} s")
 

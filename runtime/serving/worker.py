@@ -23,6 +23,7 @@ from runtime.worlds import Reason, State, World, WorldError, WorldManager
 
 LOOPBACK = "127.0.0.1"
 ASKED_BACK_S = 60.0  # how long a worker waits for the next cluster process
+STILL_S = 60.0  # how long the cluster process may stand still; of the workers that do, it is the cluster that notices
 POLL_S = 0.1
 LAST_BATCH_S = 5.0
 
@@ -30,7 +31,7 @@ LAST_BATCH_S = 5.0
 def work(job: Job, host: str = LOOPBACK) -> None:
     """Run a worker until it is left or its replica breaks. `host` is the address at which others reach it."""
     torch.set_num_threads(1)
-    with WorldManager(host, token=job.token) as manager:
+    with WorldManager(host, token=job.token, silence_s=STILL_S) as manager:
         worker = Worker(manager, job)
         with contextlib.suppress(WorldError):
             worker.run()

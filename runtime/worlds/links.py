@@ -1,7 +1,7 @@
 """Control links: one TCP connection to each process that we share a world with, and one on which pulses run.
 
 One thread with one event loop serves all of them and never blocks. It notices a crash (the link resets), a freeze (no pulse
-for `SILENCE_S`) and a leave (said on the link), whatever the data connections do. It counts silence in ticks that came on
+for `silence_s`) and a leave (said on the link), whatever the data connections do. It counts silence in ticks that came on
 time, so that a pause of our own process is never taken for a peer's, and counts it slowly while our own beating process does
 not get its turns either: the machine has too much to do, and a peer's may wait as long.
 """
@@ -28,7 +28,7 @@ from .pulse import Pulse
 
 log = logging.getLogger(__name__)
 TICK_S = 0.05
-SILENCE_S = 0.5
+SILENCE_S = 0.5  # what a process takes for a freeze, unless it is told to be more patient
 PROGRESS_TICKS = 2
 SLOWLY = 0.2  # of the time counts where the machine has too much to do
 HANDLED_TURNS = 8  # of the loop: more than lie between what a socket has and what is done about it
@@ -62,6 +62,7 @@ class Links:
         on_frame: called with `(uid, frame)` on the loop's thread; must not block.
         on_lost: called with `(uid, reason, text)` on the loop's thread when a peer is gone; must not block.
         on_stream: called with `(uid, name, connection)` on the loop's thread when a peer has opened a stream; must not block.
+        silence_s: without a pulse, after which a peer has frozen.
 
     Raises:
         OSError: the address cannot be bound.
@@ -75,8 +76,9 @@ class Links:
         on_frame: Callable[[str, dict[str, Any]], None],
         on_lost: Callable[[str, Reason, str], None],
         on_stream: Callable[[str, str, socket.socket], None],
+        silence_s: float = SILENCE_S,
     ) -> None:
-        self.uid = uuid.uuid4().hex
+        self.uid, self._silence_s = uuid.uuid4().hex, silence_s
         self._token, self._on_frame, self._on_lost, self._on_stream = token, on_frame, on_lost, on_stream
         self._peers: dict[str, list[_Peer]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -290,8 +292,8 @@ class Links:
                 continue
             for peer in [peer for peers in self._peers.values() for peer in peers if peer.pulses]:
                 peer.silent_s += TICK_S if self._pulse.steady else SLOWLY * TICK_S
-                if peer.silent_s >= SILENCE_S - TICK_S / 2:
-                    self._lose(peer, Reason.FROZEN, f"no pulse for {SILENCE_S} s")
+                if peer.silent_s >= self._silence_s - TICK_S / 2:
+                    self._lose(peer, Reason.FROZEN, f"no pulse for {self._silence_s:g} s")
 
     def _lose(self, peer: _Peer, reason: Reason, text: str) -> None:
         links = self._peers.get(peer.uid, [])

@@ -22,6 +22,7 @@ from .fate import NameTaken, Reason, State
 from .invitation import Invitation
 from .joining import bring_up
 from .leaving import take_leave
+from .links import SILENCE_S
 from .post import Post
 from .world import World
 
@@ -36,13 +37,15 @@ class WorldManager:
         port: for control links; 0 takes a free one (`address` tells).
         token: what all processes that meet must know.
         exchange: where managers of one process meet, for worlds of backend "inproc".
+        silence_s: for how long a peer may stand still. Whose peers are watched by somebody quicker can afford patience.
 
     Raises:
         ValueError: another host than this machine's own, without a token.
         OSError: the address cannot be bound.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, token: str = "", exchange: Exchange | None = None) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, token: str = "", exchange: Exchange | None = None, *,
+                 silence_s: float = SILENCE_S) -> None:
         if not is_loopback(host) and not token:
             raise ValueError(f"whoever reaches {host} could join worlds: give a token")
         self._backends: dict[str, Connect] = {"gloo": Gloo(host).connect, "nccl": Nccl().connect}
@@ -52,7 +55,7 @@ class WorldManager:
         self._named: dict[str, World] = {}
         self._changed = threading.Condition()
         self._burial = Burial()
-        self._post = Post(host, port, token)
+        self._post = Post(host, port, token, silence_s)
         self.links = self._post.links
         atexit.register(self.close)  # a process group must not outlive its interpreter
 

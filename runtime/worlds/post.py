@@ -25,7 +25,7 @@ class Post:
     here blocks.
 
     Args:
-        host, port, token: as of `Links`.
+        host, port, token, silence_s: as of `Links`.
 
     Raises:
         OSError: the address cannot be bound.
@@ -35,11 +35,11 @@ class Post:
         joining: where what comes before a world is known goes.
     """
 
-    def __init__(self, host: str, port: int, token: str) -> None:
+    def __init__(self, host: str, port: int, token: str, silence_s: float) -> None:
         self._lock = threading.Lock()
         self._worlds: dict[str, World] = {}  # by uid
         self._early: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self.links = Links(host, port, token, self._on_frame, self._on_lost, self._on_stream)
+        self.links = Links(host, port, token, self._on_frame, self._on_lost, self._on_stream, silence_s)
         self.joining = Joining(self.links)
         self.links.serve()
 

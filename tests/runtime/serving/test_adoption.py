@@ -1,4 +1,6 @@
-"""`tidal serve` ends suddenly and is started again: its workers serve on, and nothing of before is answered after."""
+"""`tidal serve` stands still, or ends suddenly and is started again: its workers serve on, and nothing of before is answered
+after.
+"""
 
 import json
 import os
@@ -14,6 +16,7 @@ import pytest
 import requests
 
 from runtime.serving.local_launcher import LocalLauncher, LocalProcess
+from runtime.worlds.links import SILENCE_S
 
 ROOT = Path(__file__).resolve().parents[3]
 LIMIT_S = 300.0  # of a machine that has much else to do
@@ -119,6 +122,11 @@ class Serving:
         answer.raise_for_status()
         return answer.json()["outputs"][0]["data"]
 
+    def stands_still(self, seconds):
+        self.process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self.process.send_signal(signal.SIGCONT)
+
     def ends(self, number):
         self.process.send_signal(number)
         return self.process.wait(60)
@@ -145,11 +153,16 @@ def serve(tmp_path):
             process.kill()
 
 
-def test_workers_are_taken_over_whole_or_not_at_all_and_end_with_an_orderly_end(serve):
+def test_workers_outlast_a_pause_are_taken_over_whole_or_not_at_all_and_end_with_an_orderly_end(serve):
     first = serve()
     first.waits_for("ready: after")
     assert first.answer(1.0) == [4.0]
     workers, failures = first.workers(), []
+    first.stands_still(3 * SILENCE_S)
+    assert first.answer(1.0) == [4.0]
+    first.stands_still(3 * SILENCE_S)
+    time.sleep(2 * SILENCE_S)  # in which whoever has been given up would be lost
+    assert first.replicas() == [(0, "ready")] and first.workers() == workers
 
     def ask_slowly():
         with pytest.raises(requests.ConnectionError):

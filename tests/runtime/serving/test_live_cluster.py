@@ -110,6 +110,30 @@ def test_a_stop_that_hangs_or_raises_ends_by_force():
     run(test)
 
 
+class Held(VirtualClock):
+    """Whoever waits is woken so much too late."""
+
+    held_s = 0.0
+
+    def _jump(self):
+        super()._jump()
+        self.t_s += self.held_s
+
+
+def test_a_batch_that_may_have_been_answered_while_we_stood_still_is_no_hang():
+    async def test():
+        async with live(DEMO, launcher=Launcher(DEMO, Held(), ShortestQueue())) as (cluster, _launcher, dispatcher, clock):
+            await clock.run_until(2.0)
+            dispatcher.oldest = lambda replica: "a batch"
+            clock.held_s = 100.0
+            await clock.run_until(100.0)
+            assert happened(cluster, "failed") == []
+            clock.held_s = 0.0
+            await clock.run_until(400.0)
+            assert happened(cluster, "failed")
+    run(test)
+
+
 def test_a_draining_replica_answers_what_it_has_and_its_loss_is_not_made_up_for():
     async def test():
         async with live(DEMO.with_(devices={"cpu": Device(budget=4)})) as (cluster, launcher, dispatcher, clock):
