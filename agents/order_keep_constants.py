@@ -21,7 +21,7 @@ from agents.order_keep_sequences import Pool
 
 ORDER_MARGINS, KEEP_MARGINS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0), (0.9, 1.0, 1.15, 1.3, 1.7, 2.5, 4.0)
 ORDER_MEMORIES, KEEP_MEMORIES = (1, 4, 16), (2, 16, 64)
-TRIED, TOGETHER = 240, 40  # settings drawn in calibration, and played at a time
+TRIED, STARTS, TOGETHER = 240, 4, 40  # settings drawn in calibration, gone on from, played at a time
 
 
 class Constants(NamedTuple):
@@ -57,8 +57,8 @@ def nearest(cold_starts_s: Iterable[float], load_s: float) -> float:
 
 def calibrate(sources: Sequence[Pool], course: Callable[[int], Course], response: Response,
               rng: np.random.Generator) -> Constants:
-    """The settings with the highest mean reward: the best of `TRIED` drawn at random, then its neighbours as long as one is
-    better. Each source counts the same; the families are those of the spreads.
+    """The settings with the highest mean reward: of `TRIED` drawn at random the best `STARTS`, and from each on to the best
+    neighbour as long as one is better. Each source counts the same; the families are those of the spreads.
 
     Args:
         sources: windows of each.
@@ -77,16 +77,21 @@ def calibrate(sources: Sequence[Pool], course: Callable[[int], Course], response
             total += play(played, response, levels, pool.rps).reshape(len(some), -1).mean(1)
         return total
 
-    drawn = [every[place] for place in rng.choice(len(every), TRIED, replace=False)]
     found: dict[Constants, float] = {}
-    best, around = drawn[0], drawn
-    while around:
-        for first in range(0, len(around), TOGETHER):
-            some = around[first : first + TOGETHER]
-            found |= dict(zip(some, earned(some)))
-        best = max(found, key=lambda row: found[row])
-        around = [row for row in every if row not in found and sum(a != b for a, b in zip(row, best)) == 1]
-    return best
+
+    def best_of(some: Sequence[Constants]) -> Constants:
+        new = [row for row in some if row not in found]
+        for first in range(0, len(new), TOGETHER):
+            found.update(zip(new[first : first + TOGETHER], earned(new[first : first + TOGETHER])))
+        return max(some, key=lambda row: found[row])
+
+    drawn = [every[place] for place in rng.choice(len(every), TRIED, replace=False)]
+    best_of(drawn)
+    for best in sorted(drawn, key=lambda row: -found[row])[:STARTS]:
+        here = None
+        while here != best:
+            here, best = best, best_of([best, *(row for row in every if sum(a != b for a, b in zip(row, best)) == 1)])
+    return max(found, key=lambda row: found[row])
 
 
 def settings() -> Iterable[Constants]:

@@ -6,7 +6,8 @@ pod of it stands beside one of a fast variant, onto which routes move at once wh
 has a *family* for each of several spreads of the load around the level: the deployments of the greatest expected reward.
 
 Where loading takes minutes, one mix of a fast and an accurate pod for ever is hard to beat (`baselines.static_fast`). Such
-*mixes* are on the menu too, each alone in a family of its own: who is there stays, until it is told to leave.
+*mixes* are on the menu too, each alone in a family of its own: who is there stays, until it is told to leave. A mix may be
+in a spread's family as well: two entries of one deployment, which differ in when it is left.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ NODES = 9  # of the Gauss-Hermite rule for the expectation
 
 @dataclass(frozen=True, eq=False)
 class Menu:
-    """M deployments; the first is the scenario's initial one, so that where an episode begins can be said.
+    """M entries, a deployment in a family each; the first is the scenario's initial one, where an episode begins.
 
     Attributes:
         levels: (M, C) level of each candidate.
@@ -59,14 +60,21 @@ class Menu:
         """(K,) entries that are alone in their families, in the families' order."""
         return np.flatnonzero(self.family >= len(SPREADS))
 
-    def index(self, scenario: Scenario, deployment: Deployment) -> int:
-        """The entry of a deployment; where it is not on the menu, the one of the nearest capacity."""
+    def index(self, scenario: Scenario, deployment: Deployment, last: int, family: int) -> int:
+        """The entry of a deployment: of several the last one, else that of a family; of none the one of the nearest capacity.
+
+        Args:
+            scenario: the problem.
+            deployment: what is in force.
+            last: entry that was ordered or kept last.
+            family: which is liked.
+        """
         levels = np.array(scenario.levels(deployment))
-        same = np.flatnonzero((self.levels == levels).all(1))
-        if len(same):
-            return int(same[0])
-        capacity = capacities(hosting_of(scenario), levels[None]).sum(1)[0]
-        return int(np.abs(self.capacity_rps - capacity).argmin())
+        same = np.flatnonzero((self.levels == levels).all(1)).tolist()
+        if not same:
+            capacity = capacities(hosting_of(scenario), levels[None]).sum(1)[0]
+            return int(np.abs(self.capacity_rps - capacity).argmin())
+        return last if last in same else min(same, key=lambda entry: self.family[entry] != family)
 
 
 def menu_of(scenario: Scenario, mixes: Sequence[tuple[int, ...]] = ()) -> Menu:
@@ -88,8 +96,6 @@ def menu_of(scenario: Scenario, mixes: Sequence[tuple[int, ...]] = ()) -> Menu:
     initial = np.array(scenario.levels(scenario.initial_deployment))
     initial_rps = capacities(hosting, initial[None]).sum()
     chosen: dict[tuple[int, ...], tuple[float, int]] = {tuple(initial): (np.log(max(initial_rps, 1.0) / FAST_MARGIN), 0)}
-    for family, mix in enumerate((row for row in dict.fromkeys(mixes) if row != tuple(initial)), len(SPREADS)):
-        chosen[mix] = np.log(capacities(hosting, np.array([mix])).sum() / FAST_MARGIN), family
     full_rps = capacity.sum(1).max()
     loads_rps = np.geomspace(LEAST, 1.0, LEVELS) * full_rps
     for family, spread in enumerate(SPREADS):
@@ -97,15 +103,18 @@ def menu_of(scenario: Scenario, mixes: Sequence[tuple[int, ...]] = ()) -> Menu:
             worth = expected_reward(scenario, hosting, capacity, units, rps, spread)
             for place in np.argsort(-worth)[:20]:
                 deployment, row = scenario.deployment(pool[place]), tuple(int(level) for level in pool[place])
-                own = rps < loads_rps[-1] or chosen.get(row, (rps, family))[1] == family  # each has a greatest one of its own
-                if own and project(deployment, scenario)[0] == deployment:  # the nodes have a place for it
+                has = rps < loads_rps[-1] or chosen.get(row, (rps, family))[1] == family  # each has a greatest one of its own
+                if has and project(deployment, scenario)[0] == deployment:  # the nodes have a place for it
                     if row != tuple(initial):
                         chosen.setdefault(row, (float(np.log(rps)), family))
                     break
-    levels = np.array(list(chosen), np.int64)
-    log_rps, of_family = (np.array(column) for column in zip(*chosen.values()))
-    return Menu(levels, log_rps, of_family.astype(np.int64), units_of(scenario, levels), _union(scenario, levels),
-                capacities(hosting, levels).sum(1))
+    own = list(dict.fromkeys(mixes))
+    levels = np.array([*chosen, *own], np.int64)
+    log_rps, of_family = (list(column) for column in zip(*chosen.values()))
+    carried = capacities(hosting, levels).sum(1)
+    log_rps += np.log(carried[len(chosen) :] / FAST_MARGIN).tolist()
+    of_family += range(len(SPREADS), len(SPREADS) + len(own))
+    return Menu(levels, np.array(log_rps), np.array(of_family), units_of(scenario, levels), _union(scenario, levels), carried)
 
 
 def capacities(hosting: Hosting, levels: np.ndarray) -> np.ndarray:

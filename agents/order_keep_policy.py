@@ -67,7 +67,7 @@ class OrderKeepPlanner(Policy):
         self._service = next(iter(scenario.services))
         self._full_rps = float(self.network.menu.capacity_rps.max())
         self._past: deque[float] = deque([math.nan] * MEMORY, maxlen=MEMORY)
-        self._ordered_s, self._begun = -math.inf, False
+        self._ordered_s, self._begun, self._entry = -math.inf, False, INITIAL
         self.doubt = ""
 
     def decide(self, observation: Observation) -> Decision:
@@ -78,7 +78,8 @@ class OrderKeepPlanner(Policy):
             return Decision(observation.deployment, "no load observed yet: unchanged")
         self._past.append(rps)
         menu, question = self.network.menu, self._question(observation)
-        here, levels = menu.index(self._scenario, observation.deployment), self._levels(rps, question)
+        levels = self._levels(rps, question)
+        here = menu.index(self._scenario, observation.deployment, self._entry, int(levels.family.argmax()))
         if left_s := self._loading_s(observation, question):
             return self._decision(here, rps, f"waits {left_s:.3g} s for what was ordered")
         there = int(wanted(menu, np.array([here]), Levels(*(part[None] for part in levels)))[0])
@@ -119,6 +120,7 @@ class OrderKeepPlanner(Policy):
         return left_s if left_s > SLACK_S else 0.0
 
     def _decision(self, entry: int, rps: float, reason: str, low: float = math.nan, high: float = math.nan) -> Decision:
+        self._entry = entry
         levels = self.network.menu.levels[entry]
         shares = share_out(self._hosting, levels[None], np.array([[rps]]))[0]
         details = {"load_rps": rps, "order_rps": low, "keep_rps": high, "menu": float(entry)}

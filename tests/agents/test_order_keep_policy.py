@@ -29,6 +29,7 @@ from envs.scenario_file import load
 from traces.samplers import GAMMA, make_load
 
 INTERVALS = 40
+PLACES = [0, 8, 14, 30, 34, 35, 45, 20]  # fewer deployments to play
 PLANNER = {"fast_margin": 1.6}
 COLD_STARTS_S = (7.0, 30.0, 60.0, 120.0, 300.0)
 FEATURES = len(names()) - 3  # of the load
@@ -52,9 +53,7 @@ def whole_menu(scenario):
 
 @pytest.fixture(scope="module")
 def menu(whole_menu):
-    some = np.array([0, 8, 14, 30, 34, 35, 45, 20])  # fewer to play
-    parts = vars(whole_menu).items()
-    return Menu(**{name: part[some][:, some] if name == "union_units" else part[some] for name, part in parts})
+    return part_of(whole_menu, PLACES)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +78,19 @@ def folder(network, scenario, menu, response, tmp_path_factory):
                     dict.fromkeys(COLD_STARTS_S, -9.0))
     export(made, folder, scenario, {"seed": 0})
     return folder
+
+
+def part_of(menu, some):
+    return Menu(**{name: part[some][:, some] if name == "union_units" else part[some] for name, part in vars(menu).items()})
+
+
+def untrained(menu, family):
+    """What is exported of a network that corrects nothing yet, the constants of a family; and the network."""
+    network, entries = make_network(8, menu.families), len(menu.levels)
+    unknown = Response(np.array([0.1, 3.0]), np.array([0.5, 2.0]), menu.capacity_rps, *np.zeros((2, 2, 2, entries)))
+    constants = {load_s: Constants(1.4, 1, 1.8, 2, family) for load_s in COLD_STARTS_S}
+    return Exported(layers_of(network), menu, unknown, np.full(FEATURES, -4.0), np.full(FEATURES, 4.0), constants,
+                    (6.0, 300.0), PLANNER, dict.fromkeys(COLD_STARTS_S, -9.0)), network
 
 
 def slow(scenario, load_s):
@@ -113,7 +125,7 @@ def test_the_menu_is_feasible_and_begins_with_what_is_deployed_at_first(scenario
     for i, j in [(0, 1), (1, 0), (5, 20), (20, 5), (7, 7)]:
         old, new = (scenario.deployment(menu.levels[k]).replicas for k in (i, j))
         assert menu.union_units[i, j] == sum(k.shape.units for k in {*old, *new})
-    assert menu.index(scenario, scenario.deployment(menu.levels[9])) == 9
+    assert menu.index(scenario, scenario.deployment(menu.levels[9]), last=0, family=0) == 9
 
 
 def test_the_response_is_what_constant_deployments_earn_in_the_kernel(scenario, loads, menu, response):
@@ -160,16 +172,10 @@ def test_a_network_that_corrects_nothing_decides_as_the_constants_do(scenario, l
 def test_where_a_mix_is_liked_it_is_static_fast_until_something_is_learnt(scenario, loads, menu, tmp_path):
     """The mix is in the last family, alone; liked there, it is ordered at once and kept, load times and bursts or not."""
     levels = (10, 0, 9, 0, 0)
-    whole = menu_of(scenario, [levels, tuple(menu.levels[0])])  # the initial deployment needs no second place
+    whole = menu_of(scenario, [levels, levels])
     assert whole.families == 4 and [tuple(row) for row in whole.levels[whole.mixes]] == [levels]
-    assert len({tuple(row) for row in whole.levels}) == len(whole.levels)
-    some = np.array([0, int(whole.mixes[0]), 10, 30, 40])
-    small = Menu(**{name: part[some][:, some] if name == "union_units" else part[some] for name, part in vars(whole).items()})
-    unknown = Response(np.array([0.1, 3.0]), np.array([0.5, 2.0]), small.capacity_rps, *np.zeros((2, 2, 2, 5)))
-    network = make_network(8, small.families)
-    made = Exported(layers_of(network), small, unknown, np.full(FEATURES, -4.0), np.full(FEATURES, 4.0),
-                    {load_s: Constants(1.4, 1, 1.8, 2, 3) for load_s in COLD_STARTS_S}, (6.0, 300.0), PLANNER,
-                    dict.fromkeys(COLD_STARTS_S, -9.0))
+    small = part_of(whole, [0, int(whole.mixes[0]), 10, 30, 40])
+    made, network = untrained(small, 3)
     export(made, tmp_path, scenario, {})
     mine, theirs = (run_episode(slow(scenario, 75.0), policy, loads, seed=5, intervals=INTERVALS)
                     for policy in (AlwaysNetwork(tmp_path), TwoTimeScales(Static(levels=list(levels)), FAST_MARGIN)))
@@ -181,6 +187,30 @@ def test_where_a_mix_is_liked_it_is_static_fast_until_something_is_learnt(scenar
     export(made._replace(layers=layers_of(network)), tmp_path, scenario, {})
     left = run_episode(slow(scenario, 75.0), AlwaysNetwork(tmp_path), loads, seed=5, intervals=INTERVALS)
     assert (entries_of(left)[2:] != 1).any()
+
+
+def test_a_mix_takes_nothing_from_the_rule(scenario, loads, menu, whole_menu, tmp_path):
+    """A deployment to which the rule goes, and from which it comes away, is a mix too. Where the rule is liked, the network
+    begins as the rule decides without mixes; where the mix is, it is kept, also by who has forgotten what was ordered."""
+    both, mix = 2, len(PLACES)
+    levels = tuple(menu.levels[both])
+    whole = menu_of(scenario, [levels])
+    np.testing.assert_array_equal(whole.levels, [*whole_menu.levels, levels])
+    twice = part_of(whole, [*PLACES, len(whole.levels) - 1])
+
+    def played(menu, family):
+        export(untrained(menu, family)[0], tmp_path, scenario, {})
+        return run_episode(slow(scenario, 75.0), AlwaysNetwork(tmp_path), loads, seed=5, intervals=INTERVALS)
+
+    alone, beside = played(menu, 0), played(twice, 0)
+    entries = entries_of(alone)
+    assert (np.diff(entries)[entries[:-1] == both] != 0).any()
+    np.testing.assert_array_equal(entries, entries_of(beside))
+    assert (alone.decisions["deployment"] == beside.decisions["deployment"]).all()
+    assert (entries_of(played(twice, 3))[1:] == mix).all()
+    there = scenario.deployment(levels)
+    assert [twice.index(scenario, there, last, family) for last, family in ((both, 3), (mix, 0), (0, 3), (0, 0))] == [
+        both, mix, mix, both]
 
 
 def test_the_mixes_suit_the_sources_that_they_come_from(scenario, monkeypatch):
