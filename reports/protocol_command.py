@@ -25,6 +25,8 @@ from reports.html import publish
 from reports.learning_curves import curves_of
 from reports.play import make_policy
 from reports.protocol import Standing, figures, standings, summary
+from reports.protocol_leaders import leaders
+from reports.protocol_markdown import markdown
 from reports.protocol_page import page
 from reports.protocol_plan import (
     COLD_STARTS_S,
@@ -96,7 +98,8 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     if not arguments.no_report:
         members = {row.label: [m for other in rows if other.label == row.label for m in other.members] for row in rows}
         curves = {label: curves_of(some) for label, some in members.items()}
-        publish(page(found, document, curves), arguments.report or REPORT)
+        report = arguments.report or REPORT
+        publish((markdown if report.suffix == ".md" else page)(found, document, curves), report)
     return whole
 
 
@@ -204,7 +207,7 @@ def _document(argv: Sequence[str], scenario: Scenario, sizes: Sizes, rows: Seque
         notes.insert(0, f"{len(missing)} of {len(cells) + len(missing)} cells are not played yet and are left out: {told}.")
     return record(
         figures(found), argv, scenario=describe(scenario), made=date.today().isoformat(), size=sizes.told,
-        summary=summary(found), notes=notes, loads=list(dict.fromkeys(o["load"] for o in outcomes)),
+        leaders=leaders(found), summary=summary(found), notes=notes, loads=list(dict.fromkeys(o["load"] for o in outcomes)),
         bootstrap={"resamples": RESAMPLES, "seed": SEED, "level": 0.95},
         policies=[{"label": row.label, "members": list(row.members)} for row in rows],
         cells=[{key: o.get(key) for key in ("cell", "row", "kind", "settings", "calls", "trained_on", "refused", "episodes")}
@@ -224,7 +227,7 @@ def _tell(found: Sequence[Standing], document: dict[str, Any]) -> None:
     console.print(Text(told, "dim"), "")
     for table in tables(found, console.width):
         console.print(table, "")
-    for sentence in document["summary"]:
+    for sentence in (*document["leaders"], *document["summary"]):
         console.print(Text(f"- {sentence}"))
     for sentence in document["notes"]:
         console.print(Text(f"! {sentence}", style="yellow"))

@@ -22,7 +22,7 @@ def page(found: Sequence[Standing], document: Mapping[str, Any], curves: Mapping
 
     Args:
         found: all rows of all cells.
-        document: the JSON record of the same run; ``size``, ``summary``, ``loads`` and ``notes`` are told.
+        document: the JSON record of the same run; ``size``, ``leaders``, ``summary``, ``loads`` and ``notes`` are told.
         curves: learning curves by row.
     """
     drawn = drawing(curves)
@@ -30,7 +30,7 @@ def page(found: Sequence[Standing], document: Mapping[str, Any], curves: Mapping
         "title": html.escape(f"{document['scenario']['name']}: learned agents against calibrated planners"),
         "size": html.escape(document["size"]),
         "facts": "".join(f"<li>{html.escape(load)}</li>" for load in document["loads"]),
-        "summary": _list("findings", document["summary"]),
+        "summary": _list("findings", [*document["leaders"], *document["summary"]]),
         "caveats": _list("caveats", document["notes"]),
         "sections": "".join(_section(name, [s for s in found if s.cell["source"]["name"] == name])
                             for name in dict.fromkeys(s.cell["source"]["name"] for s in found)),

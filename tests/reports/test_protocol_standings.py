@@ -7,6 +7,8 @@ import pytest
 
 from reports.learning_curves import curves_of, drawing
 from reports.protocol import BETTER, NOT_INFERIOR, REFERENCE, UNDECIDED, WORSE, figures, standings, summary
+from reports.protocol_leaders import leaders
+from reports.protocol_markdown import markdown
 from reports.protocol_page import page
 from reports.protocol_statistics import holm
 from reports.protocol_table import tables
@@ -120,13 +122,27 @@ def test_seeds_of_training_are_members_of_one_row():
 def test_the_page_and_the_record_tell_the_same(tmp_path):
     told = found(cell(np.random.default_rng(8), ahead=0.03))
     document = record(figures(told), ["evaluate.py", "--protocol"], scenario={"name": "resnet-variants"}, size="small",
-                      summary=summary(told), notes=["<note>"], loads=["made"])
+                      leaders=leaders(told), summary=summary(told), notes=["<note>"], loads=["made"], made="today")
     text = json.dumps(document, allow_nan=False)
     shown = page(told, document, {})
     assert "better in 1" in shown and "&lt;note&gt;" in shown and "<note>" not in shown.split("<script")[0]
     ahead = next(r for r in document["rows"] if r["policy"] == "ahead" and r["figure"].startswith("reward against"))
     assert ahead["peer"] == "hold" and f"{ahead['value']:+.4f}" in shown and ahead["verdict"] in text
     assert len(list(tables(told, 110))) == 1
+    kept = markdown(told, document, {"ahead": [[(0.0, 0.1), (100.0, 0.5)]]})
+    own = f"{one(told, 'ahead').measured['reward'].value:.4f}<br>{ahead['value']:+.4f} ["
+    assert f"| `ahead` (reward-trained, source not trained on) | {own}" in kept and ahead["verdict"] in kept
+    assert "- `ahead`, run 0: 0.1000 (0), 0.5000 (100)" in kept and "<note>" in kept
+
+
+def test_who_leads_is_said_first():
+    """A planner stands at 0.6 or so; agents that much above it lead, those below do not, and hindsight never does."""
+    rng = np.random.default_rng(9)
+    first, *each = leaders(found(cell(rng, behind=-0.03), cell(rng, 120.0, ahead=0.03, behind=-0.05), cell(rng, 300.0)))
+    assert first == "A planner leads in 2 of 3 cells, an agent in 1 (told from zero in 1)."
+    assert each[0].startswith("twitter, 60 s: hold (planner, 0.") and "the best agent, behind (reward-trained, 0." in each[0]
+    assert each[1].startswith("twitter, 120 s: ahead (reward-trained, 0.") and "against the best planner, hold" in each[1]
+    assert each[2].endswith("no agent played.") and not any("oracle" in told for told in each)
 
 
 def test_learning_curves_of_runs_that_are_there(tmp_path):
