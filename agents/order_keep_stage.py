@@ -71,7 +71,7 @@ class Stage:
         self.full_rps = float(self.menu.capacity_rps.max())
         self.own_load_s = float(np.mean([v.load_s for v in scenario.variants.values()]))
         self.cold_starts_s = tuple(load_s or self.own_load_s for load_s in HEADS_S)
-        self.budget = sum(device.price * device.budget for device in scenario.devices.values())
+        self.budget = scenario.whole_price
         self.selected = {name: self._windows(rate[self.cuts[name] :]) for name, rate in rates.items()}
 
     @cached_property

@@ -97,7 +97,7 @@ def moves_of(scenario: Scenario, proposals: Proposals) -> Moves:
     before, after = proposals.counts[:, None], proposals.counts[None]
     started = after > before
     longest_s = np.where(started, load_s, 0.0).max(-1)
-    budget = sum(device.price * device.budget for device in scenario.devices.values())
+    budget = scenario.whole_price
     price = np.array([scenario.devices[kind.shape.device].price * kind.shape.units for kind in proposals.kinds]) / budget
     late = longest_s / scenario.interval_s
     held = late * (np.maximum(before, after) * price).sum(-1) + (1 - late) * (after * price).sum(-1)

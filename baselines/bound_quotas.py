@@ -72,7 +72,7 @@ def best_within_quotas(scenario: Scenario, future: Future) -> Best:
 def _interval(scenario: Scenario, rejected: int, most: int) -> tuple[float, float, float, float]:
     """Reward, accuracy, violations and cost at the optimum of one interval."""
     weights = scenario.weights
-    whole = scenario.interval_s * sum(d.price * d.budget for d in scenario.devices.values())
+    whole = scenario.interval_s * scenario.whole_price
     found = [(-weights.slo, 0.0, 1.0, 0.0) if rejected else (0.0, 0.0, 0.0, 0.0)]
     for variant in dict.fromkeys(v for kind in scenario.kinds for v in kind.variants):
         accuracy, work = scenario.variants[variant].accuracy, least_work(scenario, variant) / whole

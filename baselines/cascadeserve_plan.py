@@ -111,7 +111,7 @@ def gear_for(scenario: Scenario, application: str, cascades: Sequence[Cascade], 
         least_accuracy: of all answers; from there on cost alone counts. 0: the objective has both.
     """
     best: Gear | None = None
-    whole = sum(d.price * d.budget for d in scenario.devices.values())
+    whole = scenario.whole_price
     for cascade in cascades:
         if cascade.accuracy < least_accuracy:
             continue

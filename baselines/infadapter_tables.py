@@ -74,7 +74,7 @@ def choices_of(scenario: Scenario, hosts: Sequence[Host],
             capacity[m, level] = sum(max(0.0, capacity_rps(k, variant)) * n for k, n in replicas.items())
     budgets = np.array([device.budget for device in scenario.devices.values()])
     price = np.array([scenario.devices[c.device].price for c, _ in hosts])
-    whole = sum(device.price * device.budget for device in scenario.devices.values())
+    whole = scenario.whole_price
     load_s = np.array([scenario.load_s(c.kinds[0]) for c, _ in hosts])
     weights = scenario.weights
     return Choices(

@@ -118,7 +118,7 @@ class IPA(Policy):
             rows += [(s, *row) for row in kinds]
         devices = list(scenario.devices)
         price = np.array([scenario.devices[k.shape.device].price for _, k, _, _ in rows])
-        whole = sum(d.price * d.budget for d in scenario.devices.values())
+        whole = scenario.whole_price
         self._kinds = [(kind, variant) for _, kind, variant, _ in rows]
         self._stage = np.array([s for s, *_ in rows], dtype=np.int64)
         self._most = np.array([most for *_, most in rows], dtype=float)

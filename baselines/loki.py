@@ -176,7 +176,7 @@ def tables(scenario: Scenario, capacity_ratio: float) -> tuple[list[ReplicaKind]
     names = list(dict.fromkeys((s, v) for s, _, _, v in rows))  # a variant of two stages is numbered twice
     devices = scenario.devices
     units = np.array([[k.shape.units * (k.shape.device == d) for d in devices] for _, _, k, _ in rows])
-    whole = sum(d.price * d.budget for d in devices.values())
+    whole = scenario.whole_price
     return [k for _, _, k, _ in rows], [v for _, v in names], Problem(
         stage=np.array([s for s, *_ in rows]), variant=np.array([names.index((s, v)) for s, _, _, v in rows]),
         accuracy=np.array([scenario.variants[v].accuracy for *_, v in rows]),

@@ -155,7 +155,7 @@ def tables(scenario: Scenario, capacity_ratio: float) -> tuple[list[ReplicaKind]
             raise ValueError(f"service '{name}': no candidate works a batch off within half of its SLO")
     devices = scenario.devices
     units = np.array([[kind.shape.units * (kind.shape.device == d) for d in devices] for _, kind in rows])
-    whole = sum(d.price * d.budget for d in devices.values())
+    whole = scenario.whole_price
     return [kind for _, kind in rows], variants, Problem(
         throughput_rps=throughput_rps,
         accuracy=np.array([[scenario.variants[v].accuracy if v else 0.0 for v in row] for row in variants]),

@@ -48,7 +48,7 @@ class Rungs:
 
     def _worth(self, hosting: Hosting, rps: np.ndarray) -> np.ndarray:
         """(R,) the reward for a steady load (Z,), without queues: what the replicas carry is answered, the rest violated."""
-        weights, devices = self.scenario.weights, self.scenario.devices
+        weights = self.scenario.weights
         shares = share_out(hosting, self.levels, np.tile(rps / ROUTE_MARGIN, (len(self.levels), 1)))
         capacity = hosting.capacity_rps[:, np.arange(self.levels.shape[1]), self.levels].transpose(1, 0, 2)  # (R, Z, C)
         asked = shares * rps[None, :, None]
@@ -58,9 +58,8 @@ class Rungs:
         accuracy = np.array([[next((self.scenario.variants[v].accuracy for v in s.variants if v in c.variants), 0.0)
                               for c in self.scenario.candidates] for s in services])
         total = max(float(rps.sum()), LEAST_LOAD_RPS)
-        whole = sum(d.price * d.budget for d in devices.values())
-        held = [self.scenario.deployment(row) for row in self.levels]
-        cost = np.array([sum(d.price * h.units(name) for name, d in devices.items()) for h in held]) / whole
+        held = [self.scenario.price_of(self.scenario.deployment(row)) for row in self.levels]
+        cost = np.array(held) / self.scenario.whole_price
         good = answered.sum((1, 2)) / total
         return (weights.accuracy * (answered * accuracy).sum((1, 2)) / total - weights.slo * (1 - good)
                 - weights.cost * cost)

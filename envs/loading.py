@@ -122,7 +122,7 @@ def changes_of(scenario: Scenario, levels: np.ndarray) -> Changes:
     price = np.zeros((len(kinds), max(c.levels for c in scenario.candidates)))
     for row, candidate in zip(price, scenario.candidates):
         row[: candidate.levels] = [_price(scenario, candidate, level) for level in range(candidate.levels)]
-    budget = sum(d.price * d.budget for d in scenario.devices.values())
+    budget = scenario.whole_price
     return Changes(
         np.asarray(levels, np.int64), np.array([c.sized for c in scenario.candidates]),
         (load_s + scenario.decision_delay_s) / scenario.interval_s, scenario.weights.cost * price / budget,

@@ -31,8 +31,7 @@ class Pricing(NamedTuple):
 def pricing(scenario: Scenario, kinds: tuple[ReplicaKind, ...]) -> Pricing:
     """Prices the kinds of a scenario."""
     price = np.array([scenario.devices[k.shape.device].price * k.shape.units for k in kinds])
-    budget = sum(d.price * d.budget for d in scenario.devices.values())
-    return Pricing(price, budget, max((scenario.load_s(k) for k in scenario.kinds), default=0.0))
+    return Pricing(price, scenario.whole_price, max((scenario.load_s(k) for k in scenario.kinds), default=0.0))
 
 
 def terms(pricing: Pricing, scrape: Scrape, change_load_s: np.ndarray | float, seconds: float) -> Terms:

@@ -31,7 +31,7 @@ class Device(Part):
     """A device type: what may be held at once, and what it costs."""
 
     budget: Annotated[int, Field(gt=0)]  # cores or devices that a deployment may hold
-    price: Positive = 1.0  # per unit and second, relative to other types
+    price: Positive = 1.0  # of a unit, relative to other types; for an hour, where the scenario has a currency
     memory_bytes: Positive = float(2**63)  # of one device; on cpu of a whole node
     nodes: tuple[Annotated[int, Field(gt=0)], ...] = ()  # cores or devices of each node; () = one large node
 
@@ -204,6 +204,7 @@ class Scenario(Part):
     stage_overhead_ratio: NonNegative = 0.0  # each stage takes (1 + ratio * stages) times as long
     overhead_s: NonNegative = 0.0  # added to each answer, occupies no server
     in_place_resize_s: NonNegative | None = None
+    currency: Annotated[str, Field(pattern="^[A-Za-z]{1,8}$")] | None = None  # of the prices, such as USD
     devices: Annotated[Mapping[str, Device], Field(min_length=1)]
     variants: Annotated[Mapping[str, Variant], Field(min_length=1)]
     tenants: Mapping[str, Tenant] = frozendict({"default": Tenant()})
@@ -237,6 +238,15 @@ class Scenario(Part):
     def kinds(self) -> tuple[ReplicaKind, ...]:
         """All candidate kinds, candidate by candidate, size by size."""
         return tuple(kind for candidate in self.candidates for kind in candidate.kinds)
+
+    @cached_property
+    def whole_price(self) -> float:
+        """Price x budget of all device types: what holding all of them costs, for an hour where there is a currency."""
+        return sum(d.price * d.budget for d in self.devices.values())
+
+    def price_of(self, deployment: Deployment) -> float:
+        """Price x units of all replicas that a deployment wants."""
+        return sum(self.devices[kind.shape.device].price * kind.shape.units * n for kind, n in deployment.replicas.items())
 
     @cached_property
     def initial_deployment(self) -> Deployment:

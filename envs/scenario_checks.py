@@ -141,6 +141,8 @@ def _devices(scenario: Scenario) -> Iterator[Inconsistency]:
     for name, device in _sound(scenario.devices):
         if device.nodes and sum(device.nodes) < device.budget:
             yield ("devices", name, "nodes"), f"the nodes have {sum(device.nodes)}, less than the budget of {device.budget}"
+        if scenario.currency and "price" not in device.model_fields_set:
+            yield ("devices", name), f"no price; give {scenario.currency} for a unit and hour, as the scenario has a currency"
 
 
 def _initial(scenario: Scenario) -> Iterator[Inconsistency]:

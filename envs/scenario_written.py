@@ -25,6 +25,8 @@ def write(scenario: Scenario, folder: Path, comments: str) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     said = plain(scenario.model_dump(mode="python", exclude={"profile"}, exclude_defaults=True))
+    if scenario.currency:  # then a price is asked for, be it the default
+        said["devices"] = {name: {**row, "price": scenario.devices[name].price} for name, row in said["devices"].items()}
     chained = {name: row for name, row in said.pop("applications", {}).items() if name not in scenario.services}
     said = {**said, **({"applications": chained} if chained else {}), "profile": LATENCIES}
     latencies, capacities = scenario.profile.tables()

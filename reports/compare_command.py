@@ -25,6 +25,7 @@ from reports.comparison import Comparison, compare
 from reports.courses import courses
 from reports.hindsight import BOUND, NAMES, ORACLE, add_hindsight
 from reports.html import Part, page, publish
+from reports.measures import cost_of
 from reports.overview import Overview, overview, trace_of
 from reports.play import Plan, Player, Run, make_policy, play
 from reports.record import record, write
@@ -82,7 +83,8 @@ def _compared(
     label = dict(zip(plan.policies, plan.labels)).get(arguments.reference or "", arguments.reference or "")
     labels = [name for name in plan.labels if name != ORACLE]
     try:
-        comparison = compare(episodes, scenario.weights, rng, policies=labels, reference=label, resamples=RESAMPLES)
+        comparison = compare(episodes, scenario.weights, rng, policies=labels, reference=label, resamples=RESAMPLES,
+                             cost=cost_of(scenario))
     except ValueError as error:
         if whole:
             raise

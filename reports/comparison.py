@@ -15,7 +15,7 @@ import pandas as pd
 from baselines.settings_file import OUTDATED
 from envs.episode import Episode
 from envs.scenario import Weights
-from reports.measures import COMPARED, MEASURES, REWARD, Measure
+from reports.measures import COMPARED, COST, MEASURES, REWARD, Measure
 from reports.statistics import Bootstrap, Estimate, interquartile_mean, mean
 
 SLO_WEIGHTS = (0.3, 1.0, 3.0, 10.0)  # shown beside the scenario's own, since a ranking may hang on the weight
@@ -37,6 +37,7 @@ class Comparison:
         weights: of the scenario's reward.
         slo_weights: values of w_slo that the ranking was made for, ascending.
         left_out: episodes without a partner for every other policy (after an interruption); they are in no number.
+        cost: how it is shown, in percent of the budget or in money.
     """
 
     scenario: str
@@ -48,6 +49,7 @@ class Comparison:
     slo_weights: list[float]
     left_out: int = 0
     notes: list[str] = field(default_factory=list)
+    cost: Measure = COST
 
     def __post_init__(self) -> None:
         self._rows: dict[tuple[str, str, str, str], Any] = {
@@ -96,6 +98,7 @@ def compare(
     policies: Sequence[str] = (),
     reference: str = "",
     resamples: int = 2000,
+    cost: Measure = COST,
 ) -> Comparison:
     """Makes every number of a report.
 
@@ -106,6 +109,7 @@ def compare(
         policies: names of all that should have played; those of the episodes by default.
         reference: the policy to hold the others against; the first one by default.
         resamples: bootstrap draws.
+        cost: how it is shown.
 
     Raises:
         ValueError: no window and seed was played by all policies, or the reference is not among them.
@@ -184,7 +188,8 @@ def compare(
                     f"policy - peer with w_slo {weight:g}",
                 )
     return Comparison(
-        episodes[0].scenario, policies, reference or policies[0], runs, pd.DataFrame(rows), weights, slo_weights, left_out
+        episodes[0].scenario, policies, reference or policies[0], runs, pd.DataFrame(rows), weights, slo_weights, left_out,
+        cost=cost,
     )
 
 

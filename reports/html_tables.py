@@ -9,23 +9,21 @@ from reports.measures import ACCURACY, COST, DECISION_P50, DECISION_P99, LATENCY
 from reports.table import calibration
 from reports.verdict import tied_for_best
 
-COLUMNS = (REWARD, VIOLATIONS, ACCURACY, COST, LATENCY_P99)
-
 
 def results_table(comparison: Comparison, at: str) -> str:
     """Every measure of every policy with its interval, best reward first. `at` begins its id."""
-    several = len(comparison.policies) > 1
+    several, columns = len(comparison.policies) > 1, (REWARD, VIOLATIONS, ACCURACY, comparison.cost, LATENCY_P99)
     heads = ['<th scope="col"><button type="button">Policy</button></th>']
-    heads += [f'<th scope="col"><button type="button">{m.label}</button><small>{_unit(m)}</small></th>' for m in COLUMNS]
+    heads += [f'<th scope="col"><button type="button">{m.label}</button><small>{_unit(m)}</small></th>' for m in columns]
     if several:
         heads.append(f'<th scope="col">Reward against<small>{html.escape(comparison.reference)}</small></th>')
     heads.append('<th scope="col"><button type="button">Decision time</button><small>p50, p99</small></th>')
-    ends = {m.name: _ends(comparison, m) for m in COLUMNS}
-    best = {m.name: set(tied_for_best(comparison, m)) if several else set() for m in COLUMNS}
+    ends = {m.name: _ends(comparison, m) for m in columns}
+    best = {m.name: set(tied_for_best(comparison, m)) if several else set() for m in columns}
     body = []
     for policy in comparison.ranking(REWARD):
         cells = [f'<th scope="row">{html.escape(policy)}<small>{calibration(comparison, policy)}</small></th>']
-        cells += [_cell(comparison, m, policy, policy in best[m.name], ends[m.name]) for m in COLUMNS]
+        cells += [_cell(comparison, m, policy, policy in best[m.name], ends[m.name]) for m in columns]
         if several:
             cells.append(_against(comparison, policy))
         fast, slow = (comparison.estimate(m.name, policy).value for m in (DECISION_P50, DECISION_P99))
@@ -38,7 +36,7 @@ def results_table(comparison: Comparison, at: str) -> str:
 
 
 def _unit(measure: Measure) -> str:
-    return {"violations": "% of requests", "cost": "% of budget", "latency p99": "ms"}.get(measure.name, measure.shown_unit)
+    return {VIOLATIONS: "% of requests", COST: "% of budget"}.get(measure, measure.shown_unit)
 
 
 def _cell(comparison: Comparison, measure: Measure, policy: str, best: bool, ends: tuple[float, float]) -> str:
@@ -107,9 +105,9 @@ def _ordinal(rank: int) -> str:
 
 def reward_cell(comparison: Comparison, policy: str, best: bool) -> str:
     """One policy on one trace of an overview: reward with its interval, violations, cost."""
-    reward, violations, cost = (comparison.estimate(m.name, policy) for m in (REWARD, VIOLATIONS, COST))
+    reward, violations, cost = (comparison.estimate(m.name, policy) for m in (REWARD, VIOLATIONS, comparison.cost))
     return (
         f'<td{" class=best" if best else ""}><span class="value">{REWARD.show(reward.value)}</span>'
         f"<small>{REWARD.interval(reward.low, reward.high) or '&nbsp;'}</small>"
-        f"<small>{VIOLATIONS.show(violations.value)}, {COST.show(cost.value)}</small></td>"
+        f"<small>{VIOLATIONS.show(violations.value)}, {comparison.cost.show(cost.value)}</small></td>"
     )

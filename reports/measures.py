@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from envs.scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -13,10 +15,11 @@ class Measure:
     Attributes:
         name: its name in rows, tables and sentences.
         total: key in `Episode.totals`.
-        unit: of the number as stored ("ratio" is shown in percent, seconds in milliseconds).
+        unit: of the number as stored ("ratio" is shown in percent, seconds in milliseconds); with a factor: as shown.
         better: +1 where more is better, -1 where less is.
         label: heading of its column.
         how: what the number is.
+        factor: what a stored number is multiplied by to be shown in another unit.
     """
 
     name: str
@@ -25,16 +28,17 @@ class Measure:
     better: int
     label: str
     how: str
+    factor: float = 1.0
 
     @property
     def scale(self) -> float:
         """What a stored number is multiplied by to be shown."""
-        return {"ratio": 100.0, "s": 1000.0}.get(self.unit, 1.0)
+        return {"ratio": 100.0, "s": 1000.0}.get(self.unit, self.factor)
 
     @property
     def shown_unit(self) -> str:
         """Unit of a shown number."""
-        return {"ratio": "%", "s": "ms"}.get(self.unit, "")
+        return {"ratio": "%", "s": "ms"}.get(self.unit, self.unit)
 
     def show(self, value: float, *, sign: bool = False, unit: bool = True) -> str:
         """A stored number as people read it; a dash where it is missing."""
@@ -56,6 +60,8 @@ class Measure:
             return 1 if size >= 10 else 2
         if self.unit == "s":
             return 0 if size >= 100 else 1 if size >= 10 else 2
+        if self.factor != 1:
+            return 2 if size >= 1 or size == 0 else 4
         return 4 if size >= 0.001 or size == 0 else 5
 
     def interval(self, low: float, high: float, *, sign: bool = False) -> str:
@@ -92,3 +98,8 @@ DECISION_P99 = Measure(
 
 MEASURES = (REWARD, VIOLATIONS, ACCURACY, COST, CHANGE, LATENCY_P99, DECISION_P50, DECISION_P99)
 COMPARED = (REWARD, VIOLATIONS, ACCURACY, COST, LATENCY_P99)  # pair by pair
+
+
+def cost_of(scenario: Scenario) -> Measure:
+    """How the cost is shown: in money where the scenario's prices have a currency. It is stored as the ratio in any case."""
+    return replace(COST, unit=f"{scenario.currency}/h", factor=scenario.whole_price) if scenario.currency else COST

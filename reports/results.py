@@ -52,6 +52,8 @@ def describe(scenario: Scenario) -> dict[str, Any]:
         "interval_s": scenario.interval_s,
         "weights": scenario.weights.model_dump(),
         "slo_s": {name: a.slo_s for name, a in scenario.applications.items()},
+        "currency": scenario.currency,
+        "whole_price": scenario.whole_price,
         "budget": {name: d.budget for name, d in scenario.devices.items()},
         "accuracy": {name: v.accuracy for name, v in scenario.variants.items()},
     }

@@ -12,7 +12,6 @@ from reports.comparison import Comparison
 from reports.measures import ACCURACY, COST, DECISION_P50, DECISION_P99, MEASURES, REWARD, VIOLATIONS, Measure
 from reports.verdict import tied_for_best
 
-SHOWN = (VIOLATIONS, ACCURACY, COST, REWARD)
 WIDTH = 110
 
 
@@ -26,7 +25,8 @@ def terminal_table(comparison: Comparison, width: int = WIDTH) -> Table:
     against, timed = len(comparison.policies) > 1 and width >= WIDTH, width >= 85
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, header_style="bold", show_edge=False, leading=1)
     table.add_column("policy", overflow="fold", max_width=16, min_width=12)
-    for measure in SHOWN:
+    shown = (VIOLATIONS, ACCURACY, comparison.cost, REWARD)
+    for measure in shown:
         unit = f"\n{measure.shown_unit}{' of budget' if measure is COST else ''}" if measure.shown_unit else ""
         table.add_column(f"{measure.name}{unit}", justify="right", no_wrap=True)
     reference = comparison.reference
@@ -35,10 +35,10 @@ def terminal_table(comparison: Comparison, width: int = WIDTH) -> Table:
         table.add_column("better\nin", justify="right", no_wrap=True)
     if timed:
         table.add_column("decision\np50, p99", justify="right", no_wrap=True)
-    best = {m.name: tied_for_best(comparison, m) for m in SHOWN} if len(comparison.policies) > 1 else {}
+    best = {m.name: tied_for_best(comparison, m) for m in shown} if len(comparison.policies) > 1 else {}
     for policy in comparison.ranking(REWARD):
         cells = [Text.assemble(policy, "\n", (calibration(comparison, policy), "dim"))]
-        cells += [_cell(comparison, m, policy, policy in best.get(m.name, [])) for m in SHOWN]
+        cells += [_cell(comparison, m, policy, policy in best.get(m.name, [])) for m in shown]
         if against:
             cells += _against(comparison, policy, reference)
         if timed:

@@ -40,7 +40,8 @@ def verdict(comparison: Comparison) -> Verdict:
         return Verdict(alone, _alone(comparison), (), _caveats(comparison))
     findings = [
         " ".join(_on(comparison, measure, word))
-        for measure, word in ((VIOLATIONS, "has the fewest violations"), (COST, "costs least"), (ACCURACY, "is most accurate"))
+        for measure, word in (
+            (VIOLATIONS, "has the fewest violations"), (comparison.cost, "costs least"), (ACCURACY, "is most accurate"))
     ]
     findings += [*_dominated(comparison), _sensitivity(comparison)]
     return Verdict(*_on(comparison, REWARD, "earns the most reward"), tuple(findings), _caveats(comparison))
@@ -55,7 +56,7 @@ def tied_for_best(comparison: Comparison, measure: Measure, figure: str = "") ->
 
 def _alone(comparison: Comparison) -> str:
     policy = comparison.policies[0]
-    parts = [f"{m.name} {_with_interval(comparison, m, policy)}" for m in (REWARD, VIOLATIONS, ACCURACY, COST)]
+    parts = [f"{m.name} {_with_interval(comparison, m, policy)}" for m in (REWARD, VIOLATIONS, ACCURACY, comparison.cost)]
     return f"{', '.join(parts).capitalize()}."
 
 
@@ -97,7 +98,7 @@ def _behind(comparison: Comparison, measure: Measure, policy: str, best: str) ->
 
 
 def _points(measure: Measure) -> str:
-    return " points" if measure.unit == "ratio" else ""
+    return {"ratio": " points", "": ""}.get(measure.unit, f" {measure.shown_unit}")
 
 
 def _with_interval(comparison: Comparison, measure: Measure, policy: str) -> str:

@@ -91,6 +91,8 @@ def _lines(decision: Record, outcome: Record | None) -> Iterator[str]:
         yield f"           the policy did not decide: {decision['failure']}"
     yield f"bound by   {'; '.join(decision['bounds']) or 'nothing'}"
     yield f"decided    {_deployment(decision['deployment'])}"
+    if price := decision.get("price"):  # not in a journal of an earlier Tidal
+        yield f"costs      {price['decided']:.4g} {price['currency']}/h, in force {price['in_force']:.4g}"
     yield f"outcome    {_outcome(decision, outcome)}"
     if shadow := decision["shadow"]:
         said = "the same" if shadow["agrees"] else _deployment(shadow["deployment"])

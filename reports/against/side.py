@@ -106,5 +106,5 @@ def _units(standing: Standing) -> Counter[tuple[str, ...]]:
 
 def cost_of(held_s: Iterable[tuple[ReplicaKind, float]], span_s: float, scenario: Scenario) -> float:
     """Price x units x seconds held, over that of the whole budget all the time."""
-    whole = sum(device.price * device.budget for device in scenario.devices.values()) * span_s
+    whole = scenario.whole_price * span_s
     return sum(scenario.devices[k.shape.device].price * k.shape.units * s for k, s in held_s) / whole

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from envs.contract import CPU
 from envs.scenario import Scenario
-from reports.measures import ACCURACY, COST, LATENCY_P99, VIOLATIONS, Measure
+from reports.measures import ACCURACY, COST, LATENCY_P99, VIOLATIONS, Measure, cost_of
 from reports.replay.play import AGAIN, Played
 from reports.replay.recording import Recording
 
@@ -120,18 +120,20 @@ def terminal_table(found: Sequence[Row], scenario: Scenario, width: int) -> Tabl
 
 
 def columns(scenario: Scenario, found: Sequence[Row]) -> list[Measure]:
-    """Figures worth a column: accuracy only where there is a choice, cost only where units differ in price."""
+    """Figures worth a column: accuracy only where there is a choice, cost only where units differ in price or it is money."""
     kept = [m for m in FIGURES if any(math.isfinite(row.figures.get(m.name, UNKNOWN).value) for row in found)]
     one_variant = len({v for s in scenario.services.values() for v in s.variants}) == 1
-    return [m for m in kept if not (m is ACCURACY and one_variant) and not (m is COST and len(scenario.devices) == 1)]
+    plain = len(scenario.devices) == 1 and scenario.currency is None
+    return [cost_of(scenario) if m is COST else m for m in kept
+            if not (m is ACCURACY and one_variant) and not (m is COST and plain)]
 
 
 def heading(measure: Measure, scenario: Scenario) -> str:
     """Name and unit of a column."""
     if measure is HELD:
         return f"held\n{unit(scenario)}"
-    words = {VIOLATIONS.name: "% of requests", COST.name: "% of budget", LATENCY_P99.name: "ms"}
-    return f"{measure.name}\n{words.get(measure.name, measure.shown_unit)}"
+    words = {VIOLATIONS: "% of requests", COST: "% of budget"}
+    return f"{measure.name}\n{words.get(measure, measure.shown_unit)}"
 
 
 def unit(scenario: Scenario) -> str:

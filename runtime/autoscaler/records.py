@@ -2,7 +2,7 @@
 
     start     a process leads now: at_s, mode, policy, and what became of a decision that was left open
     intent    a decision, before anything is done: decision_id, t_s, at_s, mode; observation and version (inputs); proposal,
-              by, failure; bounds; deployment; acts; history (the envelope's state); shadow
+              by, failure; bounds; deployment; acts; price (where there is a currency); history (the envelope's state); shadow
     outcome   what became of it: decision_id, at_s, status, version, detail
     reload    other policies and limits are taken up: at_s
     stop      the process has ended in good order
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from envs.contract import Decision, Observation
+from envs.contract import Decision, Deployment, Observation
 from envs.envelope import Change, History, Panic
 from envs.scenario import Scenario
 from runtime.account import Grounds
@@ -52,9 +52,17 @@ def intent(decision_id: str, at_s: float, mode: str, observation: Observation, i
         "observation": observation_to_json(observation, scenario),
         "by": proposal.by, "failure": proposal.failure, "proposal": _decision(proposal.decision),
         "bounds": list(verdict.bounds), "deployment": to_json(verdict.decision.deployment), "acts": verdict.acts,
+        "price": _price(observation.deployment, verdict.decision.deployment, scenario),
         "history": [_event(event) for event in verdict.history],
         "shadow": shadow,
     }
+
+
+def _price(in_force: Deployment, decided: Deployment, scenario: Scenario) -> Record | None:
+    """Money for an hour of what is in force and of what is decided, where the scenario's prices have a currency."""
+    if scenario.currency is None:
+        return None
+    return {"currency": scenario.currency, "in_force": scenario.price_of(in_force), "decided": scenario.price_of(decided)}
 
 
 def shadow(proposal: Proposal, verdict: Verdict, acting: Verdict) -> Record:

@@ -58,7 +58,7 @@ class History:
         self._service_row = {name: row for row, name in enumerate(scenario.services)}
         self._variant_row = {name: row for row, name in enumerate(scenario.variants)}
         self._slo_s = np.array([a.slo_s for a in scenario.applications.values()])
-        self._whole_cost = sum(device.price * device.budget for device in scenario.devices.values())
+        self._whole_cost = scenario.whole_price
         self._capacity_rps = cache(lambda kind: scenario.capacity_rps(kind, kind.variants[0]))
 
     def take(self) -> None:

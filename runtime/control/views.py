@@ -38,7 +38,7 @@ class View:
         """What may be seen of the scenario: what observations are to be held against."""
         scenario, mine = self.scenario, self.tenant is None
         return {
-            "name": scenario.name, "interval_s": scenario.interval_s,
+            "name": scenario.name, "interval_s": scenario.interval_s, "currency": scenario.currency if mine else None,
             "applications": {name: {"slo_s": a.slo_s, "services": list(a.services)}
                              for name, a in scenario.applications.items() if self.application(name)},
             "services": {name: {"variants": list(s.variants), "tenant": s.tenant}

@@ -74,8 +74,13 @@ def _replicas(seen: Snapshot) -> Table:
                       number(queue))
     for name, device in seen.scenario["devices"].items():
         held = (seen.observation["devices"].get(name) or [None])[0]
-        table.add_row(Text(f"{name}: {number(held)} of {device['budget']} held", "dim"))
+        money = f", {_money(seen, held * device['price'])}" if held is not None and seen.scenario.get("currency") else ""
+        table.add_row(Text(f"{name}: {number(held)} of {device['budget']} held{money}", "dim"))
     return table
+
+
+def _money(seen: Snapshot, price: float) -> str:
+    return f"{price:.4g} {seen.scenario['currency']}/h"
 
 
 def _events(seen: Snapshot) -> Table:

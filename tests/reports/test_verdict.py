@@ -1,5 +1,7 @@
 """The verdict says what made-up numbers say, and no more."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,12 +9,15 @@ from rich.console import Console
 from synthetic import WEIGHTS
 
 from envs.episode import Episode
+from envs.scenario_file import load
 from reports.comparison import compare
-from reports.measures import COST, DECISION_P50, REWARD, VIOLATIONS
+from reports.html_tables import results_table
+from reports.measures import COST, DECISION_P50, REWARD, VIOLATIONS, cost_of
 from reports.table import WIDTH, frame, terminal_table
 from reports.verdict import tied_for_best, verdict
 
 WINDOWS = 8
+MIXED = Path(__file__).parents[2] / "examples" / "mixed_devices" / "scenario.yaml"
 
 
 def made(policy, reward, violations=0.01, accuracy=0.75, cost=0.5, windows=WINDOWS, calibrated=None, traces=1):
@@ -148,6 +153,20 @@ def test_long_names_are_folded_so_that_no_number_is_cut():
     console.print(terminal_table(small))
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= WIDTH and "…" not in text and name[:16] in text and name[16:32] in text
+
+
+def test_costs_are_shown_in_money_where_the_scenario_has_a_currency(played):
+    mixed = load(MIXED)
+    priced = compare(played, WEIGHTS, np.random.default_rng(0), resamples=100, cost=cost_of(mixed))
+    console = Console(width=WIDTH, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(terminal_table(priced))
+    text, stored = console.export_text(), priced.estimate("cost", "hpa").value
+    money = f"{stored * (24 * 0.0425 + 2 * 0.526):.{2 if stored * 2.072 >= 1 else 4}f}"
+    assert "USD/h" in text and "of budget" not in text and money in next(line for line in text.splitlines() if "hpa" in line)
+    assert f" {money}<" in results_table(priced, "").replace(">", "> ") and "<small>USD/h</small>" in results_table(priced, "")
+    (costs,) = [sentence for sentence in verdict(priced).findings if "Cost " in sentence]
+    assert "USD/h" in costs and "%" not in costs and "points" not in costs
+    assert cost_of(load(MIXED.parents[1] / "own_scenario.yaml")) is COST
 
 
 def test_the_frame_holds_stored_units(played):

@@ -11,6 +11,7 @@ from test_autoscaler_process import SCENARIO, Alternating, Steady
 
 from baselines.static import Static
 from envs.envelope import Limits
+from envs.scenario import Device
 from runtime.__main__ import main
 from runtime.actuators.actuator import Outcome
 from runtime.actuators.dry_run import DryRun
@@ -23,9 +24,9 @@ class Refusing(DryRun):
         return Outcome("conflict", "9", "somebody else changed the deployment")
 
 
-def play(folder, start_s=START_S, intervals=3, policy=None, actuator=None, **more):
+def play(folder, start_s=START_S, intervals=3, policy=None, actuator=None, scenario=SCENARIO, **more):
     clock = FakeClock(start_s, start_s + 5 * (intervals - 1))
-    run(autoscaler(SCENARIO, policy or Alternating(), more.pop("source", Steady()),
+    run(autoscaler(scenario, policy or Alternating(), more.pop("source", Steady()),
                    actuator or DryRun(SCENARIO.initial_deployment), folder, clock, **more))
 
 
@@ -48,6 +49,12 @@ def test_the_last_decision_in_lines(tmp_path, capsys):
     assert text["proposed"] == "2 x small @1c" and f"           by policy: at {START_S + 5:g}" in lines
     assert text["bound by"] == "nothing" and text["decided"] == "2 x small @1c"
     assert text["outcome"] == "applied (version 3)"
+
+
+def test_what_it_costs_is_told_where_prices_have_a_currency(tmp_path, capsys):
+    priced = SCENARIO.with_(currency="EUR", devices={"cpu": Device(budget=2, price=0.25)})
+    play(tmp_path, intervals=2, scenario=priced)
+    assert "costs      0.5 EUR/h, in force 0.25\n" in explained(capsys, tmp_path)  # two small in place of one, of a core each
 
 
 @pytest.mark.parametrize("more, told", [

@@ -33,7 +33,8 @@ CHANGE = {"version": 2, "decision_id": "j/1", "policy": "infadapter", "reason": 
 
 def state(**changes):
     """A snapshot, as the control API's answers make it."""
-    scenario = {"name": "s", "interval_s": 5.0, "applications": {"classify": {"slo_s": 0.25, "services": ["classify"]}},
+    scenario = {"name": "s", "interval_s": 5.0, "currency": None,
+                "applications": {"classify": {"slo_s": 0.25, "services": ["classify"]}},
                 "services": {"classify": {"variants": ["large"], "tenant": "default"}},
                 "devices": {"cpu": {"budget": 2, "price": 1.0}}}
     observation = {"t_s": time.time(), "interval_s": 5.0, "age_s": 0.0,
@@ -73,6 +74,13 @@ def test_what_the_control_api_tells_is_on_the_screen():
     assert words(text, "classify") == "classify 12.5 req/s 75.0 % 31 ms 400 ms 250 ms 80.0 % 3"
     assert words(text, "large @1c") == "large @1c 1 1 · · 62.5 % 3"
     assert "cpu: 2 of 2 held" in text and "ready, changing, version 7" in text and "replica 3, large @1c: after 1 s" in text
+
+
+def test_what_is_held_is_told_in_money_where_there_is_a_currency():
+    seen = state()
+    priced = {**seen.scenario, "currency": "USD", "devices": {"cpu": {"budget": 2, "price": 0.0425}}}
+    assert "cpu: 2 of 2 held, 0.085 USD/h" in shown(state(scenario=priced))
+    assert "/h" not in shown(seen)
 
 
 def test_missing_is_never_zero():
