@@ -110,8 +110,8 @@ def _starved(pid: int, fault: Fault, system: System) -> Undo:
     return undo
 
 
-def _limited(pid: int, which: int, soft: int) -> Undo:
-    """Lowers a limit of a process that runs."""
+def _limited(pid: int, which: int, soft: int, system: System) -> Undo:
+    """Lowers a limit of a process that runs; what it starts meanwhile inherits it, and is freed of it with it."""
     try:
         before, hard = resource.prlimit(pid, which)
         resource.prlimit(pid, which, (soft, hard))
@@ -119,14 +119,16 @@ def _limited(pid: int, which: int, soft: int) -> Undo:
         raise NobodyThere from None
 
     def undo() -> None:
-        with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(pid, which, (before, hard))
+        for each in system.pids():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if resource.prlimit(each, which)[0] == soft:
+                    resource.prlimit(each, which, (before, hard))
     return undo
 
 
 def _full_disk(pid: int, fault: Fault, system: System) -> Undo:
     """No file grows beyond its first byte: what it appends fails, and what it writes anew."""
-    return _limited(pid, resource.RLIMIT_FSIZE, 1)
+    return _limited(pid, resource.RLIMIT_FSIZE, 1, system)
 
 
 def _without_descriptors(pid: int, fault: Fault, system: System) -> Undo:
@@ -134,7 +136,7 @@ def _without_descriptors(pid: int, fault: Fault, system: System) -> Undo:
         highest = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
     except FileNotFoundError:
         raise NobodyThere from None
-    return _limited(pid, resource.RLIMIT_NOFILE, highest + 1 + SPARE)
+    return _limited(pid, resource.RLIMIT_NOFILE, highest + 1 + SPARE, system)
 
 
 def _torn(pid: int, fault: Fault, system: System) -> Undo:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,6 +138,10 @@ class System:
         else:
             part.running = self._processes.tidal(name, *part.arguments)
         return part.running
+
+    def pids(self) -> Iterable[int]:
+        """Of all of its processes, and of what they have started."""
+        return self._processes.left()
 
     def tend(self) -> None:
         """What a supervisor does: starts again what has ended."""

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ READY_S, END_S = 90.0, 20.0
 POLL_S = 0.05
 MARK = "TIDAL_DEMO"  # in the environment of all of them, and of what they start
 PROCESSES = Path("/proc")
+WITH_US = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()  # should we be killed; also one that is stopped
 
 
 class ProcessFailed(RuntimeError):
@@ -106,7 +108,7 @@ class Processes:
         variable, _, value = self._mark.partition("=")
         environment = {**os.environ, **self._environment, variable: value, "PYTHONPATH": f"{ROOT}", "PYTHONUNBUFFERED": "1"}
         with log.open("wb") as out:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            process = subprocess.Popen([*WITH_US, *command], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                                        env=environment, start_new_session=True)
         self._running.append(Running(name, shown, log, process))
         return self._running[-1]

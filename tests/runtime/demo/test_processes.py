@@ -1,17 +1,29 @@
 """Processes of the demonstration: ready, failed, ended; and nothing of them left."""
 
 import os
+import signal
+import subprocess
 import sys
 import time
 
 import pytest
 
-from runtime.demo.processes import Processes, ProcessFailed
+from runtime.demo.processes import ROOT, WITH_US, Processes, ProcessFailed
 
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
 LEAVES = ("import subprocess, sys, time\n"
           "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
           "print('ready', p.pid, flush=True); time.sleep(600)")
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from runtime.demo.processes import Processes
+pid = Processes(Path(sys.argv[1])).start("one", ["sleep", "600"], "sleep").process.pid
+os.kill(pid, signal.SIGSTOP)
+print(pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 @pytest.fixture
@@ -32,6 +44,14 @@ def runs(pid):
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def ends(pid):
+    """Whether a process is gone before long."""
+    until_s = time.monotonic() + 30
+    while runs(pid) and time.monotonic() < until_s:
+        time.sleep(0.02)
+    return not runs(pid)
 
 
 def test_one_is_ready_when_it_says_so(processes):
@@ -66,7 +86,11 @@ def test_what_one_leaves_behind_is_ended(tmp_path):
     left = int(start(processes, "one", LEAVES).waits_for(r"ready (\d+)").group(1))
     assert runs(left)
     processes.close()
-    until_s = time.monotonic() + 10
-    while runs(left) and time.monotonic() < until_s:
-        time.sleep(0.02)
-    assert not runs(left) and runs(os.getpid())
+    assert ends(left) and runs(os.getpid())
+
+
+@pytest.mark.skipif(not WITH_US, reason="no setpriv (util-linux): what is started outlives one that is killed")
+def test_should_we_be_killed_all_end_with_us_also_one_that_is_stopped(tmp_path):
+    told = subprocess.run([sys.executable, "-c", KILLED, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert told.returncode == -signal.SIGKILL, told.stderr
+    assert ends(int(told.stdout))
