@@ -21,7 +21,7 @@ READY_S, END_S = 90.0, 20.0
 POLL_S = 0.05
 MARK = "TIDAL_DEMO"  # in the environment of all of them, and of what they start
 PROCESSES = Path("/proc")
-WITH_US = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()  # should we be killed; also one that is stopped
+WITH_US = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()  # once we are killed, stopped or not
 
 
 class ProcessFailed(RuntimeError):

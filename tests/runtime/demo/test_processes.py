@@ -16,10 +16,12 @@ LEAVES = ("import subprocess, sys, time\n"
           "print('ready', p.pid, flush=True); time.sleep(600)")
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 from runtime.demo.processes import Processes
 pid = Processes(Path(sys.argv[1])).start("one", ["sleep", "600"], "sleep").process.pid
+while Path(f"/proc/{pid}/comm").read_text() != "sleep\\n":
+    time.sleep(0.01)
 os.kill(pid, signal.SIGSTOP)
 print(pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
