@@ -86,9 +86,9 @@ class Board:
             deadline_s,
         )
 
-    def has(self, key: str) -> bool:
-        """Whether some member has announced it."""
-        return any((rank, key) in self._notes for rank in range(self.size))
+    def who_has(self, key: str) -> set[int]:
+        """The members that have announced it."""
+        return {rank for rank in range(self.size) if (rank, key) in self._notes}
 
     def _wait(self, look: Callable[[], bytes | None], missing: str, deadline_s: float | None) -> bytes:
         with self._changed:
@@ -130,4 +130,4 @@ class BoardStore(Store):
 
     def check(self, keys: list[str]) -> bool:
         """Whether all keys are there."""
-        return all(self._board.has(f"{self._prefix}/{key}") for key in keys)
+        return all(self._board.who_has(f"{self._prefix}/{key}") for key in keys)

@@ -94,7 +94,7 @@ class Collectives(Operating):
             wire, _ = self._up()
             key = f"collective/{self._collective.passed}"
             with self._changed:
-                known = form in self._agreed and not self._up()[1].has(key)
+                known = form in self._agreed and not self._up()[1].who_has(key)
                 self._under_way = (key, form) if known else None
             if not known:
                 self._agree(key, form, timeout_s)

@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 import uvloop
@@ -119,6 +120,18 @@ class Links:
         finally:
             future.cancel()
 
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin a coroutine on the loop, from any thread. It must not block, nor fail."""
+        self._loop.call_soon_threadsafe(self._spawn, work)
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call something on the loop's thread; at once where that is ours. It must not block."""
+        if threading.current_thread() is self._thread:
+            call()
+        else:
+            with contextlib.suppress(RuntimeError):  # closed meanwhile
+                self._loop.call_soon_threadsafe(call)
+
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call something on the loop's thread after a while. It must not block."""
         self._loop.call_soon_threadsafe(self._loop.call_later, delay_s, call)
@@ -164,12 +177,7 @@ class Links:
 
     def send(self, uid: str, frame: dict[str, Any]) -> None:
         """Send a frame to a peer, from any thread. To a peer that is gone: nothing; `on_lost` has been called or will be."""
-        data = encode(frame)
-        if threading.current_thread() is self._thread:
-            self._write(uid, data)
-        else:
-            with contextlib.suppress(RuntimeError):  # closed meanwhile
-                self._loop.call_soon_threadsafe(self._write, uid, data)
+        self.soon(partial(self._write, uid, encode(frame)))
 
     def _write(self, uid: str, data: bytes) -> None:
         for peer in self._peers.get(uid, [])[:1]:
@@ -181,7 +189,7 @@ class Links:
 
     # --- Meeting -------------------------------------------------------------------------------------------------------------
 
-    def connect(self, address: str, timeout_s: float) -> str:
+    async def connect(self, address: str, timeout_s: float) -> str:
         """Be linked to the process that listens there; its uid.
 
         Raises:
@@ -189,17 +197,15 @@ class Links:
             TimeoutError: no answer in time.
             OSError: nobody listens there.
         """
-        return self.run(self._connect(address), timeout_s)
-
-    async def _connect(self, address: str) -> str:
         for peers in self._peers.values():
             if peers[0].address == address and peers[0].pulses is not None:
                 return peers[0].uid
-        them, reader, writer = await self._open(address, "control")
-        peer = self._register(them, reader, writer)
-        _, pulse_reader, pulse_writer = await self._open(address, "pulse")
-        self._beat(peer, pulse_reader, pulse_writer)
-        return peer.uid
+        async with asyncio.timeout(timeout_s):
+            them, reader, writer = await self._open(address, "control")
+            peer = self._register(them, reader, writer)
+            _, pulse_reader, pulse_writer = await self._open(address, "pulse")
+            self._beat(peer, pulse_reader, pulse_writer)
+            return peer.uid
 
     def dial(self, address: str, name: str) -> Future[socket.socket]:
         """A stream of that name to the process that listens there: a connection that is the caller's. It may fail with

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 from typing import Any
 
@@ -16,11 +16,11 @@ from runtime.addresses import is_loopback
 from .backends.gloo import Gloo
 from .backends.inproc import Exchange
 from .backends.nccl import Nccl
-from .backends.wire import Connect
+from .backends.wire import Backend
 from .burial import Burial
-from .fate import NameTaken, Reason, State
+from .coming import Coming, bring_up
+from .fate import NameTaken, Reason, State, WorldClosed
 from .invitation import Invitation
-from .joining import bring_up
 from .leaving import take_leave
 from .links import SILENCE_S
 from .post import Post
@@ -48,11 +48,12 @@ class WorldManager:
                  silence_s: float = SILENCE_S) -> None:
         if not is_loopback(host) and not token:
             raise ValueError(f"whoever reaches {host} could join worlds: give a token")
-        self._backends: dict[str, Connect] = {"gloo": Gloo(host).connect, "nccl": Nccl().connect}
+        self._backends: dict[str, Backend] = {"gloo": Gloo(host), "nccl": Nccl()}
         if exchange is not None:
-            self._backends["inproc"] = exchange.connect
+            self._backends["inproc"] = exchange
         self._lock = threading.Lock()
         self._named: dict[str, World] = {}
+        self._closed = False
         self._changed = threading.Condition()
         self._burial = Burial()
         self._post = Post(host, port, token, silence_s)
@@ -96,11 +97,12 @@ class WorldManager:
 
         Raises:
             NameTaken: a world of that name lives here.
+            WorldClosed: the manager is closed.
             InitFailed: it did not come up.
         """
         if size < 2:
             raise ValueError(f"a world of {size} members; it takes at least 2")
-        if backend not in self._backends:
+        if backend not in self._backends and not self._closed:
             raise ValueError(f"no backend {backend!r} here; there are {', '.join(sorted(self._backends))}")
         invite = partial(self._post.joining.gather, name, size, backend)
         return self._start(name, invite, device, init_timeout_s, op_timeout_s, wait)
@@ -128,7 +130,7 @@ class WorldManager:
             wait: return when the world is up.
 
         Raises:
-            NameTaken: a world of that name lives here.
+            NameTaken, WorldClosed: as `create`.
             InitFailed: it did not come up: nobody there, a wrong token, a rank that is taken, nobody who created it in time.
         """
         if rank < 1:
@@ -149,7 +151,7 @@ class WorldManager:
             options: as of `create`; backend and device are as they were.
 
         Raises:
-            NameTaken, InitFailed: as `create`.
+            NameTaken, WorldClosed, InitFailed: as `create`.
         """
         remaining = [rank for rank in range(world.size) if rank not in without]
         if world.rank not in remaining:
@@ -162,7 +164,7 @@ class WorldManager:
     def _start(
         self,
         name: str,
-        invite: Callable[[World, float], Invitation],
+        invite: Callable[[Coming], Awaitable[Invitation]],
         device: str | torch.device | None,
         init_timeout_s: float,
         op_timeout_s: float | None,
@@ -172,25 +174,24 @@ class WorldManager:
         world.at_end.insert(0, partial(self._post.tell_end, world))  # before the others notice that their connections end
         world.at_end.append(partial(self._on_end, world))
         with self._lock:
+            if self._closed:
+                raise WorldClosed(f"no world {name!r}: the manager is closed")
             if name in self._named and not self._named[name].over:
                 raise NameTaken(f"world {name!r} lives in this process ({self._named[name].state}): leave it first")
             self._named[name] = world
         world.advance(State.JOINING)
-        deadline_s = time.monotonic() + init_timeout_s
-        threading.Thread(
-            target=self._come_up, args=(world, invite, deadline_s), name=f"worlds-join-{name}", daemon=True
-        ).start()
+        coming = Coming(world, time.monotonic() + init_timeout_s)
+        self._post.bring_up(coming, self._come_up(coming, invite))
         if wait:
             world.wait(State.UP, State.DRAINING)  # where another leaves at once: what it has sent can be received
             world.raise_if_over()
         return world
 
-    def _come_up(self, world: World, invite: Callable[[World, float], Invitation], deadline_s: float) -> None:
+    async def _come_up(self, coming: Coming, invite: Callable[[Coming], Awaitable[Invitation]]) -> None:
         try:
-            invitation = invite(world, deadline_s)
-            bring_up(world, invitation, self._backends, self.links, self._post.admit, deadline_s)
+            await bring_up(coming, await invite(coming), self._backends, self.links, self._post.admit)
         except Exception as error:  # whatever it is, it is why the world did not come up
-            world.breaks(Reason.INIT_FAILED, None, f"{error}" or type(error).__name__)
+            coming.world.breaks(Reason.INIT_FAILED, None, f"{error}" or type(error).__name__)
         self._notify()
 
     # --- Living with them ----------------------------------------------------------------------------------------------------
@@ -233,6 +234,8 @@ class WorldManager:
     def close(self) -> None:
         """Leave all worlds, and stop."""
         atexit.unregister(self.close)
+        with self._lock:
+            self._closed = True
         for world in self.list():
             self.leave(world)
         self._burial.close()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from functools import partial
 from socket import socket
 from typing import Any
 
+from .coming import Coming
 from .fate import Reason
 from .joining import Joining
 from .leaving import answer_leave
@@ -38,6 +39,7 @@ class Post:
     def __init__(self, host: str, port: int, token: str, silence_s: float) -> None:
         self._lock = threading.Lock()
         self._worlds: dict[str, World] = {}  # by uid
+        self._coming: dict[World, Coming] = {}
         self._early: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.links = Links(host, port, token, self._on_frame, self._on_lost, self._on_stream, silence_s)
         self.joining = Joining(self.links)
@@ -59,7 +61,7 @@ class Post:
         """The world is over."""
         with self._lock:
             self._worlds.pop(world.uid, None)
-        self.joining.forget(world)
+        self._stir(world)
 
     def send(self, world: World, frame: dict[str, Any], ranks: Iterable[int] | None = None) -> None:
         """Send a frame to the other members of a world; all, or those of the given ranks. From any thread."""
@@ -72,6 +74,25 @@ class Post:
         if world.broken is not None and world.broken.reason is not Reason.LEFT:
             blame = {"reason": world.broken.reason, "peer": world.broken.peer, "text": world.broken.text}
             self.send(world, {"type": "over", **blame})
+
+    # --- Coming up -----------------------------------------------------------------------------------------------------------
+
+    def bring_up(self, coming: Coming, work: Coroutine[Any, Any, None]) -> None:
+        """Have the links' thread do it; what comes for the world stirs it meanwhile. From any thread."""
+        self._coming[coming.world] = coming
+
+        async def until_it_is_done() -> None:
+            try:
+                await work
+            finally:
+                del self._coming[coming.world]
+
+        self.links.start(until_it_is_done())
+
+    def _stir(self, world: World) -> None:
+        coming = self._coming.get(world)
+        if coming is not None:
+            self.links.soon(coming.stir)
 
     # --- What comes ----------------------------------------------------------------------------------------------------------
 
@@ -92,6 +113,7 @@ class Post:
         kind, rank = frame["type"], frame["rank"]
         if kind == "note":
             world.note(rank, frame["key"], base64.b64decode(frame["value"]))
+            self._stir(world)
         elif kind == "over":
             world.breaks(Reason(frame["reason"]), frame["peer"], f"rank {rank} says: {frame['text']}")
         elif kind == "leave":

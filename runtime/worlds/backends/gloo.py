@@ -53,11 +53,13 @@ class Gloo:
         host: where to listen.
     """
 
+    blocks = False
+
     def __init__(self, host: str) -> None:
         self._host, self._traffic = host, Traffic()
 
     def connect(self, board: Board, streams: Streams, uid: str, device: torch.device | None, deadline_s: float) -> GlooWire:
-        """A member's end of a world; see `Connect`."""
+        """A member's end of a world; see `Backend`."""
         device = device or torch.device("cpu")
         if device.type != "cpu":
             raise RuntimeError(f"gloo worlds carry CPU tensors; the device is {device}")

@@ -26,12 +26,14 @@ _COMBINE: dict[Reduction, Callable[..., torch.Tensor]] = {
 class Exchange:
     """Where the managers of one process meet; pass the same one to each."""
 
+    blocks = False
+
     def __init__(self) -> None:
         self._rooms: dict[str, _Room] = {}
         self._lock = threading.Lock()
 
     def connect(self, board: Board, _: Streams, uid: str, device: torch.device | None, deadline_s: float) -> Wire:
-        """A member's end of world `uid`; see `Connect`."""
+        """A member's end of world `uid`; see `Backend`."""
         with self._lock:
             room = self._rooms.setdefault(uid, _Room())
             room.members += 1

@@ -39,12 +39,14 @@ _OPS: dict[Reduction, Any] = {
 class Nccl:
     """What the NCCL worlds of one manager share: the launching thread of each device."""
 
+    blocks = True
+
     def __init__(self) -> None:
         self._launchers: dict[torch.device, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()
 
     def connect(self, board: Board, _: Streams, uid: str, device: torch.device | None, deadline_s: float) -> NcclWire:
-        """A member's end of a world; see `Connect`."""
+        """A member's end of a world; see `Backend`."""
         if not (torch.cuda.is_available() and torch.distributed.is_nccl_available()):
             raise RuntimeError("backend 'nccl' needs a GPU and a PyTorch with NCCL; on the CPU use 'gloo'")
         if device is None or device.index is None:

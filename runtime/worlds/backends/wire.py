@@ -6,13 +6,16 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from enum import StrEnum
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import torch
 
 from ..board import Board
 from ..frames import Layout
 from ..streams import Streams
+
+T = TypeVar("T")
 
 
 class Reduction(StrEnum):
@@ -39,6 +42,21 @@ SendMessage = Callable[[float | None, Sequence[torch.Tensor], Layout], None]
 RecvMessage = Callable[[float | None], list[torch.Tensor]]
 
 
+def aside(run: Callable[[], T], name: str) -> Future[T]:
+    """What it comes to, on a thread of its own of that name."""
+    outcome: Future[T] = Future()
+    outcome.set_running_or_notify_cancel()  # nobody stops it
+
+    def work() -> None:
+        try:
+            outcome.set_result(run())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return outcome
+
+
 class Later:
     """A transfer that happens in the thread of whoever waits for it; in one of its own where it has to go on before."""
 
@@ -48,15 +66,7 @@ class Later:
 
     def go_on(self) -> None:
         """See `Work`."""
-        outcome = self._outcome = Future()
-
-        def run() -> None:
-            try:
-                outcome.set_result(self._run(None))
-            except BaseException as error:
-                outcome.set_exception(error)
-
-        threading.Thread(target=run, name="worlds-transfer", daemon=True).start()
+        self._outcome = aside(partial(self._run, None), "worlds-transfer")
 
     def wait(self, timeout_s: float | None) -> None:
         """See `Work`."""
@@ -109,8 +119,17 @@ class Wire(Protocol):
         """Free everything. Called once, when no operation is under way or after `abort`; may take a while."""
 
 
-class Connect(Protocol):
-    """Makes the wire of a world: all members call it at about the same time. Tensors and messages may run on its `streams`."""
+class Backend(Protocol):
+    """What makes the wires of one manager's worlds.
 
-    def __call__(self, board: Board, streams: Streams, uid: str, device: torch.device | None, deadline_s: float, /) -> Wire:
-        """Raises `RuntimeError`, `TimeoutError` or a `WorldError` where it cannot be made before `deadline_s` (monotonic)."""
+    Attributes:
+        blocks: whether `connect` takes its time, and so needs a thread.
+    """
+
+    blocks: bool
+
+    def connect(self, board: Board, streams: Streams, uid: str, device: torch.device | None, deadline_s: float, /) -> Wire:
+        """A member's end of world `uid`; all members call it at about the same time. Tensors and messages may run on its
+        `streams`. Raises `RuntimeError`, `TimeoutError` or a `WorldError` where it cannot be made before `deadline_s`
+        (monotonic).
+        """

@@ -1,5 +1,6 @@
 """Coming up: absent, late, dying and unwelcome members, names used again, and all of it in order where nothing goes wrong."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -9,7 +10,8 @@ import torch
 from actors import Actor
 from members import create, fate, join, world_of
 
-from runtime.worlds import Exchange, InitFailed, NameTaken, Reason, State, World, WorldManager
+from runtime.worlds import Exchange, InitFailed, NameTaken, Reason, State, WorldClosed, WorldManager
+from runtime.worlds.coming import Coming
 
 
 def attempt(manager, function, *arguments):
@@ -228,6 +230,21 @@ def test_a_creation_and_a_joining_are_given_up_by_leaving(managers):
         assert manager.list() == []
 
 
+def test_a_name_that_was_given_up_is_used_again_at_once(managers):
+    host, one = managers(), managers()
+    for _ in range(20):
+        host.leave(host.create("w", 2, backend="inproc", wait=False))
+    world = host.create("w", 2, backend="inproc", wait=False)
+    assert one.join("w", 1, host.address).epoch == 21 and world.wait(State.UP, timeout_s=30) is State.UP
+
+
+def test_a_manager_that_is_closed_makes_no_world():
+    manager = WorldManager()
+    manager.close()
+    with pytest.raises(WorldClosed, match="the manager is closed"):
+        manager.create("w", 2)
+
+
 def test_many_worlds_come_up_at_once(team):
     members = team.grow(2)
     assert team.play(members, many, members[0].address, team.backend)[0] == list(range(12))
@@ -270,13 +287,14 @@ def test_callbacks_and_wait_any_tell_which_world_broke(managers):
 
 def test_one_that_leaves_before_another_has_seen_that_all_are_there_has_left_and_lost_nothing(managers, monkeypatch):
     host, guest = managers(), managers()
-    left, comes_up = threading.Event(), World.comes_up
+    left, until = threading.Event(), Coming.until
 
-    def late(world, wire):
-        assert world.rank == 0 or left.wait(30)
-        comes_up(world, wire)
+    async def late(coming, ready, missing):
+        await until(coming, ready, missing)
+        while coming.world.rank == 1 and not left.is_set():
+            await asyncio.sleep(0.01)
 
-    monkeypatch.setattr(World, "comes_up", late)
+    monkeypatch.setattr(Coming, "until", late)
     joining = guest.join("w", 1, host.address, wait=False)
     world = host.create("w", 2)
     world.send_message([torch.arange(3)], 1)
