@@ -1,6 +1,6 @@
 """The paper's failure demo: a leader with two workers, one world each; one worker is killed, the other never notices.
 
-    python examples/worlds/failure.py
+    python examples/10_worlds.py
 
 With one process group of three, as plain `torch.distributed` has it, the first death would end all communication.
 """
@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
