@@ -30,6 +30,32 @@ def until(holds, what, timeout_s=PATIENCE_S):
     return found
 
 
+class Standstill(threading.Thread):
+    """A clock watched from within: for how long, in all, nothing ran here: the machine was held up, or this process."""
+
+    TICK_S = 0.05
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.total_s, self._over = 0.0, threading.Event()
+
+    def run(self):
+        last_s = time.monotonic()
+        while not self._over.wait(self.TICK_S):
+            now_s = time.monotonic()
+            if (lost_s := now_s - last_s - self.TICK_S) > 2 * self.TICK_S:
+                self.total_s += lost_s
+            last_s = now_s
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self.join()
+
+
 class Running:
     """A process, and what it has written."""
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from live_system import Load
+from running import Standstill
 
 from baselines.alpaserve import AlpaServe
 from envs.cluster import SimulatedCluster
@@ -68,12 +69,15 @@ def test_two_pipelines_answer_as_the_simulator_predicts(system):
     cluster = system.cluster(scenario=file)
     start_s = time.time() + 3.0
     clients = {}
-    for name, times in arrivals_s.items():
-        (system.folder / f"{name}.json").write_text(json.dumps((start_s + times).tolist()))
-        clients[name] = Load(system.processes, cluster, system.folder / f"{name}.json", name)
-    assert time.time() < start_s
-    waited_s = cluster.running.waited_s()
-    time.sleep(start_s + SPAN_S + 1.2 - time.time())
+    with Standstill() as standstill:
+        for name, times in arrivals_s.items():
+            (system.folder / f"{name}.json").write_text(json.dumps((start_s + times).tolist()))
+            clients[name] = Load(system.processes, cluster, system.folder / f"{name}.json", name)
+        begun_s, waited_s = time.time(), cluster.running.waited_s()
+        time.sleep(max(0.0, start_s + SPAN_S + 1.2 - time.time()))
+    if begun_s > start_s or standstill.total_s > 2 * LATE_S:
+        pytest.skip(f"this machine was held up: for {standstill.total_s:.1f} s nothing ran; clients began "
+                    f"{begun_s - start_s:+.1f} s after the first request")
     late_s = LATE_S + cluster.running.waited_s() - waited_s
     for name, client in clients.items():
         rows = client.end().rows
