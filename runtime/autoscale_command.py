@@ -38,6 +38,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--source", required=True, choices=("prometheus", "scrape"), help="where metrics are read from")
     parser.add_argument("--url", required=True, action="append",
                         help="of the Prometheus, or of a target's /metrics (again for each target)")
+    parser.add_argument("--scrape-token-file", type=Path, metavar="FILE",
+                        help="holds the bearer token that the targets of --source scrape ask for")
     parser.add_argument("--job", default=JOB, help=f"job_name of Tidal's targets in Prometheus ({JOB})")
     parser.add_argument("--system", metavar="NAME", help="whose metrics that Prometheus has, where not Tidal's: vllm, triton, "
                         "http, ... (docs/dropin/sources.md)")
@@ -128,6 +130,8 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         parser.error("one --url for --source prometheus")
     if (arguments.system or arguments.select) and (arguments.source != "prometheus" or not arguments.system):
         parser.error("--system NAME goes with --source prometheus, and --select with --system")
+    if arguments.scrape_token_file and arguments.source != "scrape":
+        parser.error("--scrape-token-file goes with --source scrape")
     if arguments.interval is not None and not 0 < arguments.interval < float("inf"):
         parser.error("--interval: give seconds > 0")
     for url in (*arguments.url, *filter(None, [arguments.control])):
@@ -181,7 +185,7 @@ def _source(arguments: argparse.Namespace, scenario: Scenario, interval_s: float
         return PagedSource(scenario, PrometheusReader(arguments.url[0], arguments.job), interval_s)
     from runtime.sources.scrape import Scraper
 
-    return PagedSource(scenario, Scraper(arguments.url), interval_s)
+    return PagedSource(scenario, Scraper(arguments.url, token_file=arguments.scrape_token_file), interval_s)
 
 
 def _until_signalled() -> threading.Event:

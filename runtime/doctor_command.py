@@ -32,6 +32,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--system", metavar="NAME", help="the serving system, where several are there: vllm, triton, ...")
     parser.add_argument("--select", default="", metavar="LABEL=VALUE,...", help="of the system's series, those of the service")
     parser.add_argument("--scrape", action="append", default=[], metavar="URL", help="a target's /metrics (again for each)")
+    parser.add_argument("--scrape-token-file", type=Path, metavar="FILE", help="holds the bearer token that they ask for")
     parser.add_argument("--prometheus", metavar="URL", help="that scrapes the targets")
     parser.add_argument("--job", default="tidal", help="job_name of Tidal's targets in it (%(default)s)")
     parser.add_argument("--control", metavar="URL", help="of the cluster's control API")
@@ -60,7 +61,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     interval_s = arguments.interval or scenario.interval_s
     report = look.Report()
     if arguments.scrape:
-        look.look_at_targets(report, arguments.scrape, scenario, interval_s)
+        look.look_at_targets(report, arguments.scrape, arguments.scrape_token_file, scenario, interval_s)
     if arguments.prometheus:
         look.look_at_prometheus(report, arguments.prometheus, arguments.job, scenario, interval_s)
     if arguments.control:

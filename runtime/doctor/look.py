@@ -43,9 +43,10 @@ class Report:
         return sum(f.status == "bad" for f in self.findings) + sum(row.status == "bad" for row in self.series)
 
 
-def look_at_targets(report: Report, urls: Sequence[str], scenario: Scenario, interval_s: float) -> None:
+def look_at_targets(report: Report, urls: Sequence[str], token_file: Path | None, scenario: Scenario,
+                    interval_s: float) -> None:
     """The targets themselves. A page is made when it is asked for: one that is old is the doing of another clock."""
-    with contextlib.closing(Scraper(urls)) as scraper:
+    with contextlib.closing(Scraper(urls, token_file=token_file)) as scraper:
         try:
             before = scraper.pages()
             time.sleep(PAUSE_S)

@@ -86,6 +86,24 @@ def test_a_refused_connection_is_told_at_once():
     assert took_s < TIMEOUT_S
 
 
+def test_a_token_is_shown_and_may_change(tmp_path):
+    class Asks(Answer):
+        def do_GET(self):
+            self.status = 200 if self.headers["Authorization"] == f"Bearer {right[0]}" else 401
+            super().do_GET()
+
+    right, token = ["one"], tmp_path / "token"
+    token.write_text("one\n")
+    with serving(Asks, body=PAGE, asked=[]) as url, closing(Scraper([url], 20.0, token)) as scraper:
+        assert scraper.pages()[url].exposed_s == 7
+        right[0] = "another"
+        assert "401" in seconds(scraper.pages)[1]
+        token.write_text("another\n")
+        assert scraper.pages()[url].exposed_s == 7
+        token.unlink()
+        assert f"{token}" in seconds(scraper.pages)[1]
+
+
 def test_slow_targets_wait_side_by_side_and_do_not_take_the_quick_one_along():
     with (answering(PAGE, **HUNG) as one, answering(PAGE, **HUNG) as two, answering(PAGE) as quick,
           closing(Scraper([one, two, quick], TIMEOUT_S)) as scraper):
