@@ -30,7 +30,8 @@ class OneSize(Policy):
     def reset(self, scenario: Scenario) -> None:
         """Looks up what each size carries."""
         kinds = [kind for kind in scenario.kinds if kind.variants == (self.variant,)]
-        self._rps = {kind: scenario.capacity_rps(kind, self.variant) for kind in sorted(kinds, key=lambda kind: kind.shape.units)}
+        kinds.sort(key=lambda kind: kind.shape.units)
+        self._rps = {kind: scenario.capacity_rps(kind, self.variant) for kind in kinds}
 
     def decide(self, observation: Observation) -> Decision:
         """Missing is no number, and never zero: then all stays as it is."""

@@ -36,7 +36,8 @@ def main(steps: int = 50_000) -> None:
     """64 clusters in one kernel call; an action says how many replicas of each candidate there are to be."""
     torch.set_num_threads(1)  # such small networks are quicker so
     clusters = ServingVecEnv(ServingVectorEnv(64, scenario="live-demo"))
-    model = PPO("MlpPolicy", clusters, n_steps=24, batch_size=512, n_epochs=5, learning_rate=1e-3, gamma=0.8, seed=0, device="cpu")
+    model = PPO("MlpPolicy", clusters, n_steps=24, batch_size=512, n_epochs=5, learning_rate=1e-3, gamma=0.8,
+                seed=0, device="cpu")  # fmt: skip
     print(f"untrained: reward {mean_reward(model, clusters):.3f}")
     model.learn(steps)
     print(f"after {model.num_timesteps} steps: reward {mean_reward(model, clusters):.3f}")

@@ -2,8 +2,8 @@
 
     python examples/07_placement.py
 
-AlpaServe's answer: cut models into pipelines over several devices, so that the memory and the time of all are there for whoever
-has a burst. `tidal placement SCENARIO --svg FILE` plans a scenario's, and draws it.
+AlpaServe's answer: cut models into pipelines over several devices, so that the memory and the time of all are there for
+whoever has a burst. `tidal placement SCENARIO --svg FILE` plans a scenario's, and draws it.
 """
 
 import sys

@@ -2,8 +2,8 @@
 
     python examples/08_pipeline.py
 
-`video` finds objects, then names them (IPA, JSys 2024). Which variant, batch and count each stage gets is one decision, since they
-share the time and the budget.
+`video` finds objects, then names them (IPA, JSys 2024). Which variant, batch and count each stage gets is one decision, since
+they share the time and the budget.
 """
 
 import sys
@@ -31,7 +31,8 @@ def main() -> None:
         last = episode.replicas[(episode.replicas.t_s == 180) & (episode.replicas.state == "ready")]
         for stage in stages:
             here = last[last.variant.isin(scenario.services[stage].variants)]
-            print(f"    {stage}, at 15 req/s: {', '.join(f'{row.count} x {row.kind}' for row in here.itertuples(index=False))}")
+            kinds = ", ".join(f"{row.count} x {row.kind}" for row in here.itertuples(index=False))
+            print(f"    {stage}, at 15 req/s: {kinds}")
 
 
 if __name__ == "__main__":

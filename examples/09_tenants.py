@@ -2,8 +2,8 @@
 
     python examples/09_tenants.py
 
-`gold` has four times the share of `flood`, which besides may have 100 requests a second admitted, no more. Weighted fair queueing
-and the quota keep the flood from the others.
+`gold` has four times the share of `flood`, which besides may have 100 requests a second admitted, no more. Weighted fair
+queueing and the quota keep the flood from the others.
 """
 
 import sys
@@ -27,7 +27,8 @@ def main() -> None:
     policy = Static()
     for what, flood_rps in (("calm", 50.0), ("flooded", 1000.0)):
         rates = {"gold": 60.0, "silver": 60.0, "flood": flood_rps}
-        cluster = SimulatedCluster(scenario, {name: make_load(POISSON, np.array([rps]), 600) for name, rps in rates.items()}, seed=0)
+        loads = {name: make_load(POISSON, np.array([rps]), bin_s=600) for name, rps in rates.items()}
+        cluster = SimulatedCluster(scenario, loads, seed=0)
         policy.reset(scenario)
         observation, seen = cluster.first_observation, []
         for _ in range(INTERVALS):
@@ -35,9 +36,8 @@ def main() -> None:
             observation = cluster.advance()
             seen.append(observation.applications)
         for name in rates:
-            offered, violations, rejected = (
-                np.mean([getattr(row[name], number) for row in seen]) for number in ("offered_rps", "violation_ratio", "rejected_ratio")
-            )
+            offered, rejected, violations = np.mean(
+                [(row[name].offered_rps, row[name].rejected_ratio, row[name].violation_ratio) for row in seen], axis=0)
             print(f"{what:8s} {name:6s} {offered:5.0f} req/s offered, {100 * rejected:4.1f} % over quota, "
                   f"{100 * violations:5.2f} % violations in all")
 

@@ -2,8 +2,8 @@
 
     python examples/11_live_by_hand.py
 
-`tidal serve` is gateway, reconciler and control API in one process; replicas are emulated here (`--models FILE`: real ones). What
-is changed by hand is what an autoscaler changes: `tidal autoscale --actuator cluster`.
+`tidal serve` is gateway, reconciler and control API in one process; replicas are emulated here (`--models FILE`: real ones).
+What is changed by hand is what an autoscaler changes: `tidal autoscale --actuator cluster`.
 """
 
 import math
@@ -18,7 +18,8 @@ from pathlib import Path
 import requests
 
 ROOT = Path(__file__).resolve().parents[1]
-SERVE = [sys.executable, "-m", "runtime", "serve", "--scenario", "live-demo", "--gateway", "127.0.0.1:0", "--control", "127.0.0.1:0"]
+ADDRESSES = ["--gateway", "127.0.0.1:0", "--control", "127.0.0.1:0"]  # any free ports
+SERVE = [sys.executable, "-m", "runtime", "serve", "--scenario", "live-demo", *ADDRESSES]
 
 
 def ask(url: str, stop: threading.Event, answers: Counter[str]) -> None:

@@ -21,8 +21,7 @@ from pathlib import Path
 import prometheus_client as metrics
 import yaml
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agents import registry
 from envs.envelope import guard
@@ -30,6 +29,7 @@ from envs.scenario_file import load
 from runtime.sources.adapted import AdaptedSource
 from runtime.sources.adapter import named, selected
 
+SCENARIO = Path(__file__).parent / "own_scenario.yaml"
 INTERVAL_S = 4
 
 
@@ -42,7 +42,8 @@ def free_port() -> int:
 def serve(port: int) -> None:
     """Stands for a service: some 30 requests a second, counted and timed as frameworks do it."""
     metrics.start_http_server(port, "127.0.0.1")
-    counted, timed = metrics.Counter("http_requests", "answers", ["code"]), metrics.Histogram("http_request_duration_seconds", "times")
+    counted = metrics.Counter("http_requests", "answers", ["code"])
+    timed = metrics.Histogram("http_request_duration_seconds", "from request to answer")
     while True:
         counted.labels("200").inc()
         timed.observe(random.gammavariate(4, 0.03))
@@ -56,8 +57,9 @@ def prometheus() -> Iterator[str]:
     threading.Thread(target=serve, args=(service,), daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
         jobs = [{"job_name": "my-service", "static_configs": [{"targets": [f"127.0.0.1:{service}"]}]}]
-        Path(folder, "prometheus.yml").write_text(yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
-        running = subprocess.Popen(["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+        file = Path(folder, "prometheus.yml")
+        file.write_text(yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
+        running = subprocess.Popen(["prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder}/data",
                                     f"--web.listen-address=127.0.0.1:{own}"], stderr=subprocess.DEVNULL)
         try:
             yield f"http://127.0.0.1:{own}"
@@ -68,7 +70,7 @@ def prometheus() -> Iterator[str]:
 
 def advise(url: str, select: str, decisions: int = 3) -> None:
     """Observation → policy → envelope, and what comes out is told."""
-    scenario = load(HERE / "own_scenario.yaml")
+    scenario = load(SCENARIO)
     source = AdaptedSource(scenario, named("http"), url, selected(select), INTERVAL_S)
     policy, history, in_force = registry.make("hpa", scenario), (), scenario.initial_deployment
     policy.reset(scenario)
