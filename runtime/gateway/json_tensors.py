@@ -16,6 +16,7 @@ from runtime.serving.replica import Tensors
 
 _DICT, _INT = frozenset([dict]), frozenset([int])  # types of what JSON holds; a truth value is no whole number
 _NONE: frozenset[str] = frozenset()
+SINGLE = float(np.finfo(np.float32).max)  # a number beyond it would silently become infinite
 
 
 class InferRequest(NamedTuple):
@@ -165,6 +166,8 @@ def _values(data: list[Any], dtype: np.dtype) -> np.ndarray:
         if not _takes(dtype.char, flat.dtype.char):
             raise ValueError(f"{flat.dtype} for {dtype}")
         if dtype.kind in "iu" and (flat.dtype.kind not in "iu" or not within(flat, dtype)):
+            raise ValueError(f"a number beyond {dtype}")
+        if dtype.char == "f" and np.maximum.reduce(np.abs(flat)) > SINGLE:
             raise ValueError(f"a number beyond {dtype}")
     return flat.astype(dtype)
 

@@ -1,8 +1,11 @@
 """Tensors are judged before anything is made of them."""
 
+import json
+
 import numpy as np
 import pytest
 
+from runtime.gateway.json_tensors import read_request
 from runtime.gateway.tensors import Given, ProtocolError, judged, to_bytes
 from runtime.models.model import TensorSpec
 
@@ -29,3 +32,20 @@ def test_values_are_made_only_of_what_is_right_so_far():
 
     with pytest.raises(ProtocolError, match="this model takes"):
         judged([Given("a", "FP32", [1, 2**40], unasked), Given("b", "UINT8", [1], b"\x00")], SPECS)
+
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@pytest.mark.parametrize("datatype, value", [("FP32", 1e300), ("FP32", -LARGEST * 1.001), ("INT8", 128), ("UINT16", -1)])
+def test_a_number_that_the_datatype_does_not_hold_is_refused_by_name(datatype, value):
+    said = {"inputs": [{"name": "x", "datatype": datatype, "shape": [1, 2], "data": [0, value]}]}
+    with pytest.raises(ProtocolError, match="input 'x': .*a number beyond"):
+        read_request(json.dumps(said).encode(), None, (), ())
+
+
+@pytest.mark.parametrize("datatype, value", [("FP32", LARGEST), ("FP32", -1e38), ("FP32", 1e-300), ("FP64", 1e300)])
+def test_a_number_that_it_holds_stays_finite(datatype, value):
+    said = {"inputs": [{"name": "x", "datatype": datatype, "shape": [1, 2], "data": [[0.5, value]]}]}
+    [tensor] = read_request(json.dumps(said).encode(), None, (), ()).tensors
+    assert tensor.tolist() == [[0.5, np.dtype(np.float32 if datatype == "FP32" else np.float64).type(value)]]
