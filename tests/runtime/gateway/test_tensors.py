@@ -40,7 +40,7 @@ LARGEST = float(np.finfo(np.float32).max)
 @pytest.mark.parametrize("datatype, value", [("FP32", 1e300), ("FP32", -LARGEST * 1.001), ("INT8", 128), ("UINT16", -1)])
 def test_a_number_that_the_datatype_does_not_hold_is_refused_by_name(datatype, value):
     said = {"inputs": [{"name": "x", "datatype": datatype, "shape": [1, 2], "data": [0, value]}]}
-    with pytest.raises(ProtocolError, match="input 'x': .*a number beyond"):
+    with pytest.raises(ProtocolError, match=r"input 'x': .*a number beyond"):
         read_request(json.dumps(said).encode(), None, (), ())
 
 
