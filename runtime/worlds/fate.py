@@ -134,6 +134,11 @@ class Fate:
                 raise TimeoutError(f"world {self.name!r} is {self._state} after {timeout_s} s; awaited: {names}")
             return self._state
 
+    def wait_for(self, ready: Callable[[], bool], deadline_s: float) -> None:
+        """Wait until something that changes with the world is so, or until `time.monotonic()` is that."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.over or ready(), max(0.0, deadline_s - time.monotonic()))
+
     def advance(self, state: State) -> None:
         """Go on to a later state. Raises as operations do where the world is over."""
         with self._changed:

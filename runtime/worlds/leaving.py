@@ -40,7 +40,7 @@ def take_leave(world: World, send: Send, drain_s: float) -> None:
     others = [rank for rank in range(world.size) if rank != world.rank]
     for rank in others:
         send({"type": "leave", "sent": world.sent_to(rank)}, [rank])
-    _poll(lambda: world.over or all(rank in world.farewells for rank in others), deadline_s)
+    world.wait_for(lambda: all(rank in world.farewells for rank in others), deadline_s)
     receipts = [Receipts(world, rank, sent) for rank, sent in world.farewells.items()]
     _poll(lambda: world.over or not any(receipt.due() for receipt in receipts), deadline_s)
     world.closed()

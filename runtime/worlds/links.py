@@ -11,20 +11,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from functools import partial
 from typing import Any, TypeVar
 
 import uvloop
 
 from .fate import Reason
 from .handshake import Introduction, Refused, encode, read_frame, shake_hands
+from .peer import Peer, own_end
 from .pulse import Pulse
 
 log = logging.getLogger(__name__)
@@ -36,21 +35,6 @@ HANDLED_TURNS = 8  # of the loop: more than lie between what a socket has and wh
 HANDSHAKE_S = 5.0
 STREAM = "stream "
 T = TypeVar("T")
-
-
-class _Peer:
-    """One process at the other end."""
-
-    def __init__(self, introduction: Introduction, writer: asyncio.StreamWriter) -> None:
-        self.uid, self.address, self.writer = introduction.uid, introduction.address, writer
-        self.pulses: asyncio.StreamWriter | None = None  # where our pulse runs
-        self.silent_s = 0.0
-        self.leaving = False
-
-    def hang_up(self) -> None:
-        self.writer.transport.abort()
-        if self.pulses is not None:
-            self.pulses.transport.abort()
 
 
 class Links:
@@ -81,7 +65,7 @@ class Links:
     ) -> None:
         self.uid, self._silence_s = uuid.uuid4().hex, silence_s
         self._token, self._on_frame, self._on_lost, self._on_stream = token, on_frame, on_lost, on_stream
-        self._peers: dict[str, list[_Peer]] = {}
+        self._peers: dict[str, list[Peer]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener = socket.create_server((host, port))
         self.address = f"{host}:{self._listener.getsockname()[1]}"
@@ -164,10 +148,8 @@ class Links:
         peers = [peer for links in self._peers.values() for peer in links]
         self._peers.clear()
         for peer in peers:
-            peer.writer.write(encode({"type": "bye"}))
-            peer.writer.close()  # after the goodbye has gone out
-            if peer.pulses is not None:
-                peer.pulses.transport.abort()
+            peer.send(encode({"type": "bye"}))
+            peer.hang_up()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
@@ -177,11 +159,9 @@ class Links:
 
     def send(self, uid: str, frame: dict[str, Any]) -> None:
         """Send a frame to a peer, from any thread. To a peer that is gone: nothing; `on_lost` has been called or will be."""
-        self.soon(partial(self._write, uid, encode(frame)))
-
-    def _write(self, uid: str, data: bytes) -> None:
+        data = encode(frame)
         for peer in self._peers.get(uid, [])[:1]:
-            peer.writer.write(data)
+            peer.send(data)
 
     def has(self, uid: str) -> bool:
         """Whether we are linked to a process."""
@@ -248,22 +228,21 @@ class Links:
         else:
             writer.close()
 
-    def _register(self, them: Introduction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Peer:
-        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer = _Peer(them, writer)
+    def _register(self, them: Introduction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Peer:
+        peer = Peer(them, writer)
         # Two processes may dial each other at once: both links stay, frames use the older one.
         self._peers.setdefault(peer.uid, []).append(peer)
         self._spawn(self._listen(peer, reader))
         return peer
 
-    def _beat(self, peer: _Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _beat(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer.pulses = writer
         self._pulse.add(writer.get_extra_info("socket"))
         self._spawn(self._feel(peer, reader))
 
     # --- Listening -----------------------------------------------------------------------------------------------------------
 
-    async def _listen(self, peer: _Peer, reader: asyncio.StreamReader) -> None:
+    async def _listen(self, peer: Peer, reader: asyncio.StreamReader) -> None:
         reason, text = Reason.PEER_DIED, "its process closed the control link"
         try:
             while True:
@@ -280,7 +259,7 @@ class Links:
             text = str(error)
         self._lose(peer, reason, text)
 
-    async def _feel(self, peer: _Peer, pulses: asyncio.StreamReader) -> None:
+    async def _feel(self, peer: Peer, pulses: asyncio.StreamReader) -> None:
         with contextlib.suppress(OSError):
             while await pulses.read(4096):
                 peer.silent_s = 0.0
@@ -301,7 +280,7 @@ class Links:
                 if peer.silent_s >= self._silence_s - TICK_S / 2:
                     self._lose(peer, Reason.FROZEN, f"no pulse for {self._silence_s:g} s")
 
-    def _lose(self, peer: _Peer, reason: Reason, text: str) -> None:
+    def _lose(self, peer: Peer, reason: Reason, text: str) -> None:
         links = self._peers.get(peer.uid, [])
         if peer in links:
             del self._peers[peer.uid]
@@ -312,7 +291,7 @@ class Links:
 
 def _taken(writer: asyncio.StreamWriter) -> socket.socket:
     """The connection of a transport that has nothing more to do: nothing but the handshake has been read from it."""
-    connection = socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno()))
+    connection = own_end(writer)
     writer.transport.abort()
     connection.setblocking(True)
     return connection

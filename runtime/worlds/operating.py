@@ -88,6 +88,12 @@ class Operating(Fate):
         if self.streams is not None:
             self.streams.close()
 
+    def farewell(self, rank: int, sent: int) -> None:
+        """A member has heard that we leave, and has sent us so much."""
+        with self._changed:
+            self.farewells[rank] = sent
+            self._changed.notify_all()
+
     def sent_to(self, peer: int) -> int:
         """How many tensors and messages have gone to a member."""
         return sum(lane.passed for lane in [*self._sends.values(), *self._message_sends.values()] if lane.peer == peer)

@@ -119,7 +119,7 @@ class Post:
         elif kind == "leave":
             answer_leave(world, rank, frame["sent"], partial(self.send, world), self.links.later)
         elif kind == "farewell":
-            world.farewells[rank] = frame["sent"]
+            world.farewell(rank, frame["sent"])
 
     def _on_stream(self, uid: str, name: str, stream: socket) -> None:
         key = Key.read(name)
