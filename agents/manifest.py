@@ -13,8 +13,10 @@ from baselines.weights_folder import MANIFEST, read_file
 from envs.contract import CONTRACT_VERSION
 from envs.layout import HISTORY, LAYOUT_VERSION, observation_names
 from envs.scenario import Scenario
+from envs.versions import refusal
 
 FORMAT = 1
+AGAIN = "train and export it again"
 
 
 class AgentError(ValueError):
@@ -79,8 +81,8 @@ def read(folder: Path) -> Manifest:
     except (ValueError, TypeError, AttributeError) as error:
         raise AgentError(f"{path}: not an agent's manifest ({error})") from error
     if manifest is None:
-        told = ", ".join(f"{name} {versions[name]} (here {here})" for name, here in VERSIONS.items() if versions[name] != here)
-        raise AgentError(f"{folder}: made for other versions: {told}; train and export it again")
+        raise AgentError(f"{folder}: " + next(filter(None, (
+            refusal(f"exported agent, {name}", versions[name], here, AGAIN) for name, here in VERSIONS.items()))))
     return manifest
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agents.manifest import AgentError, digest, scenario_digest
+from agents.manifest import AGAIN, AgentError, digest, scenario_digest
 from baselines.weights_folder import MANIFEST, WEIGHTS, read_file
 from envs.contract import CONTRACT_VERSION
 from envs.scenario import Scenario
+from envs.versions import refusal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +78,16 @@ def read_folder(folder: Path, manifest: type[M], versions: tuple[int, int, int],
         AgentError: it is not one, of other versions, or its weights are not those of the manifest.
     """
     try:
-        found = manifest(**json.loads(read_file(folder / MANIFEST)))
+        told = json.loads(read_file(folder / MANIFEST))
+        for name, here in zip(("format", "contract", "features"), versions, strict=True):
+            if other := refusal(f"{what}, {name}", told[name], here, AGAIN):
+                raise AgentError(f"{folder}: {other}")
+        found = manifest(**told)
         stored = read_file(folder / WEIGHTS)
-    except (OSError, ValueError, TypeError) as error:
+    except AgentError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise AgentError(f"{folder}: not the folder of {what} ({error})") from error
-    if found.versions != versions:
-        raise AgentError(f"{folder}: made for format, contract, features {found.versions}, here {versions}; train and export "
-                         "it again")
     sha256 = hashlib.sha256(stored).hexdigest()
     if sha256 != found.weights_sha256:
         raise AgentError(f"{folder}: {WEIGHTS} has sha256 {sha256[:12]}..., its manifest says {found.weights_sha256[:12]}...; "

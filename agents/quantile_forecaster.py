@@ -25,6 +25,7 @@ from agents.manifest import AgentError
 from baselines.quantiles import QuantileForecaster
 from baselines.weights_folder import MANIFEST, WEIGHTS, read_file, write_folder
 from envs.scenario import Scenario
+from envs.versions import refusal
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "quantile-forecaster"
 FORMAT = 1
@@ -149,11 +150,15 @@ def read(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
     try:
         data = read_file(folder / WEIGHTS)
         told = json.loads(read_file(folder / MANIFEST))
+        if other := refusal("quantile forecaster, format", told["format"], FORMAT, how):
+            raise AgentError(f"{folder}: {other}")
         manifest = Manifest(**{**told, "leads": tuple(told["leads"])})
         weights = load(data)
-    except (ValueError, TypeError, KeyError, SafetensorError) as error:
+    except AgentError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
         raise AgentError(f"{folder}: not a quantile forecaster ({error}); {how}") from error
-    if (manifest.format, manifest.memory, manifest.leads) != (FORMAT, MEMORY, LEADS):
+    if (manifest.memory, manifest.leads) != (MEMORY, LEADS):
         raise AgentError(f"{folder}: made for another version; {how}")
     if hashlib.sha256(data).hexdigest() != manifest.weights_sha256:
         raise AgentError(f"{folder / WEIGHTS}: not the weights that the manifest names; take both from the same place")

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.manifest import AgentError, digest
+from agents.manifest import AGAIN, AgentError, digest
 from agents.network_policy import made
 from baselines.weights_folder import read_file
 from envs.contract import Decision, Observation, Policy
 from envs.scenario import Scenario
+from envs.versions import refusal
 
 FILE = "planner.json"
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class TunedPlanner(Policy):
         path = Path(folder) / FILE
         try:
             told = json.loads(read_file(path))
+            if other := refusal("format", told.get("format", 1), FORMAT, AGAIN):  # the first ones said none
+                raise ValueError(other)
             self.planner = made(told["policy"], told["settings"])
             self.manifest = Manifest(told["training"], digest({"policy": told["policy"], "settings": told["settings"]}))
         except (OSError, ValueError, KeyError) as error:
@@ -68,7 +72,7 @@ def write(folder: Path, policy: str, settings: Mapping[str, Any], scenario: str,
         training: what made them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"policy": policy, "settings": dict(settings), "scenario": scenario, "training": dict(training)}
+    told = {"format": FORMAT, "policy": policy, "settings": dict(settings), "scenario": scenario, "training": dict(training)}
     scratch = folder / (FILE + ".part")
     scratch.write_text(json.dumps(told, indent=1, default=str) + "\n", encoding="utf-8")
     scratch.replace(folder / FILE)

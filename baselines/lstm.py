@@ -26,6 +26,7 @@ from safetensors.numpy import load, save
 
 from baselines.forecasters import EWM, Forecaster
 from baselines.weights_folder import MANIFEST, WEIGHTS, write_folder
+from envs.versions import refusal
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "lstm-twitter_2021"
 FORMAT = 1
@@ -144,8 +145,8 @@ def read(folder: Path) -> tuple[Shape, dict[str, np.ndarray]]:
         shape, digest, version = Shape(**told["shape"]), told["weights_sha256"], told["format"]
     except (ValueError, TypeError, KeyError) as error:
         raise ForecasterError(f"{folder / MANIFEST}: not a forecaster's manifest ({error})") from error
-    if version != FORMAT:
-        raise ForecasterError(f"{folder}: of format {version}, not {FORMAT}; train it again")
+    if other := refusal("forecaster, format", version, FORMAT, "train it again"):
+        raise ForecasterError(f"{folder}: {other}")
     if hashlib.sha256(data).hexdigest() != digest:
         raise ForecasterError(f"{folder / WEIGHTS}: not the weights that the manifest names; take both from the same place")
     weights = {name: value.astype(np.float64) for name, value in load(data).items()}

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from baselines.calibrate import Settings
+from envs.contract import CONTRACT_VERSION
 from envs.digest import digest
 from envs.scenario import Scenario
 
@@ -55,10 +56,11 @@ def fitted_to(scenario: Scenario) -> str:
 
 
 def fits(path: Path, scenario: Scenario) -> bool:
-    """Whether the settings in a file were found on this form of the scenario; True where the file does not say."""
-    comments = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
-    said = re.search(r"sha256 of the scenario: [0-9a-f]+", "\n".join(comments))
-    return said is None or said.group() == fitted_to(scenario)
+    """Whether the settings in a file were found on this form of the scenario and contract; True where the file does not say."""
+    comments = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
+    said, contract = re.search(r"sha256 of the scenario: [0-9a-f]+", comments), re.search(r"Contract version (\d+)", comments)
+    return ((said is None or said.group() == fitted_to(scenario))
+            and (contract is None or int(contract[1]) == CONTRACT_VERSION))
 
 
 def write(path: Path, header: Iterable[str], settings: Mapping[str, Settings], notes: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@
         print(problem)                            # FILE:LINE: where: reason
 
 The fields of the file are those of `envs.scenario.Scenario`, but for `profile` and `capacities` (optional), which are paths
-of CSV files relative to the YAML file, as are traces that are files. See docs/scenarios.md.
+of CSV files relative to the YAML file, as are traces that are files, and for `format`. See docs/scenarios.md.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from envs.scenario import Scenario, with_lone_services
 from envs.scenario_checks import Path as PartPath
 from envs.scenario_checks import inconsistencies, path_text
 from envs.scenario_reasons import is_table, item_type, reason
+from envs.versions import refusal
 from envs.yaml_lines import YamlFile
 from traces.errors import TraceError
 from traces.generators import GENERATORS
@@ -33,6 +34,7 @@ from traces.splits import read_manifest
 
 FOLDER = Path(__file__).parent / "scenarios"
 _CSV_FIELDS = ("profile", "capacities")
+FORMAT = 1  # of these files; one that says none is of the first
 
 
 class ScenarioError(ValueError):
@@ -95,10 +97,12 @@ def _read(path: Path) -> tuple[Scenario | None, list[Problem]]:
     if not isinstance(file.data, dict):
         return None, file.problems or [
             Problem(str(path), 1, "", "a scenario is a table of fields: `name: ...`, `services: ...`")]
+    if other := refusal("scenario, format", file.data.get("format", FORMAT), FORMAT, "write it anew by docs/scenarios.md"):
+        return None, [_problem(file, ("format",), other)]
     problems = list(file.problems)
     profile, csv_problems = _read_profile(file)
     problems += csv_problems
-    fields = {name: value for name, value in file.data.items() if name not in _CSV_FIELDS}
+    fields = {name: value for name, value in file.data.items() if name not in (*_CSV_FIELDS, "format")}
     data = with_lone_services({**fields, "workload": _with_trace_files(file, problems), "profile": profile})
     if "workload" not in file.data:
         del data["workload"]

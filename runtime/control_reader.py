@@ -11,6 +11,7 @@ import requests
 from runtime.actuators.bearer import Bearer
 
 TIMEOUT_S = 2.0
+OTHER_VERSION = "; this Tidal speaks version 1 of the control API: use the one that the cluster is of"  # after a 404
 
 
 class ControlUnreachable(OSError):
@@ -41,7 +42,7 @@ class ControlReader:
         """
         status, answer = self.ask(path)
         if status != 200:
-            hint = "; give --token-file" if status == 401 and self._token_file is None else ""
+            hint = OTHER_VERSION if status == 404 else "; give --token-file" if (status, self._token_file) == (401, None) else ""
             raise ControlUnreachable(f"{self.url}{path}: HTTP {status} {answer.get('error', '')}{hint}".rstrip())
         return answer
 

@@ -14,10 +14,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from envs.versions import refusal
 from reports.bench.play import Played
 from reports.bench.score import TrackScore, score
 from reports.bench.tasks import SHORT, TaskSet
-from reports.record import plain, record
+from reports.record import FORMAT, plain, record
 
 TIMED = ("decision_p50_s",)
 
@@ -76,6 +77,9 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        other = refusal("result, format", document.get("format", 1), FORMAT, "play it again")  # the first ones said none
+        if other:
+            raise ValueError(f"{path}: {other}")
         right = document["digest"] == digest_of(document)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a result of the bench") from error

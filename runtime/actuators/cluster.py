@@ -24,6 +24,7 @@ from envs.contract import Deployment
 from runtime.account import UNSAID, Account, Grounds
 from runtime.actuators.actuator import ActuatorError, InForce, Outcome
 from runtime.actuators.bearer import Bearer
+from runtime.control_reader import OTHER_VERSION
 from runtime.deadline import DeadlineMissed, DeadlineThread
 from runtime.deployment_json import DeploymentError, from_json, to_json
 
@@ -132,4 +133,4 @@ def _said(response: requests.Response) -> str:
         told = _json(response).get("error", "")
     except (ValueError, AttributeError):
         told = ""
-    return f"HTTP {response.status_code} {told or response.reason}"
+    return f"HTTP {response.status_code} {told or response.reason}{OTHER_VERSION if response.status_code == 404 else ''}"

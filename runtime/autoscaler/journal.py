@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from envs.versions import refusal
+
 FORMAT = 1
 SEGMENT_BYTES = 16 * 1024**2
 SEGMENTS_KEPT = 64
@@ -116,8 +118,15 @@ def newest_first(folder: Path) -> Iterator[Record]:
 
 
 def in_segment(path: Path) -> Iterator[Record]:
-    """The records of one segment, the newest first. Lines that are no JSON, as a crash leaves them, are left out."""
-    for line in reversed(path.read_bytes().split(b"\n")[:-1]):
+    """The records of one segment, the newest first. Lines that are no JSON, as a crash leaves them, are left out.
+
+    Raises:
+        JournalError: it is of another format.
+    """
+    lines = path.read_bytes().split(b"\n")[:-1]
+    for line in lines[:1]:
+        _check_format(path, _head(line))
+    for line in reversed(lines):
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
@@ -136,11 +145,23 @@ def _id(folder: Path) -> str:
         with path.open("rb") as file:
             line = file.readline()
         if line.endswith(b"\n"):
-            try:
-                head = json.loads(line)
-                if head["type"] == "journal" and head["format"] == FORMAT:
-                    return str(head["id"])
-            except (ValueError, KeyError, TypeError):
-                pass
-            raise JournalError(f"{path}: not a journal of format {FORMAT}; give another folder")
+            head = _head(line)
+            _check_format(path, head)
+            if "id" not in head:
+                raise JournalError(f"{path}: not a journal; give another folder")
+            return str(head["id"])
     return ""
+
+
+def _head(line: bytes) -> Record:
+    """What the first line of a segment says; empty where it is none."""
+    try:
+        head = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return head if isinstance(head, dict) and head.get("type") == "journal" else {}
+
+
+def _check_format(path: Path, head: Record) -> None:
+    if head and (other := refusal("journal, format", head.get("format"), FORMAT, "give another folder")):
+        raise JournalError(f"{path}: {other}")

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from envs.contract import ReplicaKind
+from envs.versions import refusal
 from runtime.account import Grounds
 from runtime.deployment_json import from_json, kind_from_json, kind_to_json, to_json
 from runtime.serving.desired import Desired, Hold, Version
 from runtime.serving.reconcile import State
 
 FORMAT = 2
+WAY_OUT = "end the workers that still run, and move the file away"
 
 
 class StateFileError(ValueError):
@@ -79,14 +81,18 @@ class StateFile:
         self.remembered: Remembered | None = None
         self.token = secrets.token_hex(16)
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = _migrated(json.loads(path.read_text(encoding="utf-8")))
+            if other := refusal("format", value["format"], FORMAT, WAY_OUT):
+                raise StateFileError(f"{path}: the state of a cluster, {other}")
             self.remembered, self.token = _from_json(value), str(value["token"])
         except FileNotFoundError:
             pass
+        except StateFileError:
+            self.close()
+            raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self.close()
-            raise StateFileError(f"{path}: not the state of a cluster, format {FORMAT} ({error}); "
-                                 "end the workers that still run, and move the file away") from error
+            raise StateFileError(f"{path}: not the state of a cluster, format {FORMAT} ({error}); {WAY_OUT}") from error
 
     def write(self, remembered: Remembered) -> None:
         """Replaces the file; after a crash at any point it is the old one or the new one.
@@ -137,9 +143,12 @@ def _to_json(remembered: Remembered) -> dict[str, Any]:
     }
 
 
+def _migrated(value: Any) -> Any:
+    """Format 1 knew no workers that outlive their cluster process: what is wanted stays, its replicas were gone with it."""
+    return {**value, "format": FORMAT, "replicas": [], "token": secrets.token_hex(16)} if value["format"] == 1 else value
+
+
 def _from_json(value: Mapping[str, Any]) -> Remembered:
-    if value["format"] != FORMAT:
-        raise ValueError(f"format {value['format']}")
     versions = tuple(Version(v["number"], from_json(v["deployment"]), v["decision_id"], _grounds(v.get("grounds", {})))
                      for v in value["versions"])
     if not versions:

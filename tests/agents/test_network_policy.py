@@ -84,9 +84,10 @@ def test_it_refuses_weights_that_are_not_the_manifests(exported):
 @pytest.mark.parametrize("name", ["format", "contract", "layout", "history"])
 def test_it_refuses_other_versions(exported, name):
     manifest = json.loads((exported / "manifest.json").read_text())
-    (exported / "manifest.json").write_text(json.dumps({**manifest, name: 99}))
-    with pytest.raises(AgentError, match=f"{name} 99"):
-        NetworkPolicy(exported)
+    for version, way in ((99, "use the Tidal that wrote it"), (0, "train and export it again")):
+        (exported / "manifest.json").write_text(json.dumps({**manifest, name: version}))
+        with pytest.raises(AgentError, match=f"{name} {version}, here {manifest[name]}; {way}"):
+            NetworkPolicy(exported)
 
 
 def test_it_refuses_other_scenarios_and_other_files(exported, tmp_path):

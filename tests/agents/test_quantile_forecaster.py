@@ -125,7 +125,7 @@ def test_training_finds_quantiles_that_are_known():
     (lambda folder: (folder / "manifest.json").unlink(), "no manifest.json"),
     (lambda folder: (folder / "manifest.json").write_text("{}"), "not a quantile forecaster"),
     (lambda folder: (folder / "manifest.json").write_text(
-        json.dumps({**json.loads((folder / "manifest.json").read_text()), "format": 9})), "another version"),
+        json.dumps({**json.loads((folder / "manifest.json").read_text()), "format": 9, "new": 1})), "format 9, here 1; us"),
     (lambda folder: (folder / "weights.safetensors").write_bytes(b"nothing"), "not a quantile forecaster"),
 ])  # fmt: skip
 def test_a_folder_that_cannot_be_used_says_why(tmp_path, spoil, told):

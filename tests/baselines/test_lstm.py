@@ -93,7 +93,7 @@ def test_what_cannot_be_used_is_told(tmp_path):
     shutil.copytree(PRETRAINED, tmp_path, dirs_exist_ok=True)
     manifest = json.loads((tmp_path / MANIFEST).read_text())
     (tmp_path / MANIFEST).write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(ForecasterError, match="of format 99"):
+    with pytest.raises(ForecasterError, match="format 99, here 1; use the Tidal that wrote it"):
         LSTM(folder=tmp_path)
     (tmp_path / MANIFEST).write_text("{}")
     with pytest.raises(ForecasterError, match="not a forecaster's manifest"):

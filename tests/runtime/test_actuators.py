@@ -13,6 +13,7 @@ from runtime.account import Account, Grounds
 from runtime.actuators.actuator import ActuatorError, Outcome
 from runtime.actuators.cluster import ClusterActuator
 from runtime.actuators.dry_run import DryRun
+from runtime.control_reader import ControlReader, ControlUnreachable
 
 SCENARIO = load("live-demo")
 FIRST, SECOND, THIRD = SCENARIO.initial_deployment, SCENARIO.deployment((2, 0, 0)), SCENARIO.deployment((0, 2, 0))
@@ -150,6 +151,16 @@ def test_odd_answers_are_no_success(answer, status):
         with pytest.raises(ActuatorError):
             client.current()
     client.close()
+
+
+def test_a_cluster_of_another_version_of_the_control_api():
+    with serving(Stub, status=404, body=b'{"error": "GET /v1/deployment: Not Found"}') as url:
+        client, reader = ClusterActuator(url), ControlReader(url)
+        for ask, error in ((client.current, ActuatorError), (lambda: reader.get("/v1/deployment"), ControlUnreachable)):
+            with pytest.raises(error, match="Not Found; this Tidal speaks version 1 of the control API: use the one that"):
+                ask()
+        client.close()
+        reader.close()
 
 
 def test_nobody_there():

@@ -144,13 +144,21 @@ def test_lines_that_are_no_json_are_passed_over(tmp_path):
     assert [r["n"] for r in newest_first(tmp_path) if "n" in r] == [5, 3, 2, 1]
 
 
-@pytest.mark.parametrize("line", [b'{"type":"journal","format":2,"id":"x"}\n', b"once upon a time\n", b"{}\n"])
-def test_a_folder_with_something_else_is_refused(tmp_path, line):
+@pytest.mark.parametrize("line, told", [
+    (b'{"type":"journal","format":2,"id":"x"}\n', "journal, format 2, here 1; use the Tidal that wrote it, or a newer one$"),
+    (b'{"type":"journal","format":0,"id":"x"}\n', "journal, format 0, here 1; give another folder$"),
+    (b'{"type":"journal","format":1}\n', "not a journal; give another folder$"),
+    (b"once upon a time\n", "not a journal"), (b"{}\n", "not a journal"),
+])
+def test_a_folder_with_something_else_is_refused(tmp_path, line, told):
     path = tmp_path / "journal-00000001.jsonl"
     path.write_bytes(line)
-    with pytest.raises(JournalError, match="not a journal of format 1"):
+    with pytest.raises(JournalError, match=told):
         Journal(tmp_path)
     assert path.read_bytes() == line
+    if b"format" in line and b"1}" not in line:  # who only reads is told the same
+        with pytest.raises(JournalError, match=told):
+            list(newest_first(tmp_path))
 
 
 def test_one_lease_at_a_time(tmp_path):

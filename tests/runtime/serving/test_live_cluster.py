@@ -243,6 +243,29 @@ def test_after_its_own_restart_it_takes_over_what_runs_and_gives_no_number_twice
     run(test)
 
 
+def test_a_state_file_of_format_1_is_taken_over_and_a_newer_one_refused(tmp_path):
+    """Format 1 had neither grounds, nor a token, nor whereabouts: its workers ended with their cluster process."""
+    file = tmp_path / "state.json"
+    shape = {"cores": 1, "inter_op": 1, "intra_op": 1, "device": "cpu"}
+    kind = {"variants": ["large"], "shape": shape, "batch": 1, "max_wait_s": 0}
+    deployment = {"replicas": [{"kind": kind, "count": 2}], "routes": [], "thresholds": []}
+    old = {"format": 1, "pin": None, "pause": None,
+           "versions": [{"number": 7, "deployment": deployment, "decision_id": "a/1"}],
+           "next_number": 5, "replicas": [{"number": 4, "kind": kind, "state": "ready", "started_s": 3.0}]}
+    file.write_text(json.dumps(old))
+    state = StateFile(file)
+    seen = state.remembered
+    assert (seen.desired.current.number, seen.desired.current.deployment) == (7, Deployment({LARGE: 2}))
+    assert (seen.next_number, seen.replicas, len(state.token)) == (5, (), 32)
+    state.write(seen)
+    state.close()
+    now = json.loads(file.read_text())
+    assert now["format"] == 2
+    file.write_text(json.dumps({**now, "format": 3}))
+    with pytest.raises(StateFileError, match=r"state\.json: the state of a cluster, format 3, here 2; use the Tidal"):
+        StateFile(file)
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 1}', '{"format": 2, "versions": []}', '{"versions": 3}'])
 def test_a_state_file_of_something_else_is_refused_and_kept(tmp_path, text):
     file = tmp_path / "state.json"
