@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import os
 import signal
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,8 @@ from runtime import addresses
 if TYPE_CHECKING:
     from runtime.serving.crew import Launcher, Models
     from runtime.serving.service import Callers
+
+log = logging.getLogger(__name__)
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,6 +40,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--certificate", type=Path, metavar="FILE", help="PEM: then requests and control go over TLS")
     parser.add_argument("--key", type=Path, metavar="FILE", help="PEM: of the certificate")
     parser.add_argument("--state", type=Path, metavar="FILE", help="remembers the deployment over a restart")
+    parser.add_argument("--take-over", action="store_true",
+                        help="from the process that has the state file, if one does: it answers what it has, hands over its "
+                             "addresses and its clients' connections, and ends")
     parser.add_argument("--seed", type=int, default=0, help="of what emulated replicas draw (%(default)s)")
     parser.set_defaults(run=partial(_run, parser))
 
@@ -60,13 +66,20 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         _check_grpc()
     if models is None and arguments.launcher != "local":
         parser.error(f"--launcher {arguments.launcher}: emulated replicas are no processes; give --models")
+    if arguments.take_over and not arguments.state:
+        parser.error("--take-over needs --state: the process that has this file is the one that hands over")
     launcher = _ray(arguments.ray_address) if arguments.launcher == "ray" else None
     import uvloop
 
+    from runtime.serving.handover import Door, give, take
     from runtime.serving.renewal import Renewal
     from runtime.serving.service import Service
 
+    if models:
+        import runtime.serving.worker_replica  # noqa: F401 - and torch with it, while another process still serves
+
     async def main() -> None:
+        handed = take(arguments.state) if arguments.take_over else None
         service = Service(scenario, models=models, launcher=launcher, callers=callers, seed=arguments.seed,
                           remember=arguments.state)
         stop = asyncio.Event()
@@ -78,14 +91,19 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         if certificate:
             renewal.watch(certificate.files, certificate.renew)
         renewing = asyncio.create_task(renewal.run())
-        await service.start(gateway, control, grpc, certificate)
+        await service.start(gateway, control, grpc, certificate, handed)
         what = "emulated replicas" if models is None else "worker processes"
         beside = f"gRPC {service.grpc.address}, " if service.grpc else ""
         print(f"{scenario.name} ({what}): {beside}requests {service.gateway.url}, control {service.control.url} "
               "(in a browser: a page)", flush=True)
         gc.freeze()  # or now and then a collection would look through all that was imported, and hold up the loop meanwhile
+        door = Door(arguments.state, stop.set) if arguments.state else None
         await stop.wait()
         renewing.cancel()
+        if door and (visitor := door.close()):
+            log.info("another process takes over")
+            give(visitor, await service.hand_over())
+            os._exit(0)  # as if suddenly: that is what workers wait to be asked back after
         await service.close()
 
     uvloop.run(main())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import os
 import re
+import socket
 import ssl
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -35,6 +38,7 @@ OPEN = ("/healthz", "/readyz", "/")  # and the other parts of the page
 CALLER = web.RequestKey("caller", Caller)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Factory = Callable[[], asyncio.Protocol]
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +65,7 @@ class ControlApi:
         self._decisions = Decisions()
         self._live = Live(cluster, sample, self._decisions)
         self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
         self.url = ""
 
     def let_in(self, tokens: Tokens) -> None:
@@ -74,8 +79,9 @@ class ControlApi:
             raise ControlError(f"tokens of unknown tenants {sorted(unknown)}; known: {known}")
         self._tokens = tokens
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0, secure: ssl.SSLContext | None = None) -> None:
-        """Listens; `url` says where. `secure`: over TLS.
+    async def start(self, host: str = "127.0.0.1", port: int = 0, secure: ssl.SSLContext | None = None,
+                    listening: Sequence[socket.socket] = ()) -> None:
+        """Listens; `url` says where. `secure`: over TLS. `listening`: goes on with this socket of an earlier process.
 
         Raises:
             ControlError: an address that others can reach, and no tokens.
@@ -85,18 +91,27 @@ class ControlApi:
             raise ControlError(f"{host} can be reached by others: give the control API tokens, or listen on 127.0.0.1")
         self._runner = web.AppRunner(self.application(), access_log=None, handle_signals=False)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=secure)
+        where: dict[str, Any] = {"sock": listening[0]} if listening else {"host": host, "port": port}
         try:
-            await site.start()
+            answers = cast(Factory, self._runner.server)
+            self._server = await asyncio.get_running_loop().create_server(answers, **where, ssl=secure)
         except OSError:
             await self.close()
             raise
         self._live.start()
-        bound, shown = self._runner.addresses[0][1], f"[{host}]" if ":" in host else host
+        bound, shown = self._server.sockets[0].getsockname()[1], f"[{host}]" if ":" in host else host
         self.url = f"{'https' if secure else 'http'}://{shown}:{bound}"
+
+    async def hand_over(self) -> list[socket.socket]:
+        """Stops listening; gives where it listened, for whoever goes on with it."""
+        listening = [socket.socket(fileno=os.dup(one.fileno())) for one in self._server.sockets] if self._server else []
+        await self.close()
+        return listening
 
     async def close(self) -> None:
         """Stops listening."""
+        if self._server:
+            self._server.close()
         await self._live.close()
         if self._runner:
             await self._runner.cleanup()

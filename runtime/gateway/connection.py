@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,7 +14,6 @@ from typing import NamedTuple, cast
 
 from runtime.gateway.limits import SHEDDING, Limits
 from runtime.gateway.reader import BadRequest, Heads, HttpRequest, Reader, Room
-
 
 class HttpAnswer(NamedTuple):
     """What is sent back."""
@@ -33,7 +34,12 @@ Error = Callable[[int, str], HttpAnswer]
 
 @dataclass
 class Served:
-    """What all connections share: who answers, the limits, which connections there are, and what heads they have sent."""
+    """What all connections share: who answers, the limits, which connections there are, and what heads they have sent.
+
+    Attributes:
+        closing: no connection stays.
+        handed: where connections go once nothing is under way on them; None: they stay.
+    """
 
     handle: Handler
     error: Error
@@ -41,6 +47,7 @@ class Served:
     connections: set[Connection] = field(default_factory=set)
     heads: Heads = field(default_factory=Heads)
     closing: bool = False
+    handed: list[socket.socket] | None = None
     turned_away: int = 0  # connections that wait until they are read from again
 
     def __post_init__(self) -> None:
@@ -124,6 +131,26 @@ class Connection(asyncio.Protocol):
         """Ends the connection: when what was written is sent, or at once."""
         self._transport.abort() if at_once else self._transport.close()
 
+    def hand_over(self) -> None:
+        """Puts the connection itself among those that are handed over, where nothing is under way on it; else it is asked
+        again.
+        """
+        handed, transport = self._served.handed, self._transport
+        if handed is None or self._busy or self._reader.begun or transport.is_closing():
+            return
+        if transport.get_extra_info("ssl_object"):  # what it has agreed upon stays in this process
+            transport.close()
+            return
+        transport.pause_reading()
+        if not transport.get_write_buffer_size():
+            handed.append(socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())))
+            transport.abort()  # closes our descriptor alone
+
+    def give_up(self) -> None:
+        """Of a request that has come in part the rest is not waited for."""
+        if not (self._busy or self._transport.is_closing()):
+            self._refuse(BadRequest(503, "another process takes over; send it again"))
+
     # ---- answering
 
     def _next(self) -> None:
@@ -137,6 +164,8 @@ class Connection(asyncio.Protocol):
             self._withdraw = self._served.handle(request, self._answer)
         elif self._refusal:
             self._refuse(self._refusal)
+        elif self._served.handed is not None and not self._reader.begun:
+            self.hand_over()
         else:
             self._transport.resume_reading()
             self._watch(self._limits.body_s if self._reader.in_body else self._limits.header_s)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
+import socket
 import ssl
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from http import HTTPStatus
 from types import MappingProxyType
@@ -34,6 +36,7 @@ JSON_LENGTH = "Inference-Header-Content-Length"
 TIMEOUT = "Tidal-Timeout-Seconds"  # how long a client waits for its answer
 _JSON_LENGTH, _TIMEOUT = JSON_LENGTH.lower(), TIMEOUT.lower()
 LOOK_S = 0.02
+PART_S = 1.0  # for the rest of a request, where another process takes over
 
 
 class HttpError(Exception):
@@ -63,19 +66,41 @@ class Gateway:
         self._served = Served(self._handle, _error, limits)
         self.url = ""
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0, secure: ssl.SSLContext | None = None) -> None:
-        """Listens; port 0 is any free one. `secure`: over TLS.
+    async def start(self, host: str = "127.0.0.1", port: int = 0, secure: ssl.SSLContext | None = None,
+                    listening: Sequence[socket.socket] = (), clients: Iterable[socket.socket] = ()) -> None:
+        """Listens; port 0 is any free one. `secure`: over TLS. `listening`, `clients`: sockets of an earlier process to go on
+        with.
 
         Raises:
             OSError: the address cannot be had.
         """
         loop, limits = asyncio.get_running_loop(), self._served.limits
+        where: dict[str, Any] = {"sock": listening[0]} if listening else {"host": host, "port": port}
         self._server = await loop.create_server(
-            lambda: Connection(self._served), host, port, ssl=secure,
+            lambda: Connection(self._served), **where, ssl=secure,
             ssl_handshake_timeout=limits.header_s if secure else None, backlog=limits.connections)  # while the loop is held up
+        for client in clients:
+            await loop.connect_accepted_socket(lambda: Connection(self._served), client)
         address = self._server.sockets[0].getsockname()
         name = f"[{address[0]}]" if ":" in address[0] else address[0]
         self.url = f"{'https' if secure else 'http'}://{name}:{address[1]}"
+
+    async def hand_over(self, patience_s: float = 30.0) -> tuple[list[socket.socket], list[socket.socket]]:
+        """Takes no more connections, and answers what is under way for so long; gives where it listens, and the connections
+        that are idle then. What clients send from then on waits for whoever goes on with these.
+        """
+        served, loop = self._served, asyncio.get_running_loop()
+        listening = [socket.socket(fileno=os.dup(one.fileno())) for one in self._server.sockets]
+        self._server.close()
+        handed = served.handed = list[socket.socket]()
+        part_s, end_s = loop.time() + PART_S, loop.time() + patience_s
+        while served.connections and loop.time() < end_s:
+            for connection in list(served.connections):
+                connection.hand_over()
+                if loop.time() > part_s:
+                    connection.give_up()
+            await asyncio.sleep(LOOK_S)
+        return listening, handed
 
     async def close(self, patience_s: float = 30.0) -> None:
         """Takes no more connections, answers what is under way for so long, and hangs up."""

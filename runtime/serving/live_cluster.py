@@ -19,6 +19,8 @@ from runtime.serving.reconcile import Routes, Standing, State, plan
 from runtime.serving.replica import Adopt, MakeReplica, Replica
 from runtime.serving.state_file import Remembered, Started, StateFile
 
+TAKEN_OVER_S = 30.0  # at most: clients wait meanwhile
+
 
 @dataclass(frozen=True)
 class Row:
@@ -61,6 +63,7 @@ class LiveCluster:
         self._given: Deployment | None = None  # what the dispatcher has
         self._resuming: asyncio.Task[None] | None = None
         self._running = False
+        self._adopted: list[Member] = []
 
     def start(self) -> None:
         """Begins with the initial deployment, or goes on where an earlier process ended.
@@ -77,6 +80,18 @@ class LiveCluster:
             self._take_over(started)
         self._wait_for_resume()
         self._reconcile("start")
+
+    async def taken_over(self) -> None:
+        """Returns when the replicas of an earlier process serve, or are lost; where there were none, when all do."""
+        there = self._adopted or list(self._members.values())
+        if loading := [member.task for member in there if member.task]:
+            await asyncio.wait(loading, timeout=TAKEN_OVER_S)
+
+    def rest(self) -> None:
+        """Starts and stops nothing any more, and leaves replicas as they are: another process goes on with them."""
+        self._running = False
+        if self._resuming:
+            self._resuming.cancel()
 
     async def close(self) -> None:
         """Drains and stops all replicas."""
@@ -233,6 +248,7 @@ class LiveCluster:
             return
         if started.state in ("pending", "ready"):
             self._lives.bring_up(member, "it ran before the restart", adopted=True)
+            self._adopted.append(member)
         else:
             self._lives.retire(member, f"it was {started.state} before the restart")
 

@@ -24,6 +24,7 @@ from runtime.gateway.page import Moment, Page
 from runtime.gateway.server import Gateway
 from runtime.serving.emulated_replica import EmulatedLiveReplica
 from runtime.serving.gpu_shares import GpuShares
+from runtime.serving.handover import Handed
 from runtime.serving.live_cluster import LiveCluster
 from runtime.serving.replica import MakeReplica, Replica
 from runtime.serving.state_file import StateFile
@@ -114,9 +115,9 @@ class Service:
         self._callers = callers
 
     async def start(self, gateway: Address, control: Address, grpc: Address | None = None,
-                    certificate: Certificate | None = None) -> None:
+                    certificate: Certificate | None = None, handed: Handed | None = None) -> None:
         """Listens, also for gRPC where there is an address for it, and begins with the initial deployment. `certificate`:
-        over TLS, all of it.
+        over TLS, all of it. `handed`: goes on with these sockets, once there are replicas, instead of listening anew.
 
         Raises:
             OSError: an address is not to be had.
@@ -130,17 +131,38 @@ class Service:
             if not certificate and not is_loopback(host):
                 log.warning("%s: tokens and data go there in the clear; give --certificate and --key", host)
         secure = certificate.context if certificate else None
-        await self.gateway.start(*gateway, secure)
-        await self.control.start(*control, secure)
+        if handed:
+            self.cluster.start()
+            await self.cluster.taken_over()
+        given = handed or Handed()
+        await self.gateway.start(*gateway, secure, given.gateway, given.clients)
+        await self.control.start(*control, secure, given.control)
         if grpc:
             from runtime.gateway.grpc_front import GrpcFront
 
             self.grpc = GrpcFront(self.dispatcher, self._access)
             await self.grpc.start(*grpc, certificate)
-        self.cluster.start()
+        if not handed:
+            self.cluster.start()
         self._watching = [asyncio.create_task(self._watch())]
         if self._usage:
             self._watching.append(asyncio.create_task(self._usage.watch()))
+
+    async def hand_over(self) -> Handed:
+        """Answers what is under way, and stops without an end of the replicas; what another process goes on with. This one is
+        to end then.
+        """
+        for task in self._watching:
+            task.cancel()
+        control = await self.control.hand_over()
+        self.cluster.rest()
+        calls = asyncio.create_task(self.grpc.close()) if self.grpc else None
+        gateway, clients = await self.gateway.hand_over()
+        if calls:
+            await calls
+        if self._state:
+            self._state.close()
+        return Handed(gateway, control, clients)
 
     async def close(self) -> None:
         """Answers what is under way, then ends."""

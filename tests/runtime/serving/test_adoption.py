@@ -1,7 +1,9 @@
-"""`tidal serve` stands still, or ends suddenly and is started again: its workers serve on, and nothing of before is answered
-after.
+"""`tidal serve` stands still, hands over to the next one, or ends suddenly and is started again: its workers serve on, and
+nothing of before is answered after.
 """
 
+import contextlib
+import itertools
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,11 +95,11 @@ def until(condition, otherwise, going):
 class Serving:
     """A `tidal serve` of worker processes with a state file."""
 
-    def __init__(self, folder, name):
+    def __init__(self, folder, name, *more):
         self.log, self.folder = folder / name, folder
         command = [sys.executable, "-m", "runtime", "serve", "--scenario", str(folder / "cut.yaml"), "--models",
                    str(folder / "models.yaml"), "--state", str(folder / "state.json"), "--gateway", "127.0.0.1:0",
-                   "--control", "127.0.0.1:0"]
+                   "--control", "127.0.0.1:0", *more]
         path = f"{ROOT}:{folder}"
         with self.log.open("w") as out:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, env={**os.environ, "PYTHONPATH": path})
@@ -116,9 +119,9 @@ class Serving:
         rows = json.loads((self.folder / "state.json").read_text())["replicas"]
         return [part["process"] for row in rows for part in row["whereabouts"].get("parts", [])]
 
-    def answer(self, value):
+    def answer(self, value, by=requests):
         body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [value]}]}
-        answer = requests.post(f"{self.url}/v2/models/answer/infer", json=body, timeout=30)
+        answer = by.post(f"{self.url}/v2/models/answer/infer", json=body, timeout=LIMIT_S)
         answer.raise_for_status()
         return answer.json()["outputs"][0]["data"]
 
@@ -139,8 +142,8 @@ def serve(tmp_path):
         (tmp_path / name).write_text(text)
     started = []
 
-    def start():
-        started.append(Serving(tmp_path, f"log{len(started)}"))
+    def start(*more):
+        started.append(Serving(tmp_path, f"log{len(started)}", *more))
         return started[-1]
 
     yield start
@@ -151,6 +154,29 @@ def serve(tmp_path):
     for trace in started[0].workers() if started else []:  # a test that failed
         if process := launcher.find(trace):
             process.kill()
+
+
+@contextlib.contextmanager
+def asked_all_the_time(serving):
+    """Two clients, each on one connection and on new ones in turns; the answers, each a right one."""
+    over, answers = threading.Event(), []
+
+    def ask():
+        with requests.Session() as session:
+            for number in itertools.count():
+                answers.append(serving.answer(float(number), session if number % 2 else requests))
+                assert answers[-1] == [2.0 * (number + 1)]
+                if over.is_set():
+                    return
+
+    with ThreadPoolExecutor(2) as threads:
+        clients = [threads.submit(ask) for _ in range(2)]
+        try:
+            yield answers
+        finally:
+            over.set()
+        for client in clients:
+            client.result()
 
 
 def test_workers_outlast_a_pause_are_taken_over_whole_or_not_at_all_and_end_with_an_orderly_end(serve):
@@ -180,7 +206,14 @@ def test_workers_outlast_a_pause_are_taken_over_whole_or_not_at_all_and_end_with
     second.waits_for("ready: taken over")
     assert second.replicas() == [(0, "ready")] and second.workers() == workers
     assert [second.answer(float(value)) for value in range(1, 6)] == [[4.0], [6.0], [8.0], [10.0], [12.0]]
-    assert second.ends(signal.SIGKILL) == -signal.SIGKILL
+
+    with asked_all_the_time(second) as answers:
+        heir = serve("--take-over")
+        assert second.process.wait(LIMIT_S) == 0 and heir.url == second.url and heir.control == second.control
+        assert heir.replicas() == [(0, "ready")] and heir.workers() == workers
+        count = len(answers)
+        until(lambda: len(answers) > count + 10, lambda: "nobody answers", lambda: heir.process.poll() is None)
+    assert heir.ends(signal.SIGKILL) == -signal.SIGKILL
     os.kill(workers[1]["pid"], signal.SIGKILL)
 
     third = serve()
