@@ -117,18 +117,22 @@ class KubernetesWorkload:
             raise ActuatorError(f"{self.place}: {_said(error)}") from error
         except (HTTPError, OSError, ValueError) as error:
             raise ActuatorError(f"{self.place}: {error}") from error
-        if not isinstance(scale, dict) or scale.get("kind") != "Scale":
+        except RecursionError as error:
+            raise ActuatorError(f"{self.place}: the answer is nested too deep") from error
+        if not isinstance(scale, dict) or scale.get("kind") != "Scale" or not isinstance(scale.get("spec", {}), dict):
             raise ActuatorError(f"{self.place}: the answer is no Scale")
+        if type(count := _count(scale)) is not int or count < 0:
+            raise ActuatorError(f"{self.place}: the answer tells of {count!r} replicas")
         return scale
 
 
 def _count(scale: dict[str, Any]) -> int:
-    return int(scale.get("spec", {}).get("replicas", 0))  # a count of 0 is left out
+    return scale.get("spec", {}).get("replicas", 0)  # a count of 0 is left out
 
 
 def _said(error: ApiException) -> str:
     try:
         told = json.loads(error.body or "")["message"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         told = error.reason
     return f"HTTP {error.status} {told}"

@@ -50,8 +50,11 @@ class RayServeWorkload:
             applications = answer.json()["applications"]
             if self._deployment not in applications.get(self._application, {}).get("deployments", {}):
                 raise ActuatorError(f"{self._url}: there is no {self.place}")
-            return int(applications[self._application]["deployments"][self._deployment]["target_num_replicas"])
-        except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+            count = applications[self._application]["deployments"][self._deployment]["target_num_replicas"]
+            if type(count) is not int or count < 0:
+                raise ValueError(f"{count!r} replicas")
+            return count
+        except (OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ActuatorError(f"{self._url}: {type(error).__name__}: {error}") from error
 
     def scale(self, replicas: int, expected: int) -> Outcome:
@@ -77,6 +80,6 @@ class RayServeWorkload:
 def _said(answer: requests.Response) -> str:
     try:
         told: Any = answer.json()["error"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         told = answer.reason
     return f"HTTP {answer.status_code} {told}"

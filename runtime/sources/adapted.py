@@ -82,16 +82,26 @@ class AdaptedSource:
     def read(self, t_s: float, deployment: Deployment) -> Observation:
         """See `runtime.sources.source.Source`."""
         try:
-            rows = self._rows(t_s)
-            samples = _Recent(rows, self._adapter, self._window_s)
+            seen = self._seen(t_s, deployment)
         except SourceError as error:
             self.trouble = str(error)
             if self._last is None:
                 return missing_observation(self._scenario, self._scenario.kinds, deployment, t_s)
             return stale_observation(self._last, deployment, t_s)
         self.trouble = ""
-        self._last = self._observation(samples, t_s, deployment)
-        return self._last
+        self._last = seen
+        return seen
+
+    def _seen(self, t_s: float, deployment: Deployment) -> Observation:
+        """What Prometheus tells now; raises SourceError where it does not, or not what it should."""
+        try:
+            return self._observation(_Recent(self._rows(t_s), self._adapter, self._window_s), t_s, deployment)
+        except (requests.RequestException, DeadlineMissed) as error:
+            raise SourceError(f"{self._url}: {error}") from error
+        except SourceError:
+            raise
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise SourceError(f"{self._url}: not an answer of Prometheus ({type(error).__name__}: {error})") from error
 
     def _rows(self, t_s: float) -> list[Row]:
         """The series, each with its (time, value) pairs."""
@@ -102,12 +112,7 @@ class AdaptedSource:
             found: list[Row] = answer.json()["data"]["result"]
             return found
 
-        try:
-            return self._thread.call(ask, TIMEOUT_S)
-        except (requests.RequestException, DeadlineMissed) as error:
-            raise SourceError(f"{self._url}: {error}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise SourceError(f"{self._url}: not an answer of Prometheus ({type(error).__name__}: {error})") from error
+        return self._thread.call(ask, TIMEOUT_S)
 
     def _observation(self, seen: _Recent, t_s: float, deployment: Deployment) -> Observation:
         scenario, adapter = self._scenario, self._adapter

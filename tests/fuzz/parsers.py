@@ -20,11 +20,13 @@ from requests.adapters import BaseAdapter
 
 from agents import registry
 from agents.manifest import AgentError
+from envs.contract import Deployment
 from envs.profiles import Profile, ProfileError
 from envs.scenario_file import FOLDER, check, load
 from runtime import serve_command
 from runtime.actuators.actuator import ActuatorError
 from runtime.actuators.cluster import ClusterActuator
+from runtime.actuators.ray_serve import RayServeWorkload
 from runtime.autoscaler import records
 from runtime.autoscaler.journal import Journal, newest_first
 from runtime.autoscaler.limits_file import read_limits
@@ -43,6 +45,8 @@ from runtime.serving.acceptance import DeploymentRefused
 from runtime.serving.acceptance import check as accept
 from runtime.serving.desired import Desired
 from runtime.serving.state_file import Remembered, StateFile
+from runtime.sources.adapted import AdaptedSource
+from runtime.sources.adapter import named
 from runtime.sources.page import SourceError
 from runtime.sources.page import parsed as parsed_page
 from runtime.sources.prometheus import PrometheusReader
@@ -200,6 +204,7 @@ ACTUATOR._thread = type("Here", (), {"call": staticmethod(lambda ask, _: ask()),
 READER = _answered(ControlReader("http://127.0.0.1:9"))
 PROMETHEUS = _answered(PrometheusReader("http://127.0.0.1:9"))
 PROMETHEUS._thread = ACTUATOR._thread
+RAY_SERVE = _answered(RayServeWorkload("http://127.0.0.1:9", "app/llm"))
 
 
 def control_bodies(data):
@@ -244,6 +249,53 @@ def prometheus(data):
     ANSWER.data, ANSWER.status = data, 200
     pages = PROMETHEUS.pages()
     Window(SCENARIO).take(pages, 5.0, SCENARIO.initial_deployment)
+
+
+def _adapted():
+    source = _answered(AdaptedSource(SCENARIO, named("vllm"), "http://127.0.0.1:9", {}, 5.0))
+    source._thread = ACTUATOR._thread
+
+    def parse(data):
+        ANSWER.data, ANSWER.status = data, 200
+        source.read(20.0, Deployment({SCENARIO.kinds[0]: 2}))
+        if source.trouble:
+            raise SourceError(source.trouble)
+
+    return Parser(parse, _text(VLLM), (SourceError,), 2)
+
+
+# ---- systems that are scaled
+
+def ray_serve(data):
+    ANSWER.data = data
+    for ANSWER.status in (400, 200):
+        RAY_SERVE.scale(2, 1)
+    RAY_SERVE.replicas()
+
+
+def _kubernetes():
+    import kubernetes
+
+    from runtime.actuators.kubernetes import KubernetesWorkload, Place
+
+    workload = KubernetesWorkload(kubernetes.client.ApiClient(), Place.read("serving/deployments/llm"))
+
+    def parse(data):
+        refused = kubernetes.client.exceptions.ApiException(status=409)
+        refused.body = data
+
+        def conflict(**_):
+            raise refused
+
+        workload._api.get_namespaced_custom_object_scale = lambda **_: json.loads(data)
+        workload._api.replace_namespaced_custom_object_scale = conflict
+        workload.scale(2, 1)
+        refused.status = 403
+        workload.scale(2, 1)
+        workload.replicas()
+
+    scale = {"kind": "Scale", "metadata": {"resourceVersion": "5"}, "spec": {"replicas": 1}, "message": "no"}
+    return Parser(parse, _text(scale), (ActuatorError,), 5)
 
 
 # ---- files
@@ -348,6 +400,14 @@ ROWS = {"status": "success", "data": {"resultType": "vector", "result": [
     {"metric": {"__name__": "tidal_exposition_timestamp_seconds", "instance": "a:1"}, "value": [5.0, "4.5"]},
     {"metric": {"__name__": "tidal_requests_offered_total", "instance": "a:1", "exported_application": "classify"},
      "value": [5.0, "+Inf"]}]}, "warnings": []}
+VLLM = {"status": "success", "data": {"resultType": "matrix", "result": [
+    {"metric": {"__name__": name, "model_name": "m", **labels}, "values": [[t, str(value * t)] for t in (10.0, 15.0, 20.0)]}
+    for name, labels, value in [
+        ("vllm:request_success_total", {"finished_reason": "stop"}, 4), ("vllm:num_requests_running", {}, 0.1),
+        ("vllm:num_requests_waiting", {}, 0.2), ("vllm:e2e_request_latency_seconds_sum", {}, 1.5),
+        ("vllm:e2e_request_latency_seconds_count", {}, 4), ("vllm:e2e_request_latency_seconds_bucket", {"le": "0.5"}, 3),
+        ("vllm:e2e_request_latency_seconds_bucket", {"le": "+Inf"}, 4)]]}}
+SERVE = {"applications": {"app": {"deployments": {"llm": {"status": "HEALTHY", "target_num_replicas": 1}}}}, "error": "no"}
 DEPLOYMENT = to_json(SCENARIO.deployment((1, 1, 0), {"classify": {(SCENARIO.kinds[0], "small"): 0.5,
                                                                  (SCENARIO.kinds[1], "medium"): 0.5}}))
 CHANGE = {"deployment": DEPLOYMENT, "decision_id": "a/1", "policy": "hpa", "reason": "load", "bounds": ["a"]}
@@ -386,6 +446,8 @@ def all_parsers(folder):
                                   (ActuatorError,), 2),
         "metrics-page": Parser(exposition, [PAGE], (ValueError,), 2),
         "prometheus": Parser(prometheus, _text(ROWS), (SourceError,), 2),
+        "adapted": _adapted(),
+        "ray-serve": Parser(ray_serve, _text(SERVE), (ActuatorError,), 2),
         "scenario": Parser(files.scenario, scenarios, ()),
         "limits": Parser(files.limits, [YAML_LIMITS, b"{}"], (ValueError,), 2),
         "tokens": Parser(files.callers, [callers], (ValueError,), 2),
@@ -400,6 +462,8 @@ def all_parsers(folder):
     }
     with contextlib.suppress(ImportError):  # the extra `grpc`
         parsers["infer-grpc"] = _grpc()
+    with contextlib.suppress(ImportError):  # the extra `kubernetes`
+        parsers["kubernetes"] = _kubernetes()
     return parsers
 
 
