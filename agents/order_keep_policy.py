@@ -135,7 +135,7 @@ class OrderKeepNetwork(Policy):
         folder: of an exported network; the one that comes with the checkout.
 
     Attributes:
-        learning: "planner" where the network is not to correct anything at any cold start.
+        learning: "planner" where the network is not to correct anything: at any cold start, after `reset` at the scenario's.
     """
 
     memory_intervals = MEMORY
@@ -143,8 +143,8 @@ class OrderKeepNetwork(Policy):
     def __init__(self, folder: str | Path = PRETRAINED) -> None:
         self._slow = OrderKeepPlanner(folder, gated=True)
         self.manifest, network = self._slow.manifest, self._slow.network
-        correcting = [s for s, calm in network.calm.items() if calm < NEVER_CALM and s not in network.planned_s]
-        self.learning = "reward-trained" if correcting else "planner"
+        self._correcting = {s for s, calm in network.calm.items() if calm < NEVER_CALM and s not in network.planned_s}
+        self.learning = "reward-trained" if self._correcting else "planner"
         self._network = TwoTimeScales(self._slow, FAST_MARGIN)
         self._planner = TwoTimeScales(**self.manifest.planner)
 
@@ -152,6 +152,8 @@ class OrderKeepNetwork(Policy):
         """Starts afresh on a scenario."""
         self._network.reset(scenario)
         self._planner.reset(scenario)
+        near_s = nearest(self._slow.network.constants, max(map(scenario.load_s, scenario.kinds)))
+        self.learning = "reward-trained" if near_s in self._correcting else "planner"
 
     def decide(self, observation: Observation) -> Decision:
         """Both see all; one decides."""

@@ -116,6 +116,7 @@ def outcome(task: Task) -> dict[str, Any]:
             for member, word in enumerate(task.row.members):
                 policy = _member(word, scenario, task, found)
                 found["episodes"] += [{"member": member, **_kept(played(scenario, policy, f))} for f in futures]
+                found["kind"] = kind(policy)  # some say only here what decides at this cold start
     except ValueError as error:
         found["refused"], found["episodes"] = " ".join(str(error).split()), []
     return {**found, "cpu_s": time.process_time() - began}

@@ -254,7 +254,11 @@ def test_where_the_planner_was_ahead_it_decides(scenario, loads, folder, tmp_pat
     own, planner = (run_episode(slow(scenario, 9.0), policy, loads, seed=5, intervals=12).decisions
                     for policy in (OrderKeepNetwork(tmp_path), TwoTimeScales(**PLANNER)))
     assert (own["deployment"] == planner["deployment"]).all() and "near 7 s" in own["reason"].iloc[-1]
-    assert OrderKeepNetwork(tmp_path).learning == "reward-trained"
+    policy = OrderKeepNetwork(tmp_path)
+    assert policy.learning == "reward-trained"
+    for load_s, learning in ((9.0, "planner"), (60.0, "reward-trained")):
+        policy.reset(slow(scenario, load_s))
+        assert policy.learning == learning
     network, still = read(tmp_path)[1], np.zeros(FEATURES)
     assert doubt(network, still, Question(9.0, 0.05, 1.0)) and not doubt(network, still, Question(40.0, 0.05, 1.0))
 
