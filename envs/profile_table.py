@@ -49,7 +49,10 @@ def read_table(path: str | Path, columns: list[str]) -> pd.DataFrame:
         reason = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
         raise ProfileError(problems=[Problem(name, 0, "", f"{reason}; give a CSV table")]) from None
     kept = [(i, text) for i, text in enumerate((line.split("#")[0].strip() for line in lines), 1) if text]
-    cells = [[cell.strip() for cell in row] for row in csv.reader(text for _, text in kept)]
+    try:
+        cells = [[cell.strip() for cell in row] for row in csv.reader(text for _, text in kept)]
+    except csv.Error as error:
+        raise ProfileError(problems=[Problem(name, 0, "", str(error))]) from None
     if len(cells) < 2:
         raise ProfileError(problems=[Problem(name, 0, "", "no rows; give a line of column names and one or more rows")])
     if twice := {column for column in cells[0] if cells[0].count(column) > 1}:

@@ -10,7 +10,7 @@ import gzip
 import io
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -116,7 +116,7 @@ def check_order(path: Path, times: pd.Series) -> None:
 
 def _check_widths(path: Path, body: str, width: int) -> None:
     if '"' in body:
-        counts = np.array([len(row) for row in csv.reader(io.StringIO(body))])
+        counts = np.array([len(row) for row in _rows(path, body)])
     else:
         data = np.frombuffer(body.encode(), dtype=np.uint8)
         starts = np.concatenate([[0], np.flatnonzero(data == ord("\n")) + 1])
@@ -125,6 +125,14 @@ def _check_widths(path: Path, body: str, width: int) -> None:
     if wrong.size:
         row = int(wrong[0])
         raise TraceError(path, row + 2, f"{counts[row]} fields where the header has {width}")
+
+
+def _rows(path: Path, body: str) -> Iterator[list[str]]:
+    reader = csv.reader(io.StringIO(body))
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise TraceError(path, reader.line_num + 1, str(error)) from error
 
 
 def _check_numbers(path: Path, column: pd.Series, kind: Kind) -> None:
@@ -139,7 +147,7 @@ def _check_numbers(path: Path, column: pd.Series, kind: Kind) -> None:
 
 
 def _first_bad_cell(path: Path, body: str, header: list[str], kinds: Mapping[str, Kind], message: str) -> TraceError:
-    for line, row in enumerate(csv.reader(io.StringIO(body)), start=2):
+    for line, row in enumerate(_rows(path, body), start=2):
         for name, cell in zip(header, row):
             fault = _fault(cell, kinds.get(name, "text"))
             if fault:

@@ -78,6 +78,12 @@ def test_all_problems_of_both_files_are_told_with_their_lines(tmp_path):
         (str(first), 3, "cores"), (str(first), 3, "latency_s"), (str(second), 2, "capacity_rps"), (str(second), 3, "cores")]
 
 
+def test_a_cell_beyond_all_measure_is_a_problem_of_its_file(tmp_path):
+    (file := tmp_path / "p.csv").write_text(",".join(LATENCY_COLUMNS) + "\n" + "a" * 200_000 + "\n")
+    with pytest.raises(ProfileError, match=r"p\.csv.*field limit"):
+        Profile.read(file)
+
+
 def test_profiles_survive_pickling():
     profile = Profile(latencies(("a", "cpu", None, 1, 1, 1, 0, 0.2)), capacities(("a", "cpu", 2, 1, 1, 1, 7.5)))
     copy = pickle.loads(pickle.dumps(profile))
