@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from datetime import date
 from multiprocessing import get_context
@@ -40,7 +40,7 @@ from reports.protocol_plan import (
     sized,
     sources,
 )
-from reports.protocol_play import Row, Task, hindsight_rows, outcome, rows_of
+from reports.protocol_play import ORACLE, Row, Task, hindsight_rows, outcome, rows_of
 from reports.protocol_store import Store
 from reports.protocol_table import tables
 from reports.record import record, write
@@ -82,15 +82,17 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     rows = list(dict.fromkeys(row for some in of_source.values() for row in some))
     store = Store(arguments.store or STORE)
     keys = {task: task.key() for cell in cells for task in (Task(cell, row, sizes) for row in of_source[cell.source])}
-    missing = {task: key for cell in now for task, key in keys.items() if task.cell == cell and store.get(key) is None}
+    missing = {task: key for dear in (False, True) for cell in now for task, key in keys.items()
+               if task.cell == cell and (task.row.label == ORACLE) is dear and store.get(key) is None}
     whole = _play(missing, store, arguments.jobs)
-    played = {cell: [store.get(key) for task, key in keys.items() if task.cell == cell] for cell in cells}
-    complete = [[o for o in outcomes if o] for outcomes in played.values() if all(outcomes)]
+    played = {cell: {task.row.label: store.get(key) for task, key in keys.items() if task.cell == cell} for cell in cells}
+    complete = {cell: [o for o in some.values() if o] for cell, some in played.items()
+                if all(o or label == ORACLE for label, o in some.items())}
     if not complete:
         print("no cell is complete yet; the same command goes on", file=sys.stderr)
         return False
-    found = standings(complete, np.random.default_rng(SEED), RESAMPLES, sizes.full)
-    document = _document(argv, scenario, sizes, rows, complete, found, [c for c, o in played.items() if not all(o)])
+    found = standings(list(complete.values()), np.random.default_rng(SEED), RESAMPLES, sizes.full)
+    document = _document(argv, scenario, sizes, rows, list(complete.values()), found, _not_played(played, complete))
     _tell(found, document)
     if arguments.json:
         write(arguments.json, document)
@@ -192,7 +194,7 @@ def _outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str
 
 
 def _document(argv: Sequence[str], scenario: Scenario, sizes: Sizes, rows: Sequence[Row], cells: Sequence[Sequence[dict]],
-              found: Sequence[Standing], missing: Sequence[Cell]) -> dict[str, Any]:
+              found: Sequence[Standing], missing: Sequence[str]) -> dict[str, Any]:
     """The JSON record."""
     outcomes = [o for cell in cells for o in cell]
     refused = {(o["row"], o["cell"]["cold_start_s"]): o["refused"] for o in outcomes if o["refused"]}
@@ -202,9 +204,7 @@ def _document(argv: Sequence[str], scenario: Scenario, sizes: Sizes, rows: Seque
     notes = [f"{row} has no row at {', '.join(times)} s: {reason}" for (row, reason), times in by_reason.items()]
     if not sizes.full:
         notes.insert(0, f"Below the protocol's size ({FULL.told.partition(': ')[2]}): no verdict is given.")
-    if missing:
-        told = "; ".join(cell.told for cell in missing)
-        notes.insert(0, f"{len(missing)} of {len(cells) + len(missing)} cells are not played yet and are left out: {told}.")
+    notes[:0] = missing
     return record(
         figures(found), argv, scenario=describe(scenario), made=date.today().isoformat(), size=sizes.told,
         leaders=leaders(found), summary=summary(found), notes=notes, loads=list(dict.fromkeys(o["load"] for o in outcomes)),
@@ -213,6 +213,15 @@ def _document(argv: Sequence[str], scenario: Scenario, sizes: Sizes, rows: Seque
         cells=[{key: o.get(key) for key in ("cell", "row", "kind", "settings", "calls", "trained_on", "refused", "episodes")}
                for o in outcomes],
     )
+
+
+def _not_played(played: Mapping[Cell, Mapping[str, Any]], complete: Container[Cell]) -> list[str]:
+    """What is missing, in words. The oracle is dear and played last: a cell is shown without it."""
+    left = [cell.told for cell in played if cell not in complete]
+    without = [cell.told for cell, outcomes in played.items() if cell in complete and not outcomes[ORACLE]]
+    told = [f"{len(left)} of {len(played)} cells are not played yet and are left out: {'; '.join(left)}."] if left else []
+    return told + ([f"Without the oracle yet, the planner with a perfect forecast in its place: {'; '.join(without)}."]
+                   if without else [])
 
 
 def _tell(found: Sequence[Standing], document: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from reports.learning_curves import Curve
 from reports.measures import ACCURACY, COST, REWARD, VIOLATIONS
 from reports.protocol import REFERENCE, Standing
-from reports.protocol_table import closed_gaps, label, ranked, share
+from reports.protocol_table import across, closed_gaps, ranked, share
 
 
 def markdown(found: Sequence[Standing], document: Mapping[str, Any], curves: Mapping[str, Sequence[Curve]]) -> str:
@@ -33,15 +33,14 @@ def _table(name: str, found: Sequence[Standing]) -> Iterator[str]:
     yield from (f"## {name}", "", f"| row | {' | '.join(f'{c:g} s' for c in cold_starts)} |",
                 "|---" * (len(cold_starts) + 1) + "|")
     for row in ranked(found):
-        cells = [next(s for s in found if s.row == row and s.cell["cold_start_s"] == c) for c in cold_starts]
-        kind = next((s.kind for s in cells if s.kind), "")
-        yield f"| `{row}` ({label(cells[0], kind)}) | {' | '.join(map(_cell, cells))} |"
+        told, cells = across(found, row, cold_starts)
+        yield f"| `{row}` ({told}) | {' | '.join(map(_cell, cells))} |"
     yield ""
 
 
-def _cell(s: Standing) -> str:
-    if not s.measured:
-        return "–"
+def _cell(s: Standing | None) -> str:
+    if s is None or not s.measured:
+        return "–" if s else ""
     parts = [f"**{REWARD.show(s.measured[REWARD.name].value)}**" if s.verdict == REFERENCE
              else REWARD.show(s.measured[REWARD.name].value)]
     if np.isfinite(s.against.value):

@@ -12,7 +12,7 @@ from reports.html import embed, framed, made_by
 from reports.learning_curves import Curve, drawing
 from reports.measures import ACCURACY, COST, REWARD, VIOLATIONS
 from reports.protocol import BETTER, WORSE, Standing
-from reports.protocol_table import closed_gaps, label, ranked, share
+from reports.protocol_table import across, closed_gaps, ranked, share
 
 MOODS = {BETTER: "better", WORSE: "worse"}
 
@@ -51,9 +51,8 @@ def _section(source: str, found: Sequence[Standing]) -> str:
     heads = "".join(f'<th scope="col">{c:g} s<small>cold start</small></th>' for c in cold_starts)
     body = ""
     for row in ranked(found):
-        cells = [next(s for s in found if s.row == row and s.cell["cold_start_s"] == c) for c in cold_starts]
-        kind = next((s.kind for s in cells if s.kind), "")
-        head = f'<th scope="row">{html.escape(row)}<small>{label(cells[0], kind)}</small></th>'
+        told, cells = across(found, row, cold_starts)
+        head = f'<th scope="row">{html.escape(row)}<small>{told}</small></th>'
         body += f"<tr>{head}{''.join(map(_cell, cells))}</tr>"
     name = html.escape(source)
     return (f'<section id="{name}"><h2>{name}</h2><div class="scroll" tabindex="0" role="region" aria-label="{name}"><table>'
@@ -61,7 +60,9 @@ def _section(source: str, found: Sequence[Standing]) -> str:
             f"<tbody>{body}</tbody></table></div></section>")
 
 
-def _cell(s: Standing) -> str:
+def _cell(s: Standing | None) -> str:
+    if s is None:
+        return "<td></td>"
     if not s.measured:
         return f'<td title="{html.escape(s.refused)}">–</td>'
     own = s.measured[REWARD.name]

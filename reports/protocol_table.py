@@ -37,11 +37,17 @@ def _table(source: str, found: Sequence[Standing], width: int) -> Table:
     for cold_start_s in cold_starts:
         table.add_column(f"{cold_start_s:g} s", justify="right", no_wrap=True)
     for row in ranked(found):
-        cells = [next(s for s in found if s.row == row and s.cell["cold_start_s"] == c) for c in cold_starts]
-        kind = next((s.kind for s in cells if s.kind), "")
-        table.add_row(Text.assemble((row, "bold"), f"\n{label(cells[0], kind)}"), *(Text(text(s), STYLES.get(s.verdict, ""))
-                                                                             for s in cells))
+        told, cells = across(found, row, cold_starts)
+        table.add_row(Text.assemble((row, "bold"), f"\n{told}"),
+                      *(Text(text(s), STYLES.get(s.verdict, "")) if s else Text("") for s in cells))
     return table
+
+
+def across(found: Sequence[Standing], row: str, cold_starts: Sequence[float]) -> tuple[str, list[Standing | None]]:
+    """What a row of one source is, and its cells; None where it was not played yet."""
+    here = {s.cell["cold_start_s"]: s for s in found if s.row == row}
+    kinds = dict.fromkeys(s.kind for s in here.values() if s.kind)
+    return label(next(iter(here.values())), ", ".join(kinds)), [here.get(cold_start_s) for cold_start_s in cold_starts]
 
 
 def ranked(found: Sequence[Standing]) -> list[str]:

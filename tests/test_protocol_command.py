@@ -71,9 +71,11 @@ def test_an_interrupted_run_goes_on(folder, capsys, monkeypatch):
 
 
 def test_cells_are_played_one_at_a_time_and_the_report_has_what_is_complete(folder, monkeypatch):
-    played = []
+    played, stop = [], []
 
     def outcome(task):
+        if task.row.label in stop:
+            raise KeyboardInterrupt
         played.append((task.cell.cold_start_s, task.row.members))
         totals = {"reward": 0.5, "violation_ratio": 0.0, "accuracy": 0.5, "cost": 0.1}
         return {"cell": task.cell.described(), "row": task.row.label, "members": list(task.row.members), "kind": "planner",
@@ -91,6 +93,12 @@ def test_cells_are_played_one_at_a_time_and_the_report_has_what_is_complete(fold
     document = json.loads((folder / "p.json").read_text())
     assert "1 of 2 cells are not played yet and are left out: twitter-like, 5 s." in document["notes"]
     assert {c["cell"]["cold_start_s"] for c in document["cells"]} == {6.0}
+    stop.append("oracle")  # which is played after all others, as it is dear
+    assert evaluate.main([*words, "--cells", "twitter-like:5"]) == evaluate.INTERRUPTED and len(played) == 9
+    document = json.loads((folder / "p.json").read_text())
+    assert document["notes"][0].endswith("a perfect forecast in its place: twitter-like, 5 s.")
+    assert {c["cell"]["cold_start_s"] for c in document["cells"] if c["row"] == "bound"} == {5.0, 6.0}
+    stop.clear()
     assert evaluate.main([*words, "--cells", "twitter-like:5"]) == 0 and len(played) == 10
     assert {c["cell"]["cold_start_s"] for c in json.loads((folder / "p.json").read_text())["cells"]} == {5.0, 6.0}
 
