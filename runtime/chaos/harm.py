@@ -24,6 +24,7 @@ from runtime.deployment_json import to_json
 TURN_S, SHARE = 0.05, 0.2  # of a process without CPU: how often it gets a turn, and which part of that
 SLOW_CLIENTS = 40
 SPARE = 1  # descriptors that are left
+SPARE_BYTES = 2**20  # of memory
 CONTROL_S = 0.5
 
 Undo = Callable[[], None]
@@ -139,6 +140,20 @@ def _without_descriptors(pid: int, fault: Fault, system: System) -> Undo:
     return _limited(pid, resource.RLIMIT_NOFILE, highest + 1 + SPARE, system)
 
 
+def _without_memory(pid: int, fault: Fault, system: System) -> Undo:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        raise NobodyThere from None
+    held_bytes = 1024 * int(status.partition("VmSize:")[2].split()[0])
+    return _limited(pid, resource.RLIMIT_AS, held_bytes + SPARE_BYTES, system)
+
+
+def _handed_over(pid: int, fault: Fault, system: System) -> Undo:
+    system.hand_over()
+    return _nothing
+
+
 def _torn(pid: int, fault: Fault, system: System) -> Undo:
     """Killed in the middle of writing a line, where it was the one that writes."""
     led = pid == _leader(system.journal)
@@ -159,7 +174,8 @@ def _leader(journal: Path) -> int:
 
 
 TO_A_PROCESS = {"killed": _killed, "told to end": _told_to_end, "hung": _hung, "starved of CPU": _starved,
-                "disk full": _full_disk, "without descriptors": _without_descriptors, "killed, journal torn": _torn}
+                "disk full": _full_disk, "without descriptors": _without_descriptors, "without memory": _without_memory,
+                "handed over": _handed_over, "killed, journal torn": _torn}
 
 
 # ---- from outside

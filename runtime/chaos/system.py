@@ -128,15 +128,19 @@ class System:
         first.waits_for(SCRAPES)
         return "--source", PROMETHEUS, "--url", f"http://{address}"
 
-    def _start(self, part: Part) -> Running:
+    def hand_over(self) -> None:
+        """Starts the next cluster process beside the one that serves, which ends by itself."""
+        self._start(self.parts["cluster"], "--take-over")
+
+    def _start(self, part: Part, *more: str) -> Running:
         part.lives, part.ended_s, part.leaving = part.lives + 1, None, False
         self.parts[part.name] = part
         name = f"{part.name.replace(' ', '-')}-{part.lives}"
         if part.program:
-            words = [part.program, *map(str, part.arguments)]
+            words = [part.program, *map(str, part.arguments), *more]
             part.running = self._processes.start(name, words, " ".join(words))
         else:
-            part.running = self._processes.tidal(name, *part.arguments)
+            part.running = self._processes.tidal(name, *part.arguments, *more)
         return part.running
 
     def pids(self) -> Iterable[int]:
