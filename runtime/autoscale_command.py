@@ -67,6 +67,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     from runtime.autoscaler.canary import CanaryHost
     from runtime.autoscaler.lease import FileLease
     from runtime.autoscaler.limits_file import read_limits
+    from runtime.autoscaler.live_scenario import needs_restart
     from runtime.autoscaler.policy_host import PolicyHost
     from runtime.autoscaler.process import Autoscaler, silence_limit_s
     from runtime.autoscaler.reload import Reload, Setup
@@ -80,16 +81,20 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     kinds: Sequence[ReplicaKind] = ()
     host, port = addresses.read(parser, "--listen", arguments.listen)
 
-    def hosted(name: str) -> PolicyHost:
-        policy, fallback = (_hosted(n, scenario, interval_s, kinds, arguments.system) for n in (name, arguments.fallback))
+    def hosted(name: str, now: Scenario) -> PolicyHost:
+        policy, fallback = (_hosted(n, now, interval_s, kinds, arguments.system) for n in (name, arguments.fallback))
         return PolicyHost(policy, fallback, interval_s)
 
     def setup() -> Setup:
-        limits = read_limits(arguments.limits, scenario) if arguments.limits else Limits()
-        acting = hosted(arguments.policy)
+        now = load(arguments.scenario)
+        if why := needs_restart(scenario, now):
+            raise ValueError(why)
+        limits = read_limits(arguments.limits, now) if arguments.limits else Limits()
+        acting = hosted(arguments.policy, now)
         if arguments.canary:
-            acting = CanaryHost(acting, hosted(arguments.canary), arguments.canary_share, arguments.canary_limit, interval_s)
-        return Setup(acting, limits, hosted(arguments.shadow) if arguments.shadow else None)
+            canary = hosted(arguments.canary, now)
+            acting = CanaryHost(acting, canary, arguments.canary_share, arguments.canary_limit, interval_s)
+        return Setup(acting, limits, hosted(arguments.shadow, now) if arguments.shadow else None, now)
 
     with ExitStack() as stack:
         actuator = choice.make(arguments, scenario, clock, silence_s, stack)
@@ -97,13 +102,11 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
             log.info("%s changes numbers of replicas only, of %s: what a policy wants besides is put into these",
                      arguments.actuator, ", ".join(map(str, kinds)))
         first = setup()
-        source = _source(arguments, scenario, interval_s)
-        if hasattr(source, "close"):
-            stack.callback(source.close)
+        open_source = partial(_source, arguments, interval_s)
         autoscaler = Autoscaler(
-            scenario, first.host, source, actuator, arguments.journal,
+            scenario, first.host, open_source(scenario), actuator, arguments.journal,
             FileLease(arguments.journal, silence_s), clock, interval_s=interval_s, limits=first.limits,
-            mode=arguments.mode, shadow_host=first.shadow_host)
+            mode=arguments.mode, shadow_host=first.shadow_host, open_source=open_source)
         stack.callback(autoscaler.close)
         choice.show(actuator, autoscaler.meters.registry)
         reload = Reload(setup, autoscaler.take, autoscaler.meters.reloads.labels("refused").inc)
@@ -171,7 +174,7 @@ def _hosted(name: str, scenario: Scenario, interval_s: float, kinds: Sequence[Re
         raise ValueError(f"{name} cannot be played on {scenario.name} ({type(error).__name__}: {told})") from error
 
 
-def _source(arguments: argparse.Namespace, scenario: Scenario, interval_s: float) -> Source:
+def _source(arguments: argparse.Namespace, interval_s: float, scenario: Scenario) -> Source:
     from runtime.sources.source import PagedSource
 
     if arguments.system:

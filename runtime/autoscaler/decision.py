@@ -47,8 +47,10 @@ def decide(observation: Observation, proposal: Decision, history: History, limit
                    why_blind(aged, limits))
 
 
-def problem_with(proposal: object, scenario: Scenario) -> str:
-    """Why something is no decision for the scenario, or nothing. What is merely over the limits is the envelope's."""
+def problem_with(proposal: object, scenario: Scenario, running: bool = False) -> str:
+    """Why something is no decision for the scenario, or nothing. What is merely over the limits is the envelope's, and so is
+    what runs already (`running`) under a budget that was lowered since.
+    """
     if not isinstance(proposal, Decision) or not isinstance(proposal.deployment, Deployment):
         return f"a {type(proposal).__name__} is not a decision"
     wanted = proposal.deployment
@@ -56,7 +58,7 @@ def problem_with(proposal: object, scenario: Scenario) -> str:
         device = scenario.devices.get(kind.shape.device)
         if device is None or any(v not in scenario.variants for v in kind.variants):
             return f"the scenario does not know {kind}"
-        if count > device.budget:
+        if count > device.budget and not running:
             return f"{count} replicas of {kind} on {device.budget} {kind.shape.device}"
         if problem := _problem_with_kind(kind, scenario):
             return problem

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from envs.contract import Decision, Observation
+from envs.digest import digest
 from envs.envelope import History, Limits
 from envs.scenario import Scenario
 from runtime.account import Account, Grounds
@@ -65,15 +66,18 @@ class Autoscaler:
         limits: the operator's.
         mode: act; advisory: decide and journal, never act; shadow: act, and journal what `shadow_host` would have done.
         shadow_host: another policy, for the mode shadow only.
+        open_source: makes the source anew where another form of the scenario is taken up; None: the same goes on.
         open_journal: makes the journal, once this process leads.
     """
 
     def __init__(self, scenario: Scenario, host: PolicyHost, source: Source, actuator: Actuator, journal_folder: Path,
                  lease: Lease, clock: Clock, *, interval_s: float, limits: Limits, mode: Mode = "act",
-                 shadow_host: PolicyHost | None = None, open_journal: Callable[[Path], Journal] = Journal) -> None:
+                 shadow_host: PolicyHost | None = None, open_source: Callable[[Scenario], Source] | None = None,
+                 open_journal: Callable[[Path], Journal] = Journal) -> None:
         self._scenario, self._host, self._source, self._actuator = scenario, host, source, actuator
         self._folder, self._lease, self._clock, self._open_journal = journal_folder, lease, clock, open_journal
         self._interval_s, self._limits, self._mode, self._shadow_host = interval_s, limits, mode, shadow_host
+        self._open_source = open_source
         self._setups: queue.SimpleQueue[Setup] = queue.SimpleQueue()
         self._history: History = ()
         self._failures_told: Counter[str] = Counter()
@@ -99,12 +103,13 @@ class Autoscaler:
         return self._clock.now_s() - self._beat_s
 
     def take(self, setup: Setup) -> None:
-        """Other policies and limits, from the next decision on; from any thread."""
+        """Other policies, limits and numbers of the scenario, from the next decision on; from any thread."""
         self._setups.put(setup)
 
     def close(self) -> None:
-        """Ends the policies' threads."""
+        """Ends the policies' threads, and closes the source."""
         self._setup.close()
+        _close(self._source)
 
     @property
     def _setup(self) -> Setup:
@@ -170,13 +175,24 @@ class Autoscaler:
         """Goes on by what was given last, with the memory of what was before."""
         while not self._setups.empty():
             before, now = self._setup, self._setups.get()
+            self._take_scenario(now.scenario)
             self._remind(now)
             self._host, self._limits, self._shadow_host = now.host, now.limits, now.shadow_host
             self._failures_told = Counter()
             before.close()
             self.meters.reloads.labels("taken").inc()
             log.info("other policies and limits are taken up")
-            self._write({"type": "reload", "at_s": self._clock.now_s()})
+            self._write({"type": "reload", "at_s": self._clock.now_s(), "scenario_digest": digest(self._scenario)})
+
+    def _take_scenario(self, scenario: Scenario | None) -> None:
+        """Another form of the problem. By a new source nothing is known for one interval, and what is in force stays."""
+        if scenario is None or digest(scenario) == digest(self._scenario):
+            return
+        self._scenario = scenario
+        log.info("another form of the scenario is taken up")
+        if self._open_source:
+            _close(self._source)
+            self._source = self._open_source(scenario)
 
     def _remind(self, setup: Setup) -> records.Remembered:
         """Gives policies the observations that their memory needs, from the journal."""
@@ -234,7 +250,7 @@ class Autoscaler:
         except ActuatorError as error:
             self.meters.actuator_failures.inc()
             log.warning("%s", error)
-        if self._in_force and (problem := problem_with(Decision(self._in_force.deployment, ""), self._scenario)):
+        if self._in_force and (problem := problem_with(Decision(self._in_force.deployment, ""), self._scenario, running=True)):
             log.error("what is in force is not of the scenario %s: %s", self._scenario.name, problem)
             return None
         if self._in_force and self._lease.usurped and self._mode != "advisory":
@@ -326,3 +342,9 @@ class Autoscaler:
             self._journal.close()
             self._journal = None
         self.meters.leading.set(0)
+
+
+def _close(source: Source) -> None:
+    """Some sources hold connections."""
+    if hasattr(source, "close"):
+        source.close()

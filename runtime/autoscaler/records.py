@@ -4,7 +4,7 @@
     intent    a decision, before anything is done: decision_id, t_s, at_s, mode; observation and version (inputs); proposal,
               by, failure; bounds; deployment; acts; price (where there is a currency); history (the envelope's state); shadow
     outcome   what became of it: decision_id, at_s, status, version, detail
-    reload    other policies and limits are taken up: at_s
+    reload    other policies, limits, numbers of the scenario are taken up: at_s, scenario_digest
     stop      the process has ended in good order
 """
 

@@ -1,4 +1,5 @@
-"""Other policies and limits without a restart: read anew when asked to, while the loop goes on deciding by those that it has.
+"""Other policies, limits and numbers of the scenario without a restart: read anew when asked to, while the loop goes on
+deciding by those that it has.
 
 All or nothing: where one of them cannot be used, that is told in one line, and the last good ones stay.
 """
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from envs.envelope import Limits
+from envs.scenario import Scenario
 from runtime.autoscaler.policy_host import PolicyHost
 
 log = logging.getLogger("tidal.autoscaler")
@@ -25,11 +27,13 @@ class Setup:
         host: the acting policy.
         limits: the operator's.
         shadow_host: another policy, for the mode shadow only.
+        scenario: the problem, as it is now; None: as it was.
     """
 
     host: PolicyHost
     limits: Limits
     shadow_host: PolicyHost | None = None
+    scenario: Scenario | None = None
 
     @property
     def hosts(self) -> tuple[PolicyHost, ...]:
@@ -74,7 +78,7 @@ class Reload:
                 setup = self._read()
             except Exception as error:  # whatever it is: what there is goes on
                 self._refused()
-                log.error("what was to be taken up cannot be used, the last good policy and limits stay: %s: %s",
+                log.error("what was to be taken up cannot be used, the last good ones stay: %s: %s",
                           type(error).__name__, " ".join(str(error).split()))
             else:
                 self._take(setup)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from envs.contract import ReplicaKind
+from envs.contract import Deployment, ReplicaKind
 from envs.versions import refusal
 from runtime.account import Grounds
 from runtime.deployment_json import from_json, kind_from_json, kind_to_json, to_json
@@ -78,21 +78,13 @@ class StateFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = _lock(path)
-        self.remembered: Remembered | None = None
-        self.token = secrets.token_hex(16)
         try:
-            value = _migrated(json.loads(path.read_text(encoding="utf-8")))
-            if other := refusal("format", value["format"], FORMAT, WAY_OUT):
-                raise StateFileError(f"{path}: the state of a cluster, {other}")
-            self.remembered, self.token = _from_json(value), str(value["token"])
-        except FileNotFoundError:
-            pass
+            found = _read(path)
         except StateFileError:
             self.close()
             raise
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            self.close()
-            raise StateFileError(f"{path}: not the state of a cluster, format {FORMAT} ({error}); {WAY_OUT}") from error
+        self.remembered: Remembered | None
+        self.remembered, self.token = found or (None, secrets.token_hex(16))
 
     def write(self, remembered: Remembered) -> None:
         """Replaces the file; after a crash at any point it is the old one or the new one.
@@ -117,6 +109,31 @@ class StateFile:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def wanted(path: Path) -> Deployment | None:
+    """The deployment that the process of a state file wants, also while it runs; None: there is no file.
+
+    Raises:
+        StateFileError: the file is of something else, or of another format.
+    """
+    found = _read(path)
+    return found[0].desired.current.deployment if found else None
+
+
+def _read(path: Path) -> tuple[Remembered, str] | None:
+    """What is remembered, and the token; None: there is no file."""
+    try:
+        value = _migrated(json.loads(path.read_text(encoding="utf-8")))
+        if other := refusal("format", value["format"], FORMAT, WAY_OUT):
+            raise StateFileError(f"{path}: the state of a cluster, {other}")
+        return _from_json(value), str(value["token"])
+    except FileNotFoundError:
+        return None
+    except StateFileError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StateFileError(f"{path}: not the state of a cluster, format {FORMAT} ({error}); {WAY_OUT}") from error
 
 
 def _lock(path: Path) -> int:

@@ -12,6 +12,13 @@ import pytest
 import requests
 from running import Processes, until
 
+from envs.scenario import Device
+from envs.scenario_file import load
+from envs.scenario_written import write
+from runtime.__main__ import main
+from runtime.serving.desired import Desired
+from runtime.serving.state_file import Remembered, StateFile
+
 MODELS = "variants: {small: bert-tiny, medium: bert-tiny, large: bert-tiny}\n"
 SCENARIO = ["--scenario", "live-demo"]
 
@@ -181,3 +188,14 @@ def test_an_address_that_is_none_is_told_with_its_option(run):
     command = run("serve", *SCENARIO, "--gateway", "127.0.0.1:99999")
     assert command.wait() == 2
     assert "--gateway 127.0.0.1:99999: give HOST:PORT" in command.lines[-1]
+
+
+def test_a_scenario_that_what_runs_does_not_fit_takes_nothing_over(tmp_path, capsys):
+    """Told before the process that serves is asked to hand over: there is none here, and nobody is waited for."""
+    state = StateFile(tmp_path / "state.json")  # held, as by the process that serves
+    two = Desired.first(load("live-demo").deployment((2, 0, 0)))
+    state.write(Remembered(two, 2, ()))
+    smaller = write(load("live-demo").with_(devices={"cpu": Device(budget=1)}), tmp_path, "")
+    assert main(["serve", "--scenario", str(smaller), "--state", str(tmp_path / "state.json"), "--take-over"]) == 1
+    assert "over budget: the deployment holds 2 of cpu, of which there are 1" in capsys.readouterr().err
+    state.close()

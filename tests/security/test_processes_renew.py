@@ -48,7 +48,7 @@ def test_what_is_replaced_is_taken_up_and_what_is_bad_is_not(processes, tmp_path
     good = weights.read_bytes()
     weights.write_bytes(good[:-1])
     scaler.send(signal.SIGHUP)
-    scaler.waits_for(r"last good policy and limits stay: AgentError: .*sha256")
+    scaler.waits_for(r"last good ones stay: AgentError: .*sha256")
     weights.write_bytes(good)
     scaler.send(signal.SIGHUP)
     scaler.waits_for(r"other policies and limits are taken up")
