@@ -71,9 +71,14 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     launcher = _ray(arguments.ray_address) if arguments.launcher == "ray" else None
     import uvloop
 
+    from runtime.serving.acceptance import check
     from runtime.serving.handover import Door, give, take
     from runtime.serving.renewal import Renewal
     from runtime.serving.service import Service
+    from runtime.serving.state_file import wanted
+
+    if arguments.take_over and (deployment := wanted(arguments.state)):
+        check(deployment, scenario)  # before the process that serves has handed over
 
     if models:
         import runtime.serving.worker_replica  # noqa: F401 - and torch with it, while another process still serves
