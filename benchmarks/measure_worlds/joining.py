@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.measure_worlds.bystander import in_turns, latency_rows, pong
 from benchmarks.measure_worlds.faults import seconds_row
+from benchmarks.measure_worlds.member import Member
 from benchmarks.measure_worlds.team import meet, team
 from benchmarks.rows import Row, row
 from runtime.worlds import State, WorldManager
 
 JOIN_TARGET_S = 0.02
 JOINS, PAUSE_S = 15, 0.02  # in a round, and between two
+COST_ROUNDS = 5
 
 
 def host(manager: WorldManager, backend: str) -> None:
@@ -36,6 +39,24 @@ def visit(manager: WorldManager, address: str) -> list[float]:
     return took_s
 
 
+def _spent(_: WorldManager | None = None) -> tuple[float, int]:
+    """Seconds of CPU time that this process has used, and how often its threads have gone to sleep."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime, usage.ru_nvcsw
+
+
+def cost_row(here: Callable[[], object], guest: Member) -> Row:
+    """What joining, and leaving again, costs both sides: it depends little on what else the machine does."""
+    before = _spent(), guest.run(_spent)
+    for _ in range(COST_ROUNDS):
+        here()
+    used = [
+        [(now - then) / (COST_ROUNDS * JOINS) for now, then in zip(*of)] for of in zip((_spent(), guest.run(_spent)), before)
+    ]
+    told = (f"{who} {1e6 * cpu_s:.0f} µs, {sleeps:.1f} sleeps" for who, (cpu_s, sleeps) in zip(("host", "guest"), used))
+    return row("CPU time of a join and a leave", sum(cpu_s for cpu_s, _ in used), "s", f"{'; '.join(told)}")
+
+
 def join_rows(backend: str, rounds: int) -> Iterator[Row]:
     """Joins of a warm process while a bystander talks."""
     with team(3) as (manager, (talker, guest, other)):
@@ -53,11 +74,13 @@ def join_rows(backend: str, rounds: int) -> Iterator[Row]:
 
         here()  # the processes know each other from now on
         elsewhere()
+        cost = cost_row(here, guest)
         took_s.clear()
         world = meet(manager, talker, "bystander", backend)
         talker.start(pong, world.name)
         felt = in_turns(world, here, elsewhere, rounds)
         yield seconds_row("join of a warm process", took_s, JOIN_TARGET_S)
+        yield cost
         yield from latency_rows("bystander's p99 during joins", felt)
         manager.leave(world)
         talker.result()

@@ -7,6 +7,7 @@ over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections import deque
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 from .backends.wire import Reduction
+from .fate import State
 from .world import World
 
 Job = Callable[[], Any]
@@ -97,7 +99,7 @@ class AsyncWorld:
     goes to the next one, so none is lost; a cancelled `recv` fills its tensor all the same.
 
     Args:
-        world: one that is up.
+        world: one that is up, or coming up (`wait`).
     """
 
     def __init__(self, world: World) -> None:
@@ -119,6 +121,23 @@ class AsyncWorld:
             if self.world.over:
                 lane.close()
         return lane
+
+    async def wait(self, *states: State) -> State:
+        """Wait until the world is in one of the states, or over; see `World.wait`. Takes no thread."""
+        world, loop, turned = self.world, asyncio.get_running_loop(), asyncio.Event()
+
+        def stir() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(turned.set)
+
+        world.at_turn.append(stir)
+        try:
+            while not (world.state in states or world.over):
+                await turned.wait()
+                turned.clear()
+            return world.state
+        finally:
+            world.at_turn.remove(stir)
 
     async def send(self, tensor: torch.Tensor, dst: int, tag: int = 0) -> None:
         """See `World.send`."""

@@ -82,12 +82,14 @@ class Fate:
     Attributes:
         name: of the world.
         left_by: the member that is leaving while we are DRAINING; None where it is ourselves.
+        at_turn: called whenever the state has changed, on the thread that changed it; must not block.
         at_end: called once, in order, when it is CLOSED or BROKEN, on the thread that noticed; must not block.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.left_by: Broken | None = None
+        self.at_turn: list[Callable[[], object]] = []
         self.at_end: list[Callable[[], object]] = []
         self._state = State.NEW
         self._broken: Broken | None = None
@@ -144,7 +146,7 @@ class Fate:
         with self._changed:
             self.raise_if_over()
             self._state = state
-            self._changed.notify_all()
+            self._turned()
 
     def drains_for(self, rank: int) -> None:
         """A member is leaving: nothing new is started."""
@@ -152,7 +154,7 @@ class Fate:
             if self._state is State.UP:
                 self.left_by = Broken(Reason.LEFT, rank, time.monotonic(), f"rank {rank} left")
                 self._state = State.DRAINING
-                self._changed.notify_all()
+                self._turned()
 
     def breaks(self, reason: Reason, peer: int | None, text: str) -> None:
         """It has broken; the first cause counts, and a world that is over stays as it is."""
@@ -177,4 +179,10 @@ class Fate:
         for call in self.at_end:
             call()
         with self._changed:
-            self._changed.notify_all()
+            self._turned()
+
+    def _turned(self) -> None:
+        """The state has changed; we hold the lock."""
+        self._changed.notify_all()
+        for call in list(self.at_turn):  # others add theirs, and take them back, meanwhile
+            call()

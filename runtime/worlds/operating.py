@@ -66,7 +66,7 @@ class Operating(Fate):
         with self._changed:
             self.raise_if_over()
             self._wire, self.device, self._state = wire, wire.device, State.UP
-            self._changed.notify_all()
+            self._turned()
 
     def _release(self) -> None:
         """Free whoever waits or is in an operation."""

@@ -10,7 +10,7 @@ import torch
 from actors import Actor
 from members import create, fate, join, world_of
 
-from runtime.worlds import Exchange, InitFailed, NameTaken, Reason, State, WorldClosed, WorldManager
+from runtime.worlds import AsyncWorld, Exchange, InitFailed, NameTaken, Reason, State, WorldClosed, WorldManager
 from runtime.worlds.coming import Coming
 
 
@@ -236,6 +236,58 @@ def test_a_name_that_was_given_up_is_used_again_at_once(managers):
         host.leave(host.create("w", 2, backend="inproc", wait=False))
     world = host.create("w", 2, backend="inproc", wait=False)
     assert one.join("w", 1, host.address).epoch == 21 and world.wait(State.UP, timeout_s=30) is State.UP
+
+
+def test_worlds_that_come_up_take_no_thread(managers):
+    host, one = managers(), managers()
+    before = threading.active_count()
+    coming = [host.create(f"w{number}", 3, backend="inproc", wait=False) for number in range(10)]
+    asked = [one.join(world.name, 1, host.address, wait=False) for world in coming]
+    deadline_s = time.monotonic() + 30
+    while len(who_came(host, "w9")) == 0:  # all frames of a link come in order
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    assert {world.state for world in coming + asked} == {State.JOINING} and threading.active_count() <= before
+
+
+def test_a_backend_that_takes_its_time_keeps_no_other_world_waiting():
+    gate, uids = threading.Event(), []
+
+    class Slow(Exchange):
+        blocks = True
+
+        def connect(self, board, streams, uid, device, deadline_s):
+            uids.append(uid)
+            assert uid != uids[0] or gate.wait(30)
+            return super().connect(board, streams, uid, device, deadline_s)
+
+    with WorldManager(exchange=(exchange := Slow())) as host, WorldManager(exchange=exchange) as one:
+        first = host.create("first", 2, backend="inproc", wait=False)
+        one.join("first", 1, host.address, wait=False)
+        while not uids:
+            time.sleep(0.002)
+        second = host.create("second", 2, backend="inproc", wait=False)
+        one.join("second", 1, host.address)
+        assert second.wait(State.UP, timeout_s=30) is State.UP and first.state is State.JOINING
+        gate.set()
+        assert first.wait(State.UP, timeout_s=30) is State.UP
+
+
+def test_asyncio_waits_for_a_world_without_a_thread(managers):
+    host, one = managers(), managers()
+
+    async def wait():
+        waiting = [AsyncWorld(host.create(f"w{number}", 2, backend="inproc", wait=False)) for number in range(3)]
+        before = threading.active_count()
+        up = [asyncio.create_task(world.wait(State.UP)) for world in waiting]
+        await asyncio.sleep(0.05)
+        assert not any(task.done() for task in up) and threading.active_count() <= before
+        for number in range(2):
+            one.join(f"w{number}", 1, host.address, wait=False)
+        host.leave(waiting[2].world)
+        return await asyncio.wait_for(asyncio.gather(*up), 30), await asyncio.wait_for(waiting[0].wait(State.UP), 30)
+
+    assert asyncio.run(wait()) == ([State.UP, State.UP, State.BROKEN], State.UP)
 
 
 def test_a_manager_that_is_closed_makes_no_world():
