@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from benchmarks.measure_live.cluster import Cluster, cluster, scenario
 from benchmarks.measure_live.load import Played, Target, closed_loop, open_loop, poisson
 from benchmarks.measure_live.models import POISON
 from benchmarks.measure_live.tool import Tool
-from benchmarks.rows import Row, command_line, report, row
+from benchmarks.rows import Part, Row, command_line, report_parts, row
 
 NAME, SLO_S, BATCH_S, REPLICAS = "flooded", 0.25, 0.01, 2
 CANDIDATES = [{"variants": ["echo"], "cores": [1], "max_count": 4}]
@@ -51,7 +51,7 @@ class Seen(NamedTuple):
     unanswered: int
 
 
-def parts(seconds: float) -> dict[str, Callable[[], Iterable[Row]]]:
+def parts(seconds: float) -> dict[str, Part]:
     """What is measured, by name."""
     return {"flood": lambda: flood_rows(seconds), "storm": lambda: storm_rows(seconds),
             "slow": lambda: beside_rows("slow clients", slow_clients, seconds),
@@ -241,7 +241,4 @@ def _poison(port: int, over: threading.Event, told: list[int]) -> None:
 if __name__ == "__main__":
     parser = command_line(__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="that each lasts (default: %(default)g)")
-    parser.add_argument("--only", nargs="+", choices=list(parts(0)), help="parts to measure (default: all)")
-    options = parser.parse_args()
-    all_parts = parts(options.seconds)
-    report((one for name in options.only or all_parts for one in all_parts[name]()), options.json)
+    report_parts(parser, lambda options: parts(options.seconds))

@@ -123,6 +123,23 @@ def command_line(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+Part = Callable[[], Iterable[Row]]
+
+
+def report_parts(parser: argparse.ArgumentParser, parts: Callable[[argparse.Namespace], Mapping[str, Part]]) -> None:
+    """Reports a benchmark of several parts, or those that the option `--only` names.
+
+    Args:
+        parser: its other options.
+        parts: by name, given these.
+    """
+    names = list(parts(parser.parse_args([])))
+    parser.add_argument("--only", nargs="+", choices=names, help="parts to measure (default: all)")
+    options = parser.parse_args()
+    chosen = parts(options)
+    report((one for name in options.only or names for one in chosen[name]()), options.json)
+
+
 def report(rows: Iterable[Row], json_file: Path | None) -> None:
     """Shows rows: a table in a terminal, else one line each as they come. Writes them, with machine, versions and command.
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +28,7 @@ from benchmarks.measure_live.cluster import cluster, scenario
 from benchmarks.measure_live.load import Target, open_loop, poisson
 from benchmarks.measure_live.processes import Server
 from benchmarks.measure_live.tool import Tool
-from benchmarks.rows import Row, command_line, report, row
+from benchmarks.rows import Part, Row, command_line, report_parts, row
 
 POLICY = "benchmarks.measure_live.restless:Restless"  # acts at each decision
 SCENARIO, MEAN_RPS = "live-demo", 60.0
@@ -52,7 +52,7 @@ def sample(pid: int) -> Sample:
     return Sample(1024.0 * int(status["VmRSS"].split()[0]), len(os.listdir(f"/proc/{pid}/fd")), int(status["Threads"]))
 
 
-def parts(weeks: float, seconds: float) -> dict[str, Callable[[], Iterable[Row]]]:
+def parts(weeks: float, seconds: float) -> dict[str, Part]:
     """What is measured, by name."""
     return {"weeks": lambda: weeks_rows(weeks), "live": lambda: live_rows(seconds)}
 
@@ -125,7 +125,4 @@ if __name__ == "__main__":
     parser = command_line(__doc__.splitlines()[0])
     parser.add_argument("--weeks", type=float, default=8.0, help="to be simulated (default: %(default)g)")
     parser.add_argument("--seconds", type=float, default=600.0, help="of live load (default: %(default)g)")
-    parser.add_argument("--only", nargs="+", choices=list(parts(0, 0)), help="parts to measure (default: all)")
-    options = parser.parse_args()
-    all_parts = parts(options.weeks, options.seconds)
-    report((one for name in options.only or all_parts for one in all_parts[name]()), options.json)
+    report_parts(parser, lambda options: parts(options.weeks, options.seconds))
