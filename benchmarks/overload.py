@@ -72,12 +72,16 @@ def storm_rows(seconds: float) -> Iterator[Row]:
     """Clients that ask again the moment that they are refused."""
     with _flooded() as live, closing(Tool()) as tool:
         most_rps, memory = _most(live, tool), Memory(live.server.pid)
+        began_cpu_s = live.server.cpu_s()
         storm = tool.play(closed_loop, _target(live), CONNECTIONS, seconds)
+        cpu_s = live.server.cpu_s() - began_cpu_s
         calm = tool.play(open_loop, _target(live), poisson(CALM_RATIO * most_rps, CALM_S, 2))
         latency_s = (storm.done_s - storm.sent_s)[storm.status == 200]
         seen = Seen(float(np.sum(latency_s <= SLO_S)) / seconds, _p99(latency_s), _seen(calm, 0.0).recovery_s,
                     int(np.sum(storm.status == 503)), int(np.sum(storm.status == 0)))
         yield from _rows(f"a retry storm of {CONNECTIONS} clients", seen, most_rps, memory)
+        yield row("a retry storm: CPU time of the gateway", cpu_s / len(storm.status), "s",
+                  f"of each request, answered or refused; {cpu_s / storm.wall_s:.0%} of a core")
 
 
 def beside_rows(name: str, bad: Callable[[int, threading.Event], None], seconds: float) -> Iterator[Row]:

@@ -48,7 +48,7 @@ class Served:
     heads: Heads = field(default_factory=Heads)
     closing: bool = False
     handed: list[socket.socket] | None = None
-    turned_away: int = 0  # connections that wait until they are read from again
+    turned_away: int = 0  # requests that have yet to be told so
 
     def __post_init__(self) -> None:
         self.room = Room(self.limits)
@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._served, self._limits = served, served.limits
         self._reader = Reader(served.limits, served.heads, served.room)
         self._withdraw: Withdraw | None = None  # of the request that is being answered
-        self._busy = self._stays = self._bodiless = self._turned_away = False
+        self._busy = self._stays = self._bodiless = False
         self._refusal: BadRequest | None = None  # of what came after those; nothing is read after it
         self._loop = asyncio.get_running_loop()
         self._deadline_s = math.inf
@@ -171,12 +171,24 @@ class Connection(asyncio.Protocol):
             self._watch(self._limits.body_s if self._reader.in_body else self._limits.header_s)
 
     def _answer(self, answer: HttpAnswer) -> None:
-        """The reply to the request; it is through once the client has taken so much that the rest fits the buffers."""
+        """The reply to the request. Who is turned away is told so after a time, the longer the more there are like it."""
         if not self._busy:
             return  # the client has gone
         self._withdraw = None
+        if answer.status in SHEDDING:
+            self._served.turned_away += 1
+            self._loop.call_later(self._served.turned_away / self._limits.refusals_per_s, self._turn_away, answer)
+        else:
+            self._send(answer)
+
+    def _turn_away(self, answer: HttpAnswer) -> None:
+        self._served.turned_away -= 1
+        if self._busy:
+            self._send(answer)
+
+    def _send(self, answer: HttpAnswer) -> None:
+        """It is through once the client has taken so much that the rest fits the buffers."""
         self._stays = self._stays and not self._served.closing
-        self._turned_away = answer.status in SHEDDING
         self._write(answer, self._stays)
         if self._writable:
             self._answered()
@@ -188,20 +200,8 @@ class Connection(asyncio.Protocol):
         self._reader.give_back(self._body_bytes)
         if not self._stays:
             self._transport.close()
-        elif self._turned_away:
-            self._wait_to_return()
         else:
             self._next()
-
-    def _wait_to_return(self) -> None:
-        """Reads nothing for a time, the longer the more there are like it."""
-        self._served.turned_away += 1
-        self._transport.pause_reading()
-        self._loop.call_later(self._served.turned_away / self._limits.returns_per_s, self._return)
-
-    def _return(self) -> None:
-        self._served.turned_away -= 1
-        self._next()
 
     def _write(self, answer: HttpAnswer, stays: bool) -> None:
         head = _head(answer.status, stays, len(answer.body), tuple(answer.headers.items()))

@@ -17,8 +17,8 @@ class Limits:
         bodies_bytes: of all requests together, until they are answered.
         header_bytes: its line and headers together.
         connections: at once; further ones are told to come back.
-        returns_per_s: of connections that were turned away (429, 503) so many are read from again each second, together, so
-            that those who ask again at once do not take the time of those who are served.
+        refusals_per_s: so many who are turned away (429, 503) are told so each second, all together: those who ask again at
+            once do not take the time of those who are served.
         header_s: from a connection, or the end of an answer, to the next request's last header: idle ones are closed.
         body_s: from there to the end of its body.
         send_s: until a client has taken so much of an answer that the rest fits the buffers.
@@ -31,7 +31,7 @@ class Limits:
     bodies_bytes: int = 256 * 2**20
     header_bytes: int = 16 * 2**10
     connections: int = 1024
-    returns_per_s: float = 2000.0
+    refusals_per_s: float = 2000.0
     header_s: float = 10.0
     body_s: float = 10.0
     send_s: float = 10.0

@@ -264,8 +264,8 @@ def test_shedding_says_when_to_come_back():
     run(play())
 
 
-def test_those_who_are_turned_away_and_ask_again_at_once_are_not_read_from_at_once():
-    """Twenty clients without patience, for a second: so many returns, and not thousands. One alone hardly waits."""
+def test_those_who_ask_again_at_once_are_turned_away_at_a_pace():
+    """Twenty clients without patience, for a second: so many refusals, and not thousands. One alone hardly waits."""
     scenario, each_s = SLOW.with_(admission={"queue_limit_s": 0.4}), 100.0
     sent = message("POST", "/v2/models/s/infer", PAYLOAD, {"Connection": "keep-alive"})
 
@@ -282,7 +282,7 @@ def test_those_who_are_turned_away_and_ask_again_at_once_are_not_read_from_at_on
         return count
 
     async def play():
-        async with gateway(scenario, clock=(clock := HandClock()), returns_per_s=each_s) as g:
+        async with gateway(scenario, clock=(clock := HandClock()), refusals_per_s=each_s) as g:
             waiting = [asyncio.ensure_future(infer(g.port)) for _ in range(2)]
             await until(lambda: g.dispatcher.outstanding == 2)
             begun_s = time.monotonic()
