@@ -17,6 +17,7 @@ import yaml
 from runtime import addresses
 
 if TYPE_CHECKING:
+    from runtime.gateway.traces import Traces
     from runtime.serving.crew import Launcher, Models
     from runtime.serving.service import Callers
 
@@ -43,6 +44,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--take-over", action="store_true",
                         help="from the process that has the state file, if one does: it answers what it has, hands over its "
                              "addresses and its clients' connections, and ends")
+    parser.add_argument("--otlp", metavar="URL", help="where spans of requests go: http://127.0.0.1:4318/v1/traces, say")
     parser.add_argument("--seed", type=int, default=0, help="of what emulated replicas draw (%(default)s)")
     parser.set_defaults(run=partial(_run, parser))
 
@@ -64,6 +66,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     grpc = addresses.read(parser, "--grpc", arguments.grpc) if arguments.grpc else None
     if grpc:
         _check_grpc()
+    traces = _traces(arguments.otlp)
     if models is None and arguments.launcher != "local":
         parser.error(f"--launcher {arguments.launcher}: emulated replicas are no processes; give --models")
     if arguments.take_over and not arguments.state:
@@ -86,7 +89,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     async def main() -> None:
         handed = take(arguments.state) if arguments.take_over else None
         service = Service(scenario, models=models, launcher=launcher, callers=callers, seed=arguments.seed,
-                          remember=arguments.state)
+                          remember=arguments.state, traces=traces)
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -120,6 +123,22 @@ def _check_grpc() -> None:
         import runtime.gateway.grpc_front  # noqa: F401
     except ModuleNotFoundError as error:
         raise ValueError(f"--grpc: {error.name} is not installed; pip install grpcio protobuf (the extra `grpc`)") from error
+
+
+def _traces(url: str | None) -> Traces:
+    """Ids of traces are passed on in any case; spans are made where they can go somewhere."""
+    if url is None:
+        from runtime.gateway.traces import Traces
+
+        return Traces()
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"--otlp {url}: give the URL of a collector, http://127.0.0.1:4318/v1/traces say")
+    try:
+        from runtime.gateway.spans import exported
+    except ModuleNotFoundError as error:
+        raise ValueError(f"--otlp: {error.name} is not installed; pip install opentelemetry-sdk "
+                         "opentelemetry-exporter-otlp-proto-http (the extra `otel`)") from error
+    return exported(url)
 
 
 def _ray(address: str) -> Launcher:

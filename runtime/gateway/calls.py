@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
 
 from runtime.gateway.access import Access
 from runtime.gateway.dispatcher import Dispatcher
 from runtime.gateway.limits import SHEDDING
-from runtime.gateway.request import Cause, Outcome
+from runtime.gateway.request import Cause, Outcome, Request
+from runtime.gateway.traces import Traces
 from runtime.models.model import TensorSpec
 from runtime.serving.replica import Tensors
 
@@ -48,10 +51,11 @@ class Calls:
     Args:
         dispatcher: serves them.
         access: who may call what.
+        traces: that requests are part of.
     """
 
-    def __init__(self, dispatcher: Dispatcher, access: Access) -> None:
-        self.dispatcher, self.access = dispatcher, access
+    def __init__(self, dispatcher: Dispatcher, access: Access, traces: Traces) -> None:
+        self.dispatcher, self.access, self._traces = dispatcher, access, traces
         self._metadata: dict[tuple[str, int, int], Metadata] = {}
 
     @property
@@ -90,13 +94,20 @@ class Calls:
         outputs = next((tuple(known) for v in last if (known := dispatcher.outputs.get(v))), ())
         return Metadata(name, tuple(last), NAME, inputs, outputs)
 
-    async def answer(self, name: str, tensors: Tensors, patience_s: float) -> Outcome:
-        """Has a request served. Cancelled, because its client has gone, it is withdrawn.
+    def submit(self, name: str, tensors: Tensors, patience_s: float, headers: Mapping[str, str]) -> Request:
+        """A request arrives; see `Dispatcher.submit`. Its headers tell which trace it is part of."""
+        trace = self._traces.begin(name, headers)
+        request = self.dispatcher.submit(name, tensors, patience_s=patience_s, trace=trace)
+        if trace:
+            request.settled.add_done_callback(partial(self._traces.end, trace))
+        return request
+
+    async def answer(self, name: str, request: Request) -> Outcome:
+        """Waits for its outcome. Cancelled, because its client has gone, it is withdrawn.
 
         Raises:
             Unanswered: why there is no answer.
         """
-        request = self.dispatcher.submit(name, tensors, patience_s=patience_s)
         try:
             outcome = await request.settled
         except asyncio.CancelledError:

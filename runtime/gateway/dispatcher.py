@@ -18,6 +18,7 @@ from runtime.gateway.quotas import Quota
 from runtime.gateway.request import DROPPED, FAILED, REJECTED, Cause, Request
 from runtime.gateway.serving import Serving
 from runtime.gateway.settling import Settling
+from runtime.gateway.traces import Trace
 from runtime.models.dilated_clock import AsyncClock
 from runtime.models.model import TensorSpec
 from runtime.serving.replica import Replica, ReplicaLost, Tensors
@@ -58,13 +59,15 @@ class Dispatcher:
 
     # ---- requests
 
-    def submit(self, application: str, tensors: Tensors, *, patience_s: float = math.inf) -> Request:
+    def submit(self, application: str, tensors: Tensors, *, patience_s: float = math.inf,
+               trace: Trace | None = None) -> Request:
         """A request arrives now.
 
         Args:
             application: its name (a lone service's is its own).
             tensors: what the first stage gets.
             patience_s: how long its client waits; it is not started after that.
+            trace: that it is part of.
 
         Returns:
             The request; await `settled` for its outcome.
@@ -73,7 +76,7 @@ class Dispatcher:
             KeyError: the scenario has no such application.
         """
         t_s = self.clock.now_s()
-        request = self._requests.arrive(application, tensors, t_s, patience_s)
+        request = self._requests.arrive(application, tensors, t_s, patience_s, trace)
         if self.quotas[request.application.tenant].take(t_s):
             self._serving.place([request], t_s, REJECTED)
         else:

@@ -20,6 +20,7 @@ from runtime.gateway.dispatcher import Dispatcher
 from runtime.gateway.grpc_tensors import read_request, write_answer
 from runtime.gateway.limits import Limits
 from runtime.gateway.tensors import ProtocolError
+from runtime.gateway.traces import Traces
 from runtime.models.model import TensorSpec
 
 SERVICE = "inference.GRPCInferenceService"
@@ -46,13 +47,15 @@ class GrpcFront:
         dispatcher: serves the requests.
         access: who may call what.
         limits: as over HTTP; `connections` bounds connections, and calls at once.
+        traces: that requests are part of.
 
     Attributes:
         address: where it listens, `host:port`, once started.
     """
 
-    def __init__(self, dispatcher: Dispatcher, access: Access, limits: Limits = Limits()) -> None:  # noqa: B008  (immutable)
-        self._calls, self._limits = Calls(dispatcher, access), limits
+    def __init__(self, dispatcher: Dispatcher, access: Access, limits: Limits = Limits(),  # noqa: B008  (immutable)
+                 traces: Traces = Traces()) -> None:  # noqa: B008
+        self._calls, self._limits = Calls(dispatcher, access, traces), limits
         self.address = ""
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, certificate: Certificate | None = None) -> None:
@@ -142,7 +145,11 @@ class GrpcFront:
     async def _model_infer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         name = self._called(request.model_name, request.model_version, context)
         model = self._calls.metadata(name)
-        outcome = await self._calls.answer(name, read_request(request, model.inputs, model.outputs), _patience_s(context))
+        tensors = read_request(request, model.inputs, model.outputs)
+        asked = self._calls.submit(name, tensors, _patience_s(context), dict(context.invocation_metadata()))
+        if asked.trace:
+            context.set_trailing_metadata(tuple(asked.trace.headers.items()))
+        outcome = await self._calls.answer(name, asked)
         response = pb.ModelInferResponse(model_name=name, model_version=outcome.variant, id=request.id)
         response.parameters["variant"].string_param = outcome.variant
         write_answer(response, self._calls.dispatcher.outputs[outcome.variant], outcome.answer, request)
@@ -176,7 +183,8 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
 
 async def _fail(failure: Unanswered, context: Context) -> Message:
     advice = () if failure.retry_after_s is None else (("retry-after", str(failure.retry_after_s)),)
-    await context.abort(CODES.get(failure.status, grpc.StatusCode.INTERNAL), str(failure)[:TEXT_CHARACTERS], advice)
+    told = (*(context.trailing_metadata() or ()), *advice)
+    await context.abort(CODES.get(failure.status, grpc.StatusCode.INTERNAL), str(failure)[:TEXT_CHARACTERS], told)
     raise AssertionError("abort raises")
 
 

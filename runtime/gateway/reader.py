@@ -10,6 +10,7 @@ from functools import lru_cache
 import httptools
 
 from runtime.gateway.limits import Limits
+from runtime.gateway.traces import TRACEPARENT
 
 HEAD_END = b"\r\n\r\n"
 KNOWN_HEADS, KNOWN_BYTES = 1024, 1024  # that are kept, and the longest of them
@@ -36,7 +37,7 @@ class BadRequest(Exception):
 class Heads:
     """Heads that have been parsed, by their bytes: a client sends the same few again and again.
 
-    Only those of requests with a length, or without a body, after which the connection stays.
+    Only those of requests with a length, or without a body, after which the connection stays. Heads with a trace id differ.
     """
 
     def __init__(self) -> None:
@@ -56,6 +57,8 @@ class Heads:
         end = data.find(HEAD_END) + len(HEAD_END)
         length = len(request.body)
         if request.headers.get("content-length", "0") != str(length) or "transfer-encoding" in request.headers:
+            return
+        if TRACEPARENT in request.headers:
             return
         if end <= KNOWN_BYTES and len(data) == end + length:
             if len(self._known) >= KNOWN_HEADS:

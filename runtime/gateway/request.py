@@ -14,6 +14,7 @@ from runtime.serving.replica import Tensors
 
 if TYPE_CHECKING:
     from runtime.gateway.queues import Queue
+    from runtime.gateway.traces import Trace
 
 GOOD, LATE, REJECTED, DROPPED, FAILED = st.GOOD, st.LATE, st.REJECTED, st.DROPPED, st.FAILED  # fates
 
@@ -79,6 +80,7 @@ class Request:
         accuracy: product of those of the stages that answered.
         lives: replicas that it may yet be lost with, the last one included.
         suspect: it was lost with one already.
+        trace: that it is part of, where its client says so.
         variant, joined_s, sequence, queue: its present place; no queue while a replica has it.
     """
 
@@ -96,6 +98,7 @@ class Request:
     sequence: int = 0
     suspect: bool = False
     queue: Queue | None = field(default=None, repr=False)
+    trace: Trace | None = None
 
     @property
     def service(self) -> str:

@@ -26,8 +26,9 @@ from runtime.gateway.dispatcher import Dispatcher
 from runtime.gateway.json_tensors import InferRequest, read_request, write_answer
 from runtime.gateway.limits import Limits
 from runtime.gateway.reader import HttpRequest
-from runtime.gateway.request import Outcome
+from runtime.gateway.request import Outcome, Request
 from runtime.gateway.tensors import ProtocolError
+from runtime.gateway.traces import Traces
 from runtime.models.model import TensorSpec
 
 log = logging.getLogger(__name__)
@@ -55,14 +56,15 @@ class Gateway:
         access: who may call what.
         metrics: makes the text of /metrics.
         limits: of connections.
+        traces: that requests are part of.
 
     Attributes:
         url: where it listens, once started.
     """
 
     def __init__(self, dispatcher: Dispatcher, access: Access, metrics: Callable[[], Awaitable[bytes]],
-                 limits: Limits = Limits()) -> None:  # noqa: B008  (immutable)
-        self._dispatcher, self._calls, self._metrics = dispatcher, Calls(dispatcher, access), metrics
+                 limits: Limits = Limits(), traces: Traces = Traces()) -> None:  # noqa: B008  (immutable)
+        self._dispatcher, self._calls, self._metrics = dispatcher, Calls(dispatcher, access, traces), metrics
         self._served = Served(self._handle, _error, limits)
         self.url = ""
 
@@ -179,15 +181,19 @@ class Gateway:
             raise HttpError(415, "compressed bodies are not taken", Accept_Encoding="identity")
         model = self._calls.metadata(name)
         said = read_request(http.body, _json_bytes(http), model.inputs, model.outputs)
-        request = self._dispatcher.submit(name, said.tensors, patience_s=_patience_s(http))
-        request.settled.add_done_callback(partial(self._settled, name, http, said, reply))
+        request = self._calls.submit(name, said.tensors, _patience_s(http), http.headers)
+        request.settled.add_done_callback(partial(self._settled, request, http, said, reply))
         return partial(self._dispatcher.withdraw, request)
 
-    def _settled(self, name: str, http: HttpRequest, said: InferRequest, reply: Reply, settled: Future[Outcome]) -> None:
+    def _settled(self, request: Request, http: HttpRequest, said: InferRequest, reply: Reply,
+                 settled: Future[Outcome]) -> None:
+        name = request.application.name
         try:
             answer = self._answer(name, said, self._calls.answered(name, settled.result()))
         except Exception as error:
             answer = _failed(http, error)
+        if request.trace:
+            answer = answer._replace(headers={**answer.headers, **request.trace.headers})
         reply(answer)
 
     def _answer(self, name: str, said: InferRequest, outcome: Outcome) -> HttpAnswer:

@@ -91,6 +91,7 @@ class Serving:
         first = batch.requests[0]
         host.replica.serve(batch.variant, [request.tensors for request in batch.requests],
                            Head(first.application.name, first.number, first.stage),
+                           [request.trace.parent if request.trace else "" for request in batch.requests],
                            partial(self._freed, host, batch), partial(self._answered, host, batch))
 
     def _freed(self, host: Host, batch: Batch) -> None:
@@ -106,7 +107,9 @@ class Serving:
         if not isinstance(answers, Exception) and len(answers) != len(batch):
             answers = ValueError(f"{len(answers)} answers to {len(batch)} requests")
         if isinstance(answers, Exception):
-            log.error("replica %d could not serve a batch of '%s'", host.replica.number, batch.variant, exc_info=answers)
+            traces = " ".join(request.trace.id for request in batch.requests if request.trace) or "none"
+            log.error("replica %d could not serve a batch of '%s' (traces: %s)", host.replica.number, batch.variant, traces,
+                      exc_info=answers)
             answers = [answers] * len(batch)
         self._finish(host, batch, answers)
 

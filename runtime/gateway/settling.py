@@ -11,6 +11,7 @@ from envs.scenario import Scenario
 from runtime.gateway.cascade import Leaving, accuracy_of_leavers
 from runtime.gateway.counters import Counters
 from runtime.gateway.request import GOOD, LATE, Application, Cause, Outcome, Request
+from runtime.gateway.traces import Trace
 from runtime.models.model import TensorSpec
 from runtime.serving.replica import Tensors
 
@@ -46,7 +47,7 @@ class Settling:
     def __len__(self) -> int:
         return len(self._outstanding)
 
-    def arrive(self, application: str, tensors: Tensors, t_s: float, patience_s: float) -> Request:
+    def arrive(self, application: str, tensors: Tensors, t_s: float, patience_s: float, trace: Trace | None) -> Request:
         """A new request, at its first stage.
 
         Raises:
@@ -54,7 +55,8 @@ class Settling:
         """
         what, settled = self.applications[application], asyncio.get_running_loop().create_future()
         patience_s = min(patience_s, self._drop_after_s)
-        request = Request(what, self.counters.offered(what.row), t_s, tensors, LIVES, settled, patience_s)
+        request = Request(what, self.counters.offered(what.row), t_s, tensors, LIVES, settled, patience_s,
+                          trace=trace)
         self._outstanding[request] = None
         self.counters.at_service(request.service)
         return request

@@ -51,8 +51,8 @@ class EmulatedLiveReplica:
         await self._clock.sleep_until(t_s + self._detection_s)
         self.lose("it broke")
 
-    def serve(self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None],
-              answered: Answered) -> None:
+    def serve(self, variant: str, requests: Sequence[Tensors], head: Head, traces: Sequence[str],
+              freed: Callable[[], None], answered: Answered) -> None:
         """See `Replica`."""
         task = asyncio.ensure_future(answer_by(self._answers(variant, requests, head, freed), answered))
         self._under_way.add(task)

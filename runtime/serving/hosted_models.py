@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,8 @@ from runtime.models.model import Model
 from runtime.serving.job import Job
 from runtime.serving.worker_wire import Batch, Head
 from runtime.worlds import World, WorldError
+
+log = logging.getLogger(__name__)
 
 
 class HostedModels:
@@ -62,7 +65,10 @@ class HostedModels:
             raise
         except Exception as error:  # whatever a user's model raises
             if len(head["sizes"]) == 1:
-                errors = {**head["errors"], str(head["places"][0]): str(error)}
+                place = str(head["places"][0])
+                if trace := head.get("traces", {}).get(place):
+                    log.warning("'%s' cannot answer a request (traceparent %s): %s", head["variant"], trace, error)
+                errors = {**head["errors"], place: str(error)}
                 return {**head, "sizes": [], "places": [], "errors": errors}, []
         return self._one_by_one(head, tensors)
 

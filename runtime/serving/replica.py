@@ -55,8 +55,8 @@ class Replica(Protocol):
             ReplicaLost: it never will be; the text says why.
         """
 
-    def serve(self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None],
-              answered: Answered) -> None:
+    def serve(self, variant: str, requests: Sequence[Tensors], head: Head, traces: Sequence[str],
+              freed: Callable[[], None], answered: Answered) -> None:
         """Has a batch answered: at most `kind.batch` requests of one variant. As many batches at once as it has servers with a
         free first stage, and one ahead; more is the caller's mistake. The batch is on its way when this returns, and nothing
         is called before that.
@@ -65,6 +65,7 @@ class Replica(Protocol):
             variant: that computes them.
             requests: the tensors of each.
             head: the first of them.
+            traces: the `traceparent` of each, "" where it has none.
             freed: called, on the loop, when the first stage could take another batch before this one is answered.
             answered: called at the end; a request that cannot be answered has a `RequestRefused` in its place, and instead of
                 all answers there is a `ReplicaLost` where it is gone.

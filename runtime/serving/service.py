@@ -22,6 +22,7 @@ from runtime.gateway.cascade import ByDraw, ByOutput
 from runtime.gateway.dispatcher import Dispatcher
 from runtime.gateway.page import Moment, Page
 from runtime.gateway.server import Gateway
+from runtime.gateway.traces import Traces
 from runtime.serving.emulated_replica import EmulatedLiveReplica
 from runtime.serving.gpu_shares import GpuShares
 from runtime.serving.handover import Handed
@@ -65,6 +66,7 @@ class Service:
         callers: their tokens.
         seed: of what emulated replicas draw.
         remember: the file that lets it go on after a restart.
+        traces: that requests are part of; ended with us.
 
     Raises:
         ValueError: tokens that cannot be used, no model for a variant, or a state file that is none or in use.
@@ -80,9 +82,10 @@ class Service:
         callers: Callers = Callers(),
         seed: int = 0,
         remember: Path | None = None,
+        traces: Traces = Traces(),  # noqa: B008  (it keeps nothing)
     ) -> None:
         clock = UnixClock()
-        self.scenario, self._callers = scenario, callers
+        self.scenario, self._callers, self._traces = scenario, callers, traces
         self._state = StateFile(remember) if remember else None
         self._workers = _Workers(models, scenario, self._state, self._save, launcher) if models else None
         make: MakeReplica = self._workers.make if self._workers else _emulated(scenario, seed, clock)
@@ -93,7 +96,7 @@ class Service:
         used = self._usage.used if self._usage else None
         self.page = Page(self.dispatcher, self.cluster.census, lambda: self.cluster.desired.current.number, used)
         self._access = Access(callers.tenants or None, scenario.tenants, callers.scrape or None)
-        self.gateway = Gateway(self.dispatcher, self._access, self.page.text)
+        self.gateway = Gateway(self.dispatcher, self._access, self.page.text, traces=traces)
         self.grpc: GrpcFront | None = None
         self.control = ControlApi(
             self.cluster, self._observe, self.dispatcher.sample, self.page.text, Tokens(callers.operator, callers.tenants))
@@ -140,7 +143,7 @@ class Service:
         if grpc:
             from runtime.gateway.grpc_front import GrpcFront
 
-            self.grpc = GrpcFront(self.dispatcher, self._access)
+            self.grpc = GrpcFront(self.dispatcher, self._access, traces=self._traces)
             await self.grpc.start(*grpc, certificate)
         if not handed:
             self.cluster.start()
@@ -160,6 +163,7 @@ class Service:
         gateway, clients = await self.gateway.hand_over()
         if calls:
             await calls
+        await asyncio.to_thread(self._traces.close)
         if self._state:
             self._state.close()
         return Handed(gateway, control, clients)
@@ -172,6 +176,7 @@ class Service:
         await self.cluster.close()
         await self.dispatcher.close()
         await self.control.close()
+        await asyncio.to_thread(self._traces.close)
         if self._workers:
             await asyncio.to_thread(self._workers.close)
         if self._state:

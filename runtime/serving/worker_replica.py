@@ -168,8 +168,8 @@ class WorkerReplica:
 
     # --- Serving ---
 
-    def serve(self, variant: str, requests: Sequence[Tensors], head: Head, freed: Callable[[], None],
-              answered: Answered) -> None:
+    def serve(self, variant: str, requests: Sequence[Tensors], head: Head, traces: Sequence[str],
+              freed: Callable[[], None], answered: Answered) -> None:
         """See `Replica`."""
         by_shape: dict[Any, list[int]] = {}
         for place, request in enumerate(requests):
@@ -178,17 +178,20 @@ class WorkerReplica:
         try:
             self._raise_if_lost()
             for places in by_shape.values():
-                self._send(variant, [requests[place] for place in places], places, batch)
+                named = {str(place): traces[place] for place in places if traces[place]}
+                self._send(variant, [requests[place] for place in places], places, named, batch)
         except Exception as error:
             self._forget(batch)
             self._loop.call_soon(answered, error)
 
-    def _send(self, variant: str, requests: Sequence[Tensors], places: Sequence[int], batch: UnderWay) -> None:
+    def _send(self, variant: str, requests: Sequence[Tensors], places: Sequence[int], traces: Mapping[str, str],
+              batch: UnderWay) -> None:
         """Those of one shape, as one message."""
         number = next(self._ids)
         arrays = requests[0] if len(requests) == 1 else [np.concatenate(parts) for parts in zip(*requests)]
         sizes = [len(request[0]) for request in requests]
-        self._first.send({"id": number, "variant": variant, "sizes": sizes, "places": places, "errors": {}}, arrays)
+        told = {"id": number, "variant": variant, "sizes": sizes, "places": places, "errors": {}}
+        self._first.send(told | {"traces": traces} if traces else told, arrays)
         self._under_way[number] = batch
 
     def _heard(self, told: Said, outputs: list[np.ndarray]) -> None:

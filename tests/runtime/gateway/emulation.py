@@ -37,7 +37,8 @@ class Emulated:
     async def load(self):
         await self._emulated.load()
 
-    def serve(self, variant, requests, head: Head, freed, answered):
+    def serve(self, variant, requests, head: Head, traces, freed, answered):
+        self.traces = traces
         task = asyncio.ensure_future(answer_by(self.answers(variant, requests, head, freed), answered))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

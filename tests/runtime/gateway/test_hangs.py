@@ -16,7 +16,7 @@ LIMIT_S = lives.BATCH_PATIENCE_S + 10 * 0.1
 class Hangs(EmulatedLiveReplica):
     """Takes batches and keeps them."""
 
-    def serve(self, variant, requests, head, freed, answered):
+    def serve(self, variant, requests, head, traces, freed, answered):
         pass
 
 

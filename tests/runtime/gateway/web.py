@@ -12,6 +12,7 @@ from runtime.gateway.access import Access
 from runtime.gateway.limits import Limits
 from runtime.gateway.page import Page
 from runtime.gateway.server import Gateway
+from runtime.gateway.traces import Traces
 
 QUICK = made({"v": 0.005}, [{"variants": ["v"], "cores": [1]}], service_cv=0.0)
 PAYLOAD = {"inputs": [{"name": "payload", "datatype": "FP32", "shape": [1, 1], "data": [2.5]}]}
@@ -66,11 +67,11 @@ class Lives:
 
 
 @asynccontextmanager
-async def gateway(scenario=QUICK, tokens=None, scrape_token=None, clock=None, **limits):
+async def gateway(scenario=QUICK, tokens=None, scrape_token=None, clock=None, traces=Traces(), **limits):  # noqa: B008
     live = Live(scenario, clock or RealClock())
     access = Access(tokens, scenario.tenants, scrape_token)
     page = Page(live.dispatcher, Lives(live), lambda: 3)
-    server = Gateway(live.dispatcher, access, page.text, Limits(**limits))
+    server = Gateway(live.dispatcher, access, page.text, Limits(**limits), traces)
     await live.begin()
     await server.start()
     try:

@@ -14,7 +14,7 @@ from runtime.serving.replica import ReplicaLost
 async def served(replica, variant, requests, head, freed=lambda: None):
     """The answers of a replica to a batch."""
     done = asyncio.get_running_loop().create_future()
-    replica.serve(variant, requests, head, freed, done.set_result)
+    replica.serve(variant, requests, head, [""] * len(requests), freed, done.set_result)
     answers = await done
     if isinstance(answers, Exception):
         raise answers
