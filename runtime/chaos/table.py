@@ -32,13 +32,16 @@ def put_into(page: Path, text: str) -> None:
 
 
 def _all(results: Sequence[dict[str, Any]]) -> str:
-    total = {name: sum(result[name] for result in results) for name in ("requests", "answered", "refused", "lost", "doubled")}
+    counted = ("requests", "answered", "at_once", "refused", "lost", "doubled")
+    total = {name: sum(result[name] for result in results) for name in counted}
+    of = max(1, total["requests"])
     workers = sum(result["replicas"] == "workers" for result in results)
     broken = sum(bool(result["broken"]) for result in results)
     return (f"{len(results)} trials of {_spans(results)} s ({workers} with worker processes, the others emulated), "
             f"{sum(len(result['faults']) for result in results)} faults: {total['requests']} requests, of which "
-            f"{total['answered'] / max(1, total['requests']):.3%} answered within retries, {total['refused']} refused with a "
-            f"reason, {total['lost']} lost, {total['doubled']} answered twice; {broken} trials broke an invariant.")
+            f"{total['answered'] / of:.3%} answered within retries ({total['at_once'] / of:.1%} at the first try), "
+            f"{total['refused']} refused with a reason, {total['lost']} lost, {total['doubled']} answered twice; "
+            f"{broken} trials broke an invariant.")
 
 
 def _spans(results: Sequence[dict[str, Any]]) -> str:

@@ -38,14 +38,15 @@ def test_every_sort_is_known_how_to_be_done():
 
 
 RESULT = {"seed": 1, "seconds": 30.0, "replicas": "workers", "broken": [], "requests": 1000, "answered": 999,
-          "refused": 1, "lost": 0, "doubled": 0, "faults": [
+          "at_once": 900, "refused": 1, "lost": 0, "doubled": 0, "faults": [
               {"name": "worker hung", "requests": 90, "again": 2, "unanswered": 1, "noticed_s": 0.5, "back_s": 0.9},
               {"name": "worker hung", "requests": 10, "again": 1, "unanswered": 0, "noticed_s": 0.6, "back_s": None}]}
 
 
 def test_the_table_says_what_became_of_each_sort():
     told = table([RESULT, RESULT | {"replicas": "emulated", "broken": ["x"], "faults": []}])
-    for said in ("2 trials of 30 s (1 with worker processes", "2 faults: 2000 requests, of which 99.900% answered",
+    for said in ("2 trials of 30 s (1 with worker processes",
+                 "2 faults: 2000 requests, of which 99.900% answered within retries (90.0% at the first",
                  "2 refused with a reason, 0 lost, 0 answered twice; 1 trials broke"):
         assert said in told
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if line.startswith("| ")]
