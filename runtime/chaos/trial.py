@@ -28,7 +28,7 @@ from runtime.deployment_json import from_json
 TURN_S = 0.02
 START_S = 3.0  # of the clients' process
 WAIT_S = 3.0  # for somebody to be there whom a fault can hit: a worker that loads, say
-SETTLED_S, LEFT_S, CLIENTS_S = 60.0, 15.0, 90.0
+SETTLED_S, LEFT_S, CLIENTS_S = 60.0, 30.0, 90.0
 """How long after the faults replicas may take to be ready, processes to be gone, and clients to have their answers."""
 
 
