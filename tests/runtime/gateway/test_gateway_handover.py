@@ -9,9 +9,11 @@ from web import PAYLOAD, QUICK, answer_of, gateway, until
 
 from runtime.gateway import server as module
 from runtime.gateway.access import Access
+from runtime.gateway.limits import Limits
 from runtime.gateway.server import Gateway
 
 LIMIT_S = 60.0
+PATIENT = {"header_s": LIMIT_S, "body_s": LIMIT_S}
 
 
 def message(number):
@@ -41,7 +43,7 @@ async def taken_over(old):
     """The next gateway, with what the old one has handed over."""
     async with gateway() as new:
         listening, clients = await old.server.hand_over()
-        server = Gateway(new.dispatcher, Access(None, QUICK.tenants, None), new.page.text)
+        server = Gateway(new.dispatcher, Access(None, QUICK.tenants, None), new.page.text, Limits(**PATIENT))
         await server.start(listening=listening, clients=clients)
         try:
             yield server, new.dispatcher
@@ -66,7 +68,7 @@ def test_under_load_every_request_is_answered_once_and_connections_stay():
             if connection:
                 connection[1].close()
 
-        async with gateway() as old:
+        async with gateway(**PATIENT) as old:
             idle = await asyncio.open_connection("127.0.0.1", old.port)
             async with asyncio.TaskGroup() as clients:
                 for i in range(8):
@@ -91,7 +93,7 @@ def test_a_request_that_has_come_in_part_is_waited_for_and_not_for_long(monkeypa
     monkeypatch.setattr(module, "PART_S", LIMIT_S if comes else 0.1)
 
     async def play():
-        async with gateway() as old:
+        async with gateway(**PATIENT) as old:
             reader, writer = await asyncio.open_connection("127.0.0.1", old.port)
             writer.write(message(7)[:-3])
             await until(lambda: any(c._reader.begun for c in old.server._served.connections))
