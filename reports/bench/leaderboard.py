@@ -1,10 +1,13 @@
-"""`evaluate.py --leaderboard`: docs/leaderboard.md from the result files in docs/leaderboard/, and from nothing else."""
+"""`evaluate.py --leaderboard`: docs/leaderboard.md from the result files in docs/leaderboard/, and from nothing else.
+
+Each set of tasks has a version, and a folder of results, of its own: a set more changes nothing of those that are there.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +15,17 @@ from reports.bench.command import text
 from reports.bench.result import read as read_result
 from reports.bench.result import scores_of
 from reports.bench.score import TrackScore
-from reports.bench.tasks import SHORT, TASKS, TaskSet, read
+from reports.bench.tasks import PLACEMENT, SHORT, TASKS, TaskSet, read
 from reports.protocol_play import KNOWS
 from reports.record import HOUSE
 
 RESULTS, PAGE = HOUSE / "docs" / "leaderboard", HOUSE / "docs" / "leaderboard.md"
+SETS = ((TASKS, RESULTS), (PLACEMENT, RESULTS / PLACEMENT.stem))
+Results = Sequence[Mapping[str, Any]]
 HEAD = """\
 # Leaderboard
 
-Tidal Bench version {version} (tasks `{digest}`). Points: 0 is what the static policy earned on the same requests, 100 what the
+Tidal Bench {sets}. Points: 0 is what the static policy earned on the same requests, 100 what the
 track's reference earned in hindsight; a task far below the static policy counts −100. In brackets 95 % intervals over windows
 of load. Every policy plays as it ships, a planner with the settings of `baselines/calibrated/` where it has some there: on
 `resnet-variants`, tuned on a real trace with cold starts of 6 to 9 s; else with its published constants. Where each is
@@ -37,19 +42,25 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     Raises:
         ValueError: there is no result of this version.
     """
-    tasks = read(arguments.tasks or TASKS)
-    results, left_out = _results(arguments.results or RESULTS, tasks)
-    if not results:
-        raise ValueError(
-            f"no result of version {tasks.version} in {arguments.results or RESULTS}: evaluate.py --bench POLICY "
-            "--results FOLDER writes one"
-        )
+    given = arguments.tasks or arguments.results
+    sets = [(arguments.tasks or TASKS, arguments.results or RESULTS)] if given else SETS
+    found: list[tuple[TaskSet, Results]] = []
+    left_out: list[str] = []
+    for file, folder in sets:
+        tasks = read(file)
+        results, wrong = _results(folder, tasks)
+        if not results:
+            raise ValueError(
+                f"no result of version {tasks.version} in {folder}: evaluate.py --bench POLICY --results FOLDER writes one"
+            )
+        found.append((tasks, results))
+        left_out += wrong
     for sentence in left_out:
         print(f"! {sentence}", file=sys.stderr)
     path = arguments.report or PAGE
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(tasks, results), encoding="utf-8")
-    print(f"{len(results)} policies: {path}")
+    path.write_text(page(found), encoding="utf-8")
+    print(f"{sum(len(results) for _, results in found)} results: {path}")
     return not left_out
 
 
@@ -69,18 +80,25 @@ def _results(folder: Path, tasks: TaskSet) -> tuple[list[dict[str, Any]], list[s
     return found, wrong
 
 
-def page(tasks: TaskSet, results: Sequence[Mapping[str, Any]]) -> str:
+def page(sets: Sequence[tuple[TaskSet, Results]]) -> str:
     """The page, in Markdown; the same files give the same page."""
+    told = " and ".join(f"version {tasks.version} (tasks `{tasks.digest()}`)" for tasks, _ in sets)
+    parts = [HEAD.format(sets=told)]
+    for tasks, results in sets:
+        parts += _tracks(tasks, results)
+    return "\n".join([*parts, _made([row for _, results in sets for row in results])])
+
+
+def _tracks(tasks: TaskSet, results: Results) -> Iterator[str]:
+    """A section for each track of a set."""
     scored = {d["policy"]["name"]: {s.track: s for s in scores_of(tasks, d["tasks"])} for d in results}
     of = {d["policy"]["name"]: d for d in results}
-    parts = [HEAD.format(version=tasks.version, digest=tasks.digest())]
     for track, about in tasks.tracks.items():
         rows = [(name, s[track]) for name, s in scored.items() if s[track].tasks]
         if rows:
             reference = "the oracle" if about.reference == "oracle" else "every request in time, by the best model, at no cost"
-            parts.append(f"## {track.capitalize()}\n\n{about.told[0].upper()}{about.told[1:]}. 100: {reference}.\n")
-            parts.append(_table(tasks, track, rows, of))
-    return "\n".join([*parts, _made(results)])
+            yield f"## {track.capitalize()}\n\n{about.told[0].upper()}{about.told[1:]}. 100: {reference}.\n"
+            yield _table(tasks, track, rows, of)
 
 
 def _table(tasks: TaskSet, track: str, rows: list[tuple[str, TrackScore]], of: Mapping[str, Mapping[str, Any]]) -> str:
@@ -119,14 +137,17 @@ def _whole(points: float) -> str:
     return f"{round(points):d}".replace("-", "−")
 
 
-def _made(results: Sequence[Mapping[str, Any]]) -> str:
+def _made(results: Results) -> str:
     """Which result each row shows, and who made it."""
     again = "`python evaluate.py --bench POLICY --results docs/leaderboard`"
-    lines = [f"## Where the rows come from\n\nA row is made again, with the same result digest, by {again}.\n"]
-    lines += ["| policy | result | made | code | class | sha256 of weights or code |", "|---|---|---|---|---|---|"]
-    for d in sorted(results, key=lambda d: d["policy"]["name"]):
+    placement = "`--tasks reports/bench/placement.yaml --results docs/leaderboard/placement`"
+    how = f"A row is made again, with the same result digest, by {again};\none of placement with {placement}."
+    lines = [f"## Where the rows come from\n\n{how}\n"]
+    lines += ["| policy | version | result | made | code | class | sha256 of weights or code |", f"|{'---|' * 7}"]
+    for d in sorted(results, key=lambda d: (d["policy"]["name"], d["bench"]["version"])):
         who = d["policy"]
         digest = (who.get("weights_sha256") or who.get("code_sha256") or "")[:SHORT]
         told = f"`{who.get('class', '')}`" if who.get("class") else ""
-        lines.append(f"| `{who['name']}` | `{d['digest']}` | {d['made']} | {d['versions']['tidal']} | {told} | {digest} |")
+        row = (f"`{who['name']}`", d["bench"]["version"], f"`{d['digest']}`", d["made"], d["versions"]["tidal"], told, digest)
+        lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines) + "\n"

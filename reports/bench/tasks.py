@@ -29,7 +29,7 @@ from envs.scenario_file import load as load_scenario
 from traces.generators import GENERATORS
 from traces.samplers import draw
 
-TASKS = Path(__file__).parent / "tasks.yaml"
+TASKS, PLACEMENT = (Path(__file__).parent / name for name in ("tasks.yaml", "placement.yaml"))
 SHORT = 16  # characters of a digest that a file holds
 
 

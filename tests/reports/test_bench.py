@@ -9,12 +9,12 @@ import pytest
 import evaluate
 from envs.scenario_file import load
 from reports.bench import freeze
-from reports.bench.leaderboard import PAGE, RESULTS, _results, page
+from reports.bench.leaderboard import PAGE, SETS, _results, page
 from reports.bench.play import Played
 from reports.bench.result import digest_of, result
 from reports.bench.result import read as read_result
 from reports.bench.score import LEAST, points, score
-from reports.bench.tasks import Reference, Task, TaskSet, read
+from reports.bench.tasks import PLACEMENT, Reference, Task, TaskSet, read
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "bench"
 ONE = {"track": "t", "scenario": "live-demo", "seed": 0, "windows": 3, "intervals": 4}
@@ -78,19 +78,25 @@ def test_the_digest_of_tasks_hangs_on_each_of_them_and_not_on_where_they_lie():
 
 
 def test_the_tasks_are_those_that_were_frozen():
-    tasks = read()
-    assert all(t.digest and len(t.floor) == len(t.ceiling) == t.windows for t in tasks.tasks)
+    tasks, placement = read(), read(PLACEMENT)
+    assert placement.tasks[0].now() == placement.tasks[0].digest
+    assert all(t.digest and len(t.floor) == len(t.ceiling) == t.windows for t in (*tasks.tasks, *placement.tasks))
     for name in ("flash-crowd", "bursty-arrivals", "cold-300", "video"):
         task = next(t for t in tasks.tasks if t.name == name)
         assert task.now() == task.digest, name
 
 
 def test_the_leaderboard_is_what_the_committed_results_make():
-    tasks = read()
-    results, wrong = _results(RESULTS, tasks)
-    assert wrong == [] and PAGE.read_text(encoding="utf-8") == page(tasks, results)
-    of = {d["policy"]["name"] for d in results}
-    assert {"static", "oracle", "bound", "infadapter", "hpa", "ppo", "order-keep-network"} <= of
+    sets = []
+    for file, folder in SETS:
+        tasks = read(file)
+        results, wrong = _results(folder, tasks)
+        assert wrong == []
+        sets.append((tasks, results))
+    assert PAGE.read_text(encoding="utf-8") == page(sets)
+    first, placement = ({d["policy"]["name"] for d in results} for _, results in sets)
+    assert {"static", "oracle", "bound", "infadapter", "hpa", "ppo", "order-keep-network", "mpc-forecast"} <= first
+    assert {"static", "alpaserve", "alpaserve-online", "selective-replication"} <= placement
 
 
 def test_twenty_lines_add_a_policy_and_twenty_a_scenario(tmp_path, monkeypatch, capsys):
