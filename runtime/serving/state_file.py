@@ -94,7 +94,7 @@ class StateFile:
         """
         new = self._path.with_name(self._path.name + ".new")
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump({**_to_json(remembered), "token": self.token}, file)
+            file.write(json.dumps({**_to_json(remembered), "token": self.token}))  # `dump` takes six times as long
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._path)
