@@ -1,9 +1,13 @@
-"""Workers over the nodes of a Ray cluster: a node is lost under load, a worker hangs, the cluster process dies."""
+"""Workers over the nodes of a Ray cluster: a node is lost under load, a worker hangs, the cluster process dies.
+
+By itself on addresses of one machine; by `in_namespaces.sh` on three hosts, whose networks can be cut off.
+"""
 
 import os
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 STARTS_S = 120.0
 CORES = 4  # of a node: room for what comes before what goes has gone
+NAMESPACES = [name for name in os.environ.get("TIDAL_NAMESPACES", "").split(",") if name]
 ACCELERATORS = HERE / "scenarios" / "accelerators.yaml"
 
 
@@ -53,7 +58,7 @@ class Nodes:
                 if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::_Worker"):
                     parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
                     raylet = Path(f"/proc/{parent}/cmdline").read_text()
-                    found[pid] = int(re.search(r"--node_ip_address=127\.0\.0\.(\d)", raylet)[1]) - 2
+                    found[pid] = int(re.search(r"--node_ip_address=[\d.]+\.(\d) ", raylet.replace("\0", " "))[1]) - 2
         return found
 
     def close(self):
@@ -112,6 +117,39 @@ def test_a_node_that_is_lost_under_load_loses_no_request(system, nodes, over):
     kept = {pid: node for pid, node in before.items() if node != 2}
     assert len(after) == 3 and kept.items() < after.items() and set(after.values()) == {0, 1}  # one came anew
     ends(cluster, nodes, left=2)
+
+
+@pytest.mark.skipif(not NAMESPACES, reason="hosts that can be cut off: sudo sh tests/system/in_namespaces.sh COMMAND")
+def test_a_host_that_is_cut_off_under_load_loses_no_request_and_what_it_ran_ends(system, nodes, over):
+    """Its processes live on, and nobody can tell them anything: the power is on, the cable is out."""
+    cluster = over()
+    cluster.want(3, 0, 0, 0, 0)
+    cluster.settles()
+    before = nodes.workers()
+    assert sorted(before.values()) == [0, 1, 2]
+    (lonely,) = (pid for pid, node in before.items() if node == 2)
+    load = system.load(cluster, "60")
+    until(lambda: cluster.sums("tidal_requests_settled_total") > 100, "requests are answered")
+    last = cluster.events()[-1]["number"]
+
+    cable(2, "down")
+    try:
+        until(lambda: cluster.events("failed", after=last), "the loss is noticed")
+        assert lonely in nodes.workers()
+        until(lambda: cluster.states()["ready"] == 3, lambda: f"another comes in its place: {cluster.states()}", 3 * STARTS_S)
+        settled = cluster.sums("tidal_requests_settled_total")
+        until(lambda: cluster.sums("tidal_requests_settled_total") > settled + 100, "requests are answered")
+        assert len(load.end().all_right()) > 200
+        until(lambda: lonely not in nodes.workers(), "what is cut off ends by itself", STARTS_S)
+    finally:
+        cable(2, "up")
+    assert set(nodes.workers().values()) == {0, 1}
+    ends(cluster, nodes, left=2)
+
+
+def cable(node, state):
+    """Pulled out of a host, or put back."""
+    subprocess.run(["ip", "-n", NAMESPACES[node], "link", "set", "eth0", state], check=True, timeout=20)
 
 
 def test_a_worker_that_hangs_is_fenced_through_ray(system, nodes, over):
