@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
@@ -64,20 +64,20 @@ def beaten_by(policy, scenario, seed, mean_rps):
     return run_episode(scenario, policy, loads, seed=seed, intervals=INTERVALS).totals["reward"] - found.reward
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(**EPISODES, restless=st.sampled_from([0.2, 1.0]))
 def test_no_policy_of_any_kind_beats_it(resnet, seed, mean_rps, restless):
     assert beaten_by(Anything(seed, restless), resnet, seed, mean_rps) <= ROUNDING
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12)
 @given(**EPISODES)
 @pytest.mark.parametrize("make", PLANNERS)
 def test_no_planner_beats_it(resnet, make, seed, mean_rps):
     assert beaten_by(make(), resnet, seed, mean_rps) <= ROUNDING
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(**EPISODES, restless=st.sampled_from([0.2, 1.0]), load_s=st.sampled_from([20.0, 29.5, 45.0, 120.0]),
        spread=st.booleans())
 def test_no_policy_of_any_kind_beats_it_whatever_the_load_time(resnet, seed, mean_rps, restless, load_s, spread):
@@ -95,7 +95,7 @@ def two_services(resnet):
 
 
 @pytest.mark.slow  # another kernel to compile
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(**EPISODES, restless=st.sampled_from([0.2, 1.0]))
 def test_no_policy_beats_it_on_several_services(two_services, seed, mean_rps, restless):
     loads = {"see": loads_of(seed, mean_rps / 4)["classify"], **loads_of(seed + 1, mean_rps)}
@@ -104,7 +104,7 @@ def test_no_policy_beats_it_on_several_services(two_services, seed, mean_rps, re
     assert run_episode(two_services, policy, loads, seed=seed, intervals=INTERVALS).totals["reward"] <= found + ROUNDING
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1))
 def test_its_program_is_solved_to_the_optimum(resnet, seed):
     rng = np.random.default_rng(seed)
@@ -168,7 +168,7 @@ def floods(seed, mean_rps):
             for i, (name, rps) in enumerate(means.items())}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), mean_rps=st.floats(0.1, 200), restless=st.sampled_from([0.0, 0.2, 1.0]))
 def test_no_policy_beats_it_under_quotas(tenants, seed, mean_rps, restless):
     loads = floods(seed, mean_rps)
@@ -187,7 +187,7 @@ def test_under_quotas_it_knows_what_is_rejected_and_is_near_what_can_be_earned(t
     assert 0 < found.reward - totals["reward"] < 0.02 and found.accuracy == pytest.approx(totals["accuracy"], abs=5e-3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rejected=st.integers(0, 400), most=st.integers(0, 800), cost=st.sampled_from([0.0, 0.05, 5.0, 100.0]))
 def test_under_quotas_its_program_is_solved_to_the_optimum(tenants, rejected, most, cost):
     scenario = tenants.with_(weights=tenants.weights.model_copy(update={"cost": cost}))

@@ -167,7 +167,7 @@ def test_a_plan_always_fits_the_nodes_and_their_memory(rps):
         assert "lowered" in decision.reason
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(0.5, 700), st.sampled_from([0.7, 0.8, 1.0]), st.integers(4, 40))
 def test_a_plan_is_within_the_budget_and_each_variant_within_what_it_carries_in_time(resnet, rps, ratio, budget):
     scenario = resnet.with_(devices={"cpu": resnet.devices["cpu"].model_copy(update={"budget": max(20, budget)})})

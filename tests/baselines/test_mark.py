@@ -35,7 +35,7 @@ def test_plans(forecast, types, held):
     assert plan(np.array(forecast, float), types) == held
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.floats(0, 200), min_size=6, max_size=12),
        st.lists(st.builds(Instance, st.floats(1, 50), st.floats(0.1, 5), st.integers(0, 30), st.integers(0, 5)), min_size=1,
                 max_size=3), st.floats(0.01, 100))

@@ -26,7 +26,7 @@ def exhaustive(problem, load, previous):
     return best
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(problems())
 def test_the_best_single_variant_is_that_of_exhaustive_search(case):
     problem, load, previous = case

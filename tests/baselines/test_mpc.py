@@ -117,7 +117,7 @@ def test_loading_is_finished_first_where_that_earns_more(made):
     assert decided(made([[40] * 4 + [190] * 4], load_s=120.0, horizon=4), 2, ready=0, age_s=90.0)[0] == 3  # rung 2 not needed
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 3), st.sampled_from([10.0, 45.0, 100.0]))
 def test_the_plan_is_clipped_to_the_best_rungs_of_an_exhaustive_search(resnet, seed, now, load_s):
     rng = np.random.default_rng(seed)

@@ -82,7 +82,7 @@ def test_a_random_walk_has_the_quantiles_of_its_law(made):
         assert found[h - 1] == pytest.approx(law, rel=0.05)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(HISTORY, st.floats(0.5, 20))
 def test_quantiles_rise_and_changing_units_changes_nothing(resnet_analogs, history, factor):
     found = resnet_analogs.quantiles(np.array(history))

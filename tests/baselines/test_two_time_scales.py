@@ -95,7 +95,7 @@ def test_replicas_that_host_several_variants_change_between_them():
     assert best_quotas(hosts, 100.0) == {(both, "slow"): 0.0, (both, "fast"): 40.0}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.lists(st.tuples(st.integers(1, 60), st.sampled_from([0.3, 0.5, 0.6, 0.8, 0.9])), min_size=1, max_size=4),
                 min_size=1, max_size=4), st.floats(0.05, 0.999))
 @example([[(29, 0.5), (44, 0.3)]], 1 / 3)  # a first piece that rounding leaves a hair short

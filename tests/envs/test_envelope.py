@@ -138,7 +138,7 @@ def test_what_the_scenario_does_not_know_is_dropped_with_a_note():
     assert notes == ("1 x mystery @1c dropped", "2 x small @1x1 tpu dropped")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(routed(), st.integers(4, 30), st.sampled_from([(), (8, 8), (16, 4), (4,)]), st.integers(1, 6))
 def test_projection_is_feasible_idempotent_and_changes_nothing_feasible(wanted, budget, nodes, gpus):
     scen = scenario(min(budget, sum(nodes) or budget), nodes, gpus)
@@ -151,7 +151,7 @@ def test_projection_is_feasible_idempotent_and_changes_nothing_feasible(wanted, 
     assert all(kind in deployment.replicas for shares in deployment.routes.values() for kind, _ in shares)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(routed(), st.integers(8, 30), st.integers(0, 20))
 def test_a_smaller_budget_never_leaves_more(wanted, smaller, more):
     wanted = Deployment({k: n for k, n in wanted.replicas.items() if k.shape.units <= 8})
@@ -294,7 +294,7 @@ def test_replicas_on_their_way_are_not_asked_for_again():
     assert guard(Decision(wanted, ""), replace(seen, kinds=pending), scen, limits)[0].deployment == wanted
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(routed(), deployments.map(Deployment), st.integers(4, 40), st.sampled_from([0.0, 10.0, NAN]),
        st.builds(Limits, max_rise=st.none() | st.integers(0, 3), max_fall=st.none() | st.integers(0, 3),
                  change_window_s=st.sampled_from([0.0, 90.0]), rise_cooldown_s=st.sampled_from([0.0, 90.0]),
@@ -314,7 +314,7 @@ def test_no_guarded_decision_is_over_budget(wanted, in_force, budget, rps, limit
     assert guard(Decision(in_force, ""), observed(in_force, t_s=90.0), scen, limits, history)[0].deployment == in_force
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 6), st.integers(0, 4), st.integers(0, 4)),
                 min_size=1, max_size=8), st.integers(1, 3), st.integers(1, 3), st.sampled_from([30.0, 60.0, 90.0]))
 def test_levels_stay_within_the_change_limit_over_every_window(wishes, rise, fall, window_s):

@@ -97,17 +97,17 @@ def test_kernel_and_reference_agree_on_everything(seed):
 
 
 EXAMPLES = int(os.environ.get("TIDAL_CASES", "300"))
-EVERY_TIME = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 
 
 @given(cases(), strategies.integers(0, 2**16))
-@settings(EVERY_TIME, max_examples=EXAMPLES)
+@MANY
 def test_kernel_and_reference_agree_with_any_features_off(case, seed):
     compare(case, seed)
 
 
 @given(cases(), strategies.integers(0, 2**16))
-@settings(EVERY_TIME, max_examples=EXAMPLES)
+@MANY
 def test_every_request_settles_once_and_not_before_it_came(case, seed):
     cluster = play(Played(case, seed), case)
     records = cluster.records()
@@ -143,7 +143,7 @@ def one_queue(seed: int) -> Case:
 
 
 @given(strategies.integers(0, 2**32 - 1))
-@settings(EVERY_TIME, max_examples=EXAMPLES)
+@MANY
 def test_a_queue_of_one_variant_starts_in_order_of_arrival(seed):
     """Whatever comes and goes, an answer's start (its finish less its time of service) follows those of earlier requests."""
     case = one_queue(seed)

@@ -337,7 +337,7 @@ def test_resize_in_place():
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_request_settles_once(case):
     reference = play(Reference(case.scenario, case.arrivals, 5), case)
     for name, row in reference.counters()["applications"].items():
@@ -352,7 +352,7 @@ def test_every_request_settles_once(case):
 
 
 @given(cases(deployments=True))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_stops_and_kinds_named_ahead_change_nothing(case):
     plain = play(Reference(case.scenario, case.arrivals, 5), case)
     other = play(Reference(case.scenario, case.arrivals, 5, extra_kinds(case)), case, every_s=0.7)

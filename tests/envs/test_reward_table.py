@@ -142,7 +142,7 @@ def finishes(schedule, loading):
     return all(after - t >= loading[schedule[t - 1], schedule[t]] for t, after in zip(changed, [*changed[1:], len(schedule)]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(1, 3), st.sampled_from([0.9, 2.5]), st.booleans())
 def test_the_best_schedule_is_that_of_an_exhaustive_search(seed, length, rungs, longest, sized):
     rng = np.random.default_rng(seed)

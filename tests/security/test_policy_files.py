@@ -197,7 +197,7 @@ ODD = st.sampled_from([None, True, -1, 0, 10**30, 1e308, "", "x", [], {}, [[]], 
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_a_manifest_with_anything_in_a_field_is_refused_or_can_be_played(name, data, tmp_path_factory):
     folder = copied(name, tmp_path_factory.mktemp("odd"))

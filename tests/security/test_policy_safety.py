@@ -199,14 +199,14 @@ def quick_disk():
         yield
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(SCRIPTS, LIMITS, GAPS)
 def test_no_policy_breaks_an_invariant(script, limits, gaps):
     play(script, limits, gaps)
 
 
 @pytest.mark.slow
-@settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5000, suppress_health_check=list(HealthCheck))
 @given(SCRIPTS, LIMITS, GAPS)
 def test_no_policy_breaks_an_invariant_in_thousands_of_runs(script, limits, gaps):
     play(script, limits, gaps)

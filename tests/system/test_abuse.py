@@ -226,7 +226,7 @@ ANYTHING = (damaged() | st.binary(max_size=300) | st.builds(message, LIKE_OURS.m
             | st.builds(lambda more, rest: message(rest, headers=more), HEADERS, st.binary(max_size=60)))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(said=ANYTHING, cut=st.integers(0, 10**6))
 def test_whatever_comes_is_answered_as_the_client_s_mistake(gateway, said, cut):
     cut %= len(said) + 1

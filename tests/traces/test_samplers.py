@@ -62,7 +62,7 @@ def _in_pieces(load, seed, offset_s, scale, borders, capacity):
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_partition_of_time_gives_the_same_arrivals(model, data):
     load = _load(model)

@@ -52,7 +52,7 @@ def test_copies_of_whole_days_keep_the_time_of_day_to_half_an_hour():
     assert gaps.max() < 3 * 3600.0 / 8  # spread over the span
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 500), min_size=2, max_size=80), st.floats(0.01, 12.0))
 def test_rates_scale_their_total_exactly(counts, scale):
     rates = pd.DataFrame({"t_s": 10.0 * np.arange(len(counts)), "requests": np.array(counts, dtype=float)})
@@ -68,7 +68,7 @@ def test_many_copies_are_added_up_as_one_by_one():
     np.testing.assert_allclose(superpose_rates(rates, weights)["requests"], one_by_one, rtol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 200), st.integers(1, 6), st.floats(1.0, 1e5), st.integers(0, 100))
 def test_whole_copies_of_arrivals_keep_every_request(n, copies, span_s, seed):
     arrivals = _arrivals(n, span_s, seed)
@@ -83,7 +83,7 @@ def test_whole_copies_of_arrivals_keep_every_request(n, copies, span_s, seed):
         np.testing.assert_allclose(times.to_numpy(), expected, atol=1e-9 * span_s)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0.05, 0.95), st.integers(0, 1000))
 def test_thinning_keeps_a_binomial_share_at_unchanged_times(keep, seed):
     arrivals = _arrivals(4000, 1000.0)

@@ -97,7 +97,7 @@ def test_gaps_at_the_ends_take_their_only_side():
         fill_gaps(rates, ((0.0, 2400.0),))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.integers(0, 1000), min_size=2, max_size=60),
     st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=5),

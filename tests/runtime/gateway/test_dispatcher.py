@@ -64,7 +64,7 @@ def conserved(live):
             assert outcome.cause is not None and not outcome.answer
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_losses_and_drains_at_any_time(data):
     scenario = made(

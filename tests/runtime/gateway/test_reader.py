@@ -49,7 +49,7 @@ def read(parts, heads):
     return found
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(st.lists(MESSAGES, max_size=6), st.lists(st.integers(0, 200), max_size=3))
 def test_a_known_head_means_what_it_meant(messages, cuts):
     heads = Heads()

@@ -88,20 +88,20 @@ async def arrive(clock, dispatcher, t_s, number):
     await dispatcher.arrive(SERVICE, number)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(deployments(), some.integers(0, 2**32), some.sampled_from([0.0, 0.5]), some.sampled_from([0.0, 0.13]))
 def test_replicas_and_routes(wanted, seed, load_cv, delay_s):
     asyncio.run(compare(DEMO.with_(failures=Failures(load_cv=load_cv), decision_delay_s=delay_s), wanted, seed))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(deployments(), some.integers(0, 2**32))
 def test_replicas_that_break(wanted, seed):
     failures = Failures(load_cv=0.5, mean_time_s=2.0, detection_s=0.3)
     asyncio.run(compare(DEMO.with_(failures=failures), wanted, seed))
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10)
 @given(deployments(routed=False, apart=5), some.integers(0, 2**32), some.floats(20, 60))
 def test_draining_replicas_that_still_answer(wanted, seed, load_rps):
     """Apart by more than a load, for where a pending replica goes and another comes, slots (which break ties of the
@@ -110,14 +110,14 @@ def test_draining_replicas_that_still_answer(wanted, seed, load_rps):
     asyncio.run(compare(DEMO.with_(service_cv=0.5), wanted, seed, arrivals_s=np.sort(arrivals_s)))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(deployments(kinds=SIZES.kinds), some.integers(0, 2**32), some.booleans())
 def test_replicas_that_are_resized_in_place(wanted, seed, breaks):
     failures = Failures(load_cv=0.5, **({"mean_time_s": 3.0, "detection_s": 0.3} if breaks else {}))
     asyncio.run(compare(SIZES.with_(failures=failures), wanted, seed))
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10)
 @given(deployments(routed=False, apart=5, kinds=SIZES.kinds), some.integers(0, 2**32), some.floats(40, 120))
 def test_which_replica_is_resized_under_load(wanted, seed, load_rps):
     arrivals_s = np.random.default_rng(seed).uniform(0, 7, int(7 * load_rps))

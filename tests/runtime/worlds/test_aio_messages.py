@@ -31,7 +31,7 @@ def on_the_wire(messages):
     return data
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from([0, 1, 5, 900, 9_000, 50_000]), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_messages_are_whole_wherever_the_stream_is_cut(sizes, chance):
     sent, came = [arrays(size, number) for number, size in enumerate(sizes)], []
