@@ -10,7 +10,8 @@ from envs.scenario import Failures, Scenario
 from envs.scenario_file import load
 from reports.against.faster import faster
 
-TIMED = "live-resnets"  # a scenario that is written for the machine, once its models have been timed
+TIMED = {"resnets-on-one-core": 1, "resnets-on-all-cores": 2}
+"""Scenarios that are written for the machine, once its models have been timed: cores that replicas may have, of two."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,14 @@ CASES = (
     Case("resnet-infadapter", "resnet-variants", "infadapter", "variants and sizes change, early binding, routes", speed=3),
     Case("resnet-agent", "resnet-variants", "ppo", "the pretrained agent, at its own speed: it knows no other interval"),
     Case("placement", "alpaserve-s1", "static", "AlpaServe's placement: pipelines that host 18 models each"),
-    Case("pipeline", "video", "ipa", "two stages, batches that wait to fill, late binding", speed=8),
+    Case("pipeline", "video", "ipa", "two stages, batches that wait to fill, late binding; a peak of three times the load",
+         speed=8, start_s=1200),
     Case("cascade", "cascade", "cascadeserve", "requests leave early or go on", speed=2),
     Case("failover", "cascade", "hpa", "replicas break and are replaced, their requests go elsewhere", speed=2,
          changes={"failures": Failures(mean_time_s=120.0, detection_s=1.0)}),
-    Case("resnet-real", TIMED, "infadapter-fast", "ResNets that compute, in worker processes, at a load that the cores carry"),
+    Case("resnet-real", "resnets-on-one-core", "infadapter-fast",
+         "ResNets that compute, in worker processes; the other core is for gateway, clients and a replica that loads"),
+    Case("resnet-crowded", "resnets-on-all-cores", "infadapter-fast", "the same, and no core is left for the others"),
     Case("tenants", "tenants", "hpa", "fair shares, a quota, and one tenant who floods"),
 )  # fmt: skip
 """Those of the documentation, by `--cases`."""

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     for case in _asked(arguments):
         folder = FOLDER.absolute() / case.name
         seconds, repeats = float(arguments.live), arguments.repeats or REPEATS
-        if case.scenario == TIMED:
+        if case.scenario in TIMED:
             case = timed(case, folder, seconds)
         found = compare(case, arguments.trace, seconds, repeats, folder, lambda text: print(text, flush=True))
         tell(found, console)

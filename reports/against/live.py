@@ -67,13 +67,17 @@ class RunSpoilt(RuntimeError):
 def measured(scenario: Scenario, models: str, folder: Path) -> MeasuredTimes:
     """What the live cluster adds on this machine, idle: the same scenario without noise, calibrated.
 
-    Emulated replicas load as long as is written. For those that compute, loads are measured beside one replica.
+    Emulated replicas load as long as is written. For those that compute, loads are measured beside one replica, and beyond
+    the budget: in a run, too, a replica loads while the one before it is still there.
     """
-    idle = scenario.with_(service_cv=0.0, **({"initial": scenario.initial[-1:]} if models else {}))
+    idle = scenario.with_(service_cv=0.0)
+    if models:
+        twice = {name: device.model_copy(update={"budget": 2 * device.budget}) for name, device in scenario.devices.items()}
+        idle = idle.with_(initial=scenario.initial[-1:], devices=twice)
     path = scenario_written.write(idle, folder / "idle", "for calibration: without noise")
     with contextlib.closing(Processes(folder / "idle")) as processes:
         gateway, control = _serve(processes, path, models, 0)
-        with contextlib.closing(MeasuredCluster(scenario, gateway, control)) as cluster:
+        with contextlib.closing(MeasuredCluster(idle, gateway, control)) as cluster:
             messages = cluster.messages(CALIBRATION_REQUESTS)
             return MeasuredTimes(*messages, cluster.loads(STARTS) if models else {})
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from reports.against.cases import Case
+from reports.against.cases import TIMED, Case
 from runtime.demo import problem, timings
 
-PEAK_RATIO = 0.5  # of what two ResNet-50 compute at full use: gateway and clients need the cores, too
+PEAK_RATIO = 0.5  # of what a ResNet-50 on each core computes at full use
 
 
 def timed(case: Case, folder: Path, seconds: float) -> Case:
@@ -18,5 +18,6 @@ def timed(case: Case, folder: Path, seconds: float) -> Case:
         OSError: the folder cannot be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = problem.write(folder, timings.measure(problem.MODELS, problem.CORES), int(seconds), PEAK_RATIO)
+    times = timings.measure(problem.MODELS, problem.CORES)
+    written = problem.write(folder, times, int(seconds), PEAK_RATIO, TIMED[case.scenario])
     return replace(case, scenario=str(written.path), models=str(written.models))

@@ -50,14 +50,16 @@ class Written:
     others: list[np.ndarray]
 
 
-def write(folder: Path, timings: Mapping[str, Timing], seconds: int, peak_ratio: float = PEAK_RATIO) -> Written:
+def write(folder: Path, timings: Mapping[str, Timing], seconds: int, peak_ratio: float = PEAK_RATIO, cores: int = CORES
+          ) -> Written:
     """Writes scenario, latencies, models and load.
 
     Args:
         folder: for the files.
         timings: of the models, by variant.
         seconds: of load.
-        peak_ratio: the highest load, of what two resnet50 compute at full use.
+        peak_ratio: the highest load, of what a resnet50 on each core computes at full use.
+        cores: that replicas may have.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -65,7 +67,7 @@ def write(folder: Path, timings: Mapping[str, Timing], seconds: int, peak_ratio:
     """
     slowest_s = max(timing.latency_s for timing in timings.values())
     slo_s = max(LEAST_SLO_S, math.ceil(SLO_LATENCIES * slowest_s / 0.05) * 0.05)
-    played = excerpt(seconds, min(MOST_RPS, peak_ratio * CORES / timings["resnet50"].latency_s))
+    played = excerpt(seconds, min(MOST_RPS, peak_ratio * cores / timings["resnet50"].latency_s))
     _table(folder / "load.csv", "t_s,requests", enumerate(map(float, played.rates_rps)))
     _table(
         folder / "latency.csv",
@@ -78,13 +80,13 @@ def write(folder: Path, timings: Mapping[str, Timing], seconds: int, peak_ratio:
         ((variant, "cpu", 1, 1, 1, 1, CORE_RATIO / timing.latency_s) for variant, timing in timings.items()),
     )
     path, models, limits = (folder / name for name in ("scenario.yaml", "models.yaml", "limits.yaml"))
-    _yaml(path, "The live part of `make demo`, for this machine.", _scenario(timings, round(slo_s, 3), seconds))
+    _yaml(path, "The live part of `make demo`, for this machine.", _scenario(timings, round(slo_s, 3), seconds, cores))
     _yaml(models, "What runs for its variants; weights are drawn at random.", {"variants": MODELS, "device": "cpu"})
     _yaml(limits, "What the autoscaler keeps to, whatever its policy says.", {"min_levels": list(LIMITS.min_levels or ())})
     return Written(load_scenario(path), path, models, limits, played.told, played.others)
 
 
-def _scenario(timings: Mapping[str, Timing], slo_s: float, seconds: int) -> dict[str, object]:
+def _scenario(timings: Mapping[str, Timing], slo_s: float, seconds: int, cores: int) -> dict[str, object]:
     accurate_first = sorted(timings, key=lambda variant: -ACCURACY[variant])
     return {
         "name": NAME,
@@ -92,14 +94,14 @@ def _scenario(timings: Mapping[str, Timing], slo_s: float, seconds: int) -> dict
         "interval_s": INTERVAL_S,
         "episode_intervals": max(1, int(seconds / INTERVAL_S)),
         "binding": "late",  # what waits belongs to no replica: it can wait for one that is still loading
-        "devices": {"cpu": {"budget": CORES}},
+        "devices": {"cpu": {"budget": cores}},
         "variants": {
             variant: {"accuracy": ACCURACY[variant], "load_s": round(t.load_s, 3), "memory_bytes": t.memory_bytes}
             for variant, t in timings.items()
         },
         "services": {SERVICE: {"variants": accurate_first, "slo_s": slo_s}},
-        "candidates": [{"variants": [variant], "cores": [1], "max_count": CORES} for variant in accurate_first],
-        "initial": [{"candidate": number, "level": 1} for number in (0, len(timings) - 1)],
+        "candidates": [{"variants": [variant], "cores": [1], "max_count": cores} for variant in accurate_first],
+        "initial": [{"candidate": number, "level": 1} for number in sorted((len(timings) - 1, 0)[:cores])],
         "workload": {SERVICE: {"trace": "load.csv"}},
         "profile": "latency.csv",
         "capacities": "capacity.csv",

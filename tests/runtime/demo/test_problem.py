@@ -38,6 +38,16 @@ def test_the_problem_follows_the_machine(tmp_path, scale, slo_s, peak_rps):
     assert rates.size == 60 and smooth.max() == pytest.approx(peak_rps, rel=0.01) and "20 times as fast" in written.load
 
 
+def test_replicas_may_have_one_core_so_that_the_other_is_left_to_the_rest(tmp_path):
+    written = problem.write(tmp_path, timings(1), 60, peak_ratio=0.5, cores=1)
+    scenario = written.scenario
+    assert list(check(written.path)) == [] and scenario.devices["cpu"].budget == 1
+    assert [kind.variants for kind in scenario.initial_deployment.replicas] == [("resnet18",)]
+    assert scenario.initial_deployment.units("cpu") == 1
+    rates = open_loads(scenario, None, "val", 60).loads["classify"].rate_rps
+    assert np.convolve(rates, np.ones(3) / 3, "same").max() == pytest.approx(0.5 / 0.019, rel=0.01)
+
+
 def test_the_load_is_quiet_then_moves_then_is_quiet_again():
     rates, told, _ = demo_load.excerpt(60, 100.0)
     assert told == demo_load.excerpt(60, 100.0).told and "twitter-like" in told
