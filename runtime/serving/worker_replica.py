@@ -18,7 +18,7 @@ from runtime.serving.job import Job, home_name
 from runtime.serving.line import Line
 from runtime.serving.replica import Answered, ReplicaLost, Tensors
 from runtime.serving.under_way import UnderWay
-from runtime.worlds import State, World, WorldError
+from runtime.worlds import AsyncWorld, State, World, WorldError
 
 LEAVE_S = KILLED_S = 5.0
 FIND_S = 30.0  # a worker that is asked back and does not answer by then never will
@@ -128,7 +128,7 @@ class WorkerReplica:
 
     async def _homes(self) -> list[Line]:
         for world in self._worlds:
-            await asyncio.to_thread(world.wait, State.UP)
+            await AsyncWorld(world).wait(State.UP)
             world.raise_if_over()
         return [await Line.open(world) for world in self._worlds]
 
