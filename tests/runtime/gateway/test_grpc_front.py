@@ -215,7 +215,7 @@ def test_without_replicas():
 def test_what_the_replica_says(raised, code):
     async def play():
         async with front() as f:
-            def serve(variant, requests, head, freed, answered):
+            def serve(variant, requests, head, traces, freed, answered):
                 asyncio.get_running_loop().call_soon(answered, [raised] if isinstance(raised, RequestRefused) else raised)
 
             f.live.replicas[0].serve = serve
@@ -255,7 +255,7 @@ def test_the_deadline_of_a_call_is_the_requests():
     async def play():
         async with front() as f:
             seen, submit = [], f.dispatcher.submit
-            f.dispatcher.submit = lambda *a, patience_s: seen.append(patience_s) or submit(*a, patience_s=patience_s)
+            f.dispatcher.submit = lambda *a, **more: seen.append(more["patience_s"]) or submit(*a, **more)
             await call(f.channel, "ModelInfer", payload(), timeout=20)
             await call(f.channel, "ModelInfer", payload())
             assert 15 < seen[0] < 25 and seen[1] == np.inf
