@@ -112,7 +112,8 @@ def test_a_node_that_is_lost_under_load_loses_no_request(system, nodes, over):
     answers = load.end().all_right()
 
     after = nodes.workers()
-    assert len(failed) == len(cluster.events("failed", after=last)) == 1
+    served = [event for event in cluster.events("failed", after=last) if "while it was coming up" not in event["why"]]
+    assert len(failed) == len(served) == 1  # one that came up in its place may have been put on the node that is no more
     assert len(answers) > 200 and cluster.states()["ready"] == 3
     kept = {pid: node for pid, node in before.items() if node != 2}
     assert len(after) == 3 and kept.items() < after.items() and set(after.values()) == {0, 1}  # one came anew
