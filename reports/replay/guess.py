@@ -80,8 +80,8 @@ def guess(recording: Recording) -> Guess:
     seen_s = max(_mean(found.latency_s, found.answers, top), service_s)
     servers = fewest_servers(busiest_rps, service_s, cv, SEEN_LONGER * seen_s)
     queued = seen_s / service_s
-    limit = (f"latency was then {queued:.2g} x that: near its capacity" if queued >= 2 else
-             f"latency was then only {queued:.2g} x that, so it may carry more than the simulator lets it")  # fmt: skip
+    so = ": near its capacity" if queued >= 2 else ", so it may carry more than the simulator lets it"
+    limit = f"latency was then {queued:.2g} times that without load{so}"
     told = (
         f"Service time {_millis(service_s)}: {how}.",
         f"{servers} requests at once on a replica: the busiest minutes gave it {busiest_rps:.3g} req/s, {limit}.",

@@ -36,7 +36,7 @@ def page(recording: Recording, found: Sequence[Row], said: Said, played: Sequenc
         "facts": f"<li>{html.escape(recording.told)}</li><li>{document['recording']['draws']} draws</li>",
         "findings": _list("findings", said.findings),
         "caveats": _list("caveats", said.caveats),
-        "table": f'<table><thead><tr><th scope="col">Policy</th>{heads}<th scope="col">Held<small>against what was held, '
+        "table": f'<table><thead><tr><th scope="col">Policy</th>{heads}<th scope="col">held<small>against what was held, '
                  f"%</small></th></tr></thead><tbody>{''.join(_row(row, shown) for row in found)}</tbody></table>",
         "reading": "Under each figure the lowest and the highest draw. <b>recorded</b> is what the record itself says; "
                    "<b>as recorded</b> plays what was held in the simulator, against which the others are to be compared.",
