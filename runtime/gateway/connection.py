@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 from runtime.gateway.limits import SHEDDING, Limits
 from runtime.gateway.reader import BadRequest, Heads, HttpRequest, Reader, Room
 
+
 class HttpAnswer(NamedTuple):
     """What is sent back."""
 
