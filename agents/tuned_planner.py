@@ -48,7 +48,7 @@ class TunedPlanner(Policy):
                 raise ValueError(other)
             self.planner = made(told["policy"], told["settings"])
             self.manifest = Manifest(told["training"], digest({"policy": told["policy"], "settings": told["settings"]}))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise AgentError(f"{path}: not a planner's file ({error})") from error
 
     def reset(self, scenario: Scenario) -> None:

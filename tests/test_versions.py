@@ -46,9 +46,10 @@ def test_a_planner_with_learnt_settings(tmp_path):
     TunedPlanner(tmp_path)
     path.write_text(json.dumps({name: value for name, value in told.items() if name != "format"}))
     TunedPlanner(tmp_path)  # the first ones said none
-    path.write_text(json.dumps({**told, "format": 2}))
-    with pytest.raises(AgentError, match="format 2, here 1; use the Tidal that wrote it"):
-        TunedPlanner(tmp_path)
+    for text, why in (({**told, "format": 2}, "format 2, here 1; use the Tidal that wrote it"), ([], "not a planner's file")):
+        path.write_text(json.dumps(text))
+        with pytest.raises(AgentError, match=why):
+            TunedPlanner(tmp_path)
 
 
 def test_a_result_of_the_bench(tmp_path):
