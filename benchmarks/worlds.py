@@ -1,6 +1,7 @@
 """What worlds cost and how soon they notice, against plain `torch.distributed` in the same run.
 
-    python benchmarks/worlds.py [--json FILE] [--backend gloo|nccl] [--rounds N] [--anywhere] [--alarm-minutes M]
+    python benchmarks/worlds.py [--json FILE] [--only PART ...] [--backend gloo|nccl] [--rounds N] [--anywhere]
+                                [--alarm-minutes M]
 
 Throughput: in every round all ways run in many short turns; the row tells the median of the rounds' ratios, and the upper end
 of its 95 % interval is held against the target. Negative losses are gains.
@@ -8,9 +9,9 @@ of its 95 % interval is held against the target. Negative losses are gains.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,17 +19,20 @@ os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measure_worlds import bystander, faults, joining, throughput
-from benchmarks.rows import Row, command_line, report
+from benchmarks.rows import Part, command_line, report_parts
 
 
-def rows(backend: str, rounds: int, anywhere: bool, minutes: float) -> Iterator[Row]:
-    """All rows."""
-    yield from throughput.rows(backend, rounds, anywhere)
-    yield from faults.detection_rows(backend, repeats=min(rounds, 12))
-    yield from joining.join_rows(backend, rounds=min(rounds, 30))
-    yield from bystander.traffic_rows(backend, rounds=min(rounds, 30))
-    yield from joining.resource_rows(backend, cycles=min(13 * rounds, 500), many=60)
-    yield from faults.alarm_rows(backend, minutes)
+def parts(options: argparse.Namespace) -> dict[str, Part]:
+    """All parts, by name."""
+    backend, rounds = options.backend, options.rounds
+    return {
+        "throughput": lambda: throughput.rows(backend, rounds, options.anywhere),
+        "detection": lambda: faults.detection_rows(backend, repeats=min(rounds, 12)),
+        "joins": lambda: joining.join_rows(backend, rounds=min(rounds, 30)),
+        "tensors": lambda: bystander.traffic_rows(backend, rounds=min(rounds, 30)),
+        "resources": lambda: joining.resource_rows(backend, cycles=min(13 * rounds, 500), many=60),
+        "alarms": lambda: faults.alarm_rows(backend, options.alarm_minutes),
+    }
 
 
 if __name__ == "__main__":
@@ -37,5 +41,4 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=40, help="of throughput (default: %(default)s)")
     parser.add_argument("--anywhere", action="store_true", help="of throughput: threads run where the system puts them")
     parser.add_argument("--alarm-minutes", type=float, default=1.0, help="of watching for false alarms (default: %(default)s)")
-    options = parser.parse_args()
-    report(rows(options.backend, options.rounds, options.anywhere, options.alarm_minutes), options.json)
+    report_parts(parser, parts)
