@@ -232,6 +232,7 @@ class Autoscaler:
         self._write(records.intent(decision_id, self._clock.now_s(), self._mode, observation, in_force, proposal, verdict,
                                    self._scenario, shadow))
         grounds = Grounds(proposal.by, proposal.decision.reason, verdict.bounds)
+        self._history = verdict.history  # what fails in the midst of acting may have changed something
         status, detail = self._act(verdict, in_force, decision_id, grounds)
         self._history = records.settled(verdict.history, t_s, status)
         self._measure(observation, verdict, status, began)
