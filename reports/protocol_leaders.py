@@ -21,10 +21,11 @@ def leaders(found: Sequence[Standing]) -> list[str]:
     by_cell = [[s for s in found if (s.cell["source"]["name"], s.cell["cold_start_s"]) == cell] for cell in cells]
     told = [(f"{name}, {cold_start_s:g} s", next(s for s in here if s.verdict == REFERENCE), _agent(here))
             for (name, cold_start_s), here in zip(cells, by_cell)]
-    ahead = [agent.against for _, _, agent in told if agent and agent.against.value > 0]
-    sure = sum(against.low > 0 for against in ahead)
-    first = f"A planner leads in {len(told) - len(ahead)} of {len(told)} cells, an agent in {len(ahead)}"
-    first += f" (told from zero in {sure})." if ahead else "."
+    gaps = [agent.against for _, _, agent in told if agent]
+    ahead, sure, behind = (sum(which(e) for e in gaps) for which in (
+        lambda e: e.value > 0, lambda e: e.low > 0, lambda e: e.high < 0))
+    first = (f"A planner leads in {len(told) - ahead} of {len(told)} cells (told from zero in {behind}), "
+             f"an agent in {ahead} (told from zero in {sure}).")
     return [first, *(_sentence(*row) for row in told)]
 
 

@@ -139,7 +139,7 @@ def test_who_leads_is_said_first():
     """A planner stands at 0.6 or so; agents that much above it lead, those below do not, and hindsight never does."""
     rng = np.random.default_rng(9)
     first, *each = leaders(found(cell(rng, behind=-0.03), cell(rng, 120.0, ahead=0.03, behind=-0.05), cell(rng, 300.0)))
-    assert first == "A planner leads in 2 of 3 cells, an agent in 1 (told from zero in 1)."
+    assert first == "A planner leads in 2 of 3 cells (told from zero in 1), an agent in 1 (told from zero in 1)."
     assert each[0].startswith("twitter, 60 s: hold (planner, 0.") and "the best agent, behind (reward-trained, 0." in each[0]
     assert each[1].startswith("twitter, 120 s: ahead (reward-trained, 0.") and "against the best planner, hold" in each[1]
     assert each[2].endswith("no agent played.") and not any("oracle" in told for told in each)
