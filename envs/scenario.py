@@ -89,7 +89,7 @@ class Candidate(Part):
     inter_op: Annotated[int, Field(ge=1)] = 1
     intra_op: Annotated[int, Field(ge=1)] = 1
     device: str = CPU
-    batch: Annotated[int, Field(ge=1)] = 1
+    batch: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     max_wait_s: NonNegative = 0.0
     max_count: Annotated[int, Field(ge=1)] = 1
 

@@ -1,10 +1,11 @@
 """The autoscaler without memory: `MemoryError` at one line after the other of a decision, one in each run.
 
-Whatever line it is: the loop goes on, no change comes twice or without its line in the journal, the cooldown between changes is
-kept, and a process after this one goes on from the journal.
+Whatever line it is: the loop goes on, no change comes twice or without its line in the journal, the cooldown between changes
+is kept, and a process after this one goes on from the journal.
 """
 
 import sys
+from itertools import pairwise
 
 import pytest
 from autoscaling import autoscaler, journaled, run
@@ -72,7 +73,7 @@ def played(folder, line):
     assert decided_s[-4:] == [25.0, 30.0, 35.0, 40.0] and len(decided_s) == len(set(decided_s))
     times, ids = zip(*actuator.changes)
     assert len(ids) == len(set(ids)), "a decision was executed twice"
-    assert min((b - a for a, b in zip(times, times[1:])), default=COOLDOWN_S) >= COOLDOWN_S, f"changes at {times}"
+    assert min((b - a for a, b in pairwise(times)), default=COOLDOWN_S) >= COOLDOWN_S, f"changes at {times}"
     return starving.lines
 
 
