@@ -52,6 +52,7 @@ def test_the_example_can_be_loaded():
     ("[large], cores: [1]", "[large], device: tpu", "candidates[1].device", "unknown device 'tpu'; known: cpu"),
     ("[large], cores: [1]", "[large]", "candidates[1]", "needs `cores`"),
     ("[large], cores: [1], batch: 4", "[large], cores: [1], batch: 8", "candidates[1]", "measured for batches 1 to 4, not 8"),
+    ("[large], cores: [1], batch: 4", f"[large], cores: [1], batch: 1{'0' * 320}", "candidates[1].batch", "equal to 1000000"),
     ("level: 3", "level: 9", "initial[0].level", "candidate 1 has levels 0 to 8"),
     ("candidate: 1,", "candidate: 2,", "initial[0].candidate", "no candidate 2; there are 2, from 0"),
     ("sentiment: {trace", "feelings: {trace", "workload.feelings", "unknown application 'feelings'; known: sentiment"),
