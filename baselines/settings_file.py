@@ -56,7 +56,7 @@ def fitted_to(scenario: Scenario) -> str:
 
 
 def fits(path: Path, scenario: Scenario) -> bool:
-    """Whether the settings in a file were found on this form of the scenario and contract; True where the file does not say."""
+    """Whether a file's settings were found on this form of the scenario and contract; True where it does not say."""
     comments = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
     said, contract = re.search(r"sha256 of the scenario: [0-9a-f]+", comments), re.search(r"Contract version (\d+)", comments)
     return ((said is None or said.group() == fitted_to(scenario))

@@ -1,7 +1,7 @@
 """The JSON record of a run: command, machine and versions once at the top, then one row per number.
 
-Every command that takes ``--json FILE`` writes this shape: ``{"format", "command", "machine", "versions", ..., "rows": [{"figure",
-"value", "unit", "target", "peer", "how", ...}]}``. Missing numbers are null, never NaN: any JSON reader takes the file.
+Every command that takes ``--json FILE`` writes this shape: ``{"format", "command", "machine", "versions", ..., "rows":
+[{"figure", "value", "unit", "target", "peer", "how", ...}]}``. Missing numbers are null, never NaN: any JSON reader takes the file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def record(rows: Iterable[Mapping[str, Any]], argv: Sequence[str], **parts: Any)
         parts: further entries of the top level, placed before the rows.
     """
     filled = [{"figure": None, "value": None, "unit": "", "target": None, "peer": None, "how": "", **row} for row in rows]
-    return plain({"format": FORMAT, "command": command(argv), "machine": machine(), "versions": versions(), **parts, "rows": filled})
+    return plain({"format": FORMAT, "command": command(argv), "machine": machine(), "versions": versions(), **parts,
+                  "rows": filled})
 
 
 def write(path: Path, document: Mapping[str, Any]) -> None:

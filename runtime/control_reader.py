@@ -42,7 +42,8 @@ class ControlReader:
         """
         status, answer = self.ask(path)
         if status != 200:
-            hint = OTHER_VERSION if status == 404 else "; give --token-file" if (status, self._token_file) == (401, None) else ""
+            unknown = (status, self._token_file) == (401, None)
+            hint = OTHER_VERSION if status == 404 else "; give --token-file" if unknown else ""
             raise ControlUnreachable(f"{self.url}{path}: HTTP {status} {answer.get('error', '')}{hint}".rstrip())
         return answer
 
