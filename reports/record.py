@@ -1,7 +1,8 @@
 """The JSON record of a run: command, machine and versions once at the top, then one row per number.
 
 Every command that takes ``--json FILE`` writes this shape: ``{"format", "command", "machine", "versions", ..., "rows":
-[{"figure", "value", "unit", "target", "peer", "how", ...}]}``. Missing numbers are null, never NaN: any JSON reader takes the file.
+[{"figure", "value", "unit", "target", "peer", "how", ...}]}``. Missing numbers are null, never NaN: any JSON reader takes
+the file.
 """
 
 from __future__ import annotations
