@@ -14,6 +14,18 @@ from envs.problem import Problem
 DEEPEST = 100  # of brackets: far deeper than anybody writes, and read in no time
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses escapes that stand for half of a character ("\\ud800"): such text can be neither printed nor written."""
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        value = super().construct_scalar(node)
+        try:
+            str(value).encode()
+        except UnicodeEncodeError as error:
+            raise yaml.constructor.ConstructorError(None, None, f"{value!r} is no text", node.start_mark) from error
+        return value
+
+
 def read(text: str) -> Any:
     """What a YAML text holds.
 
@@ -22,7 +34,7 @@ def read(text: str) -> Any:
     """
     _check_depth(text)
     try:
-        return yaml.safe_load(text)
+        return _Loader(text).get_single_data()
     except (RecursionError, ValueError) as error:  # indented too deep; 2001-99-99 is taken for a date
         raise yaml.YAMLError(_said(error)) from error
 
@@ -53,7 +65,7 @@ class YamlFile:
         try:
             text = path.read_text(encoding="utf-8")
             _check_depth(text)
-            loader = yaml.SafeLoader(text)
+            loader = _Loader(text)
             self._root = loader.get_single_node()
             self.data = loader.construct_document(self._root) if self._root else None
         except OSError as error:

@@ -80,6 +80,12 @@ def test_one_problem_on_its_line(edited, old, new, where, reason):
     assert str(problem) in str(caught.value).splitlines()
 
 
+def test_half_a_character_is_no_text(edited):
+    path = edited("trace: diurnal", r'trace: "\ud800"')
+    (problem,) = check(path)
+    assert (problem.line, problem.reason) == (line_of(path, r'trace: "\ud800"'), r"not YAML: '\ud800' is no text")
+
+
 def test_missing_fields_are_told_on_the_line_of_their_part(edited):
     path = edited("accuracy: 0.90, ", "")
     (problem,) = check(path)
