@@ -50,6 +50,7 @@ BASELINES = {
     "infadapter-quantile-hold": "baselines.quantile_planner:HeldQuantilePlanner",
     "infadapter-forecast": "agents.forecast_planner:ForecastPlanner",
     "mpc-forecast": "agents.forecast_planner:ForecastMPC",
+    "portfolio": "agents.portfolio:Portfolio",
     "order-keep-band": "baselines.band:OrderKeepBand",
     "mpc": "baselines.mpc:MPC",
     "ipa": "baselines.ipa:IPA",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class Tables:
         loads: by application.
         windows: start in the loads in seconds, and seed, of each.
         plays: windows that the simulator has played.
+        known: tables of constants already played, for all load times.
     """
 
     scenario: Scenario
@@ -51,16 +52,19 @@ class Tables:
     loads: Mapping[str, Load]
     windows: Sequence[tuple[float, int]]
     plays: int
+    known: dict[tuple[bytes, tuple[tuple[float, int], ...]], RewardTable] = field(default_factory=dict)
 
     def at(self, scenario: Scenario) -> Tables:
         """The same where load times alone differ: what a deployment earns once it has loaded stays."""
         return replace(self, scenario=scenario, table=self.table.at(scenario))
 
     def constants(self, levels: np.ndarray, windows: Sequence[tuple[float, int]]) -> np.ndarray:
-        """(N, W) mean rewards of constant deployments (N, C) on some windows; these are played."""
-        intervals = self.table.value.shape[1]
-        table = reward_table(self.scenario, self.loads, levels, windows, intervals)
-        self.plays += len(windows) * len(table.levels)
+        """(N, W) mean rewards of constant deployments (N, C) on some windows; these are played once."""
+        intervals, asked = self.table.value.shape[1], (levels.tobytes(), tuple(windows))
+        if asked not in self.known:
+            self.known[asked] = reward_table(self.scenario, self.loads, levels, windows, intervals)
+            self.plays += len(windows) * (1 + len(levels))
+        table = self.known[asked].at(self.scenario)
         schedules = np.concatenate([np.zeros((len(levels), 1), np.int64), np.tile(
             np.arange(1, len(levels) + 1)[:, None], (1, intervals - 1))], axis=1)
         return np.array([table.scores(w, schedules) for w in range(len(windows))]).T

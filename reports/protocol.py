@@ -163,8 +163,8 @@ def summary(found: Sequence[Standing]) -> list[str]:
     for row in dict.fromkeys(s.row for s in found if s.corrected):
         words = [s.verdict for s in found if s.row == row and s.corrected]
         counts = [f"{claim} in {words.count(claim)}" for claim in (BETTER, NOT_INFERIOR, WORSE, UNDECIDED) if claim in words]
-        kind = next(s.kind for s in found if s.row == row)
-        told.append(f"{row} ({kind}), {len(words)} judged {'cell' if len(words) == 1 else 'cells'}: {', '.join(counts)}.")
+        kinds = ", ".join(dict.fromkeys(s.kind for s in found if s.row == row and s.kind))
+        told.append(f"{row} ({kinds}), {len(words)} judged {'cell' if len(words) == 1 else 'cells'}: {', '.join(counts)}.")
     return told
 
 

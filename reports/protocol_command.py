@@ -40,7 +40,7 @@ from reports.protocol_plan import (
     sized,
     sources,
 )
-from reports.protocol_play import ORACLE, Row, Task, hindsight_rows, outcome, rows_of
+from reports.protocol_play import ORACLE, Row, Task, hindsight_rows, keys_of, outcome, rows_of
 from reports.protocol_store import Store
 from reports.protocol_table import tables
 from reports.record import record, write
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
                  for source in dict.fromkeys(cell.source for cell in cells)}
     rows = list(dict.fromkeys(row for some in of_source.values() for row in some))
     store = Store(arguments.store or STORE)
-    keys = {task: task.key() for cell in cells for task in (Task(cell, row, sizes) for row in of_source[cell.source])}
+    keys = keys_of(Task(cell, row, sizes) for cell in cells for row in of_source[cell.source])
     missing = {task: key for dear in (False, True) for cell in now for task, key in keys.items()
                if task.cell == cell and (task.row.label == ORACLE) is dear and store.get(key) is None}
     whole = _play(missing, store, arguments.jobs)

@@ -126,12 +126,17 @@ class Cell:
 
     def problem(self) -> Scenario:
         """The scenario with this cold start for every variant; all else, its name too, stays."""
-        return with_cold_start(load_scenario(self.scenario), self.cold_start_s)
+        return _problem(self.scenario, self.cold_start_s)
 
     def loads(self, split: Split, needed_s: float) -> Loads:
         """Its training or validation load, at the scenario's mean load."""
         trace = self.source.train if split == "train" else self.source.val
         return _opened(self.scenario, trace, split, needed_s)
+
+
+@lru_cache(maxsize=2 * len(COLD_STARTS_S))
+def _problem(scenario: str, cold_start_s: float) -> Scenario:
+    return with_cold_start(load_scenario(scenario), cold_start_s)
 
 
 @lru_cache(maxsize=2 * SOURCES)  # training and validation parts

@@ -6,9 +6,9 @@ import hashlib
 import inspect
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,16 @@ class Task:
 
     def key(self) -> str:
         """What all its numbers hang on, as a digest: the scenario, the load, the sizes, the code, and an agent's weights."""
-        told = {"cell": self.cell.described(), "row": asdict(self.row), "sizes": asdict(self.sizes),
-                "scenario": digest(self.cell.problem()), **_made_of(self.row, load_scenario(self.cell.scenario))}
-        return hashlib.sha256(json.dumps(plain(told), sort_keys=True).encode()).hexdigest()[:24]
+        return next(iter(keys_of([self]).values()))
+
+
+def keys_of(tasks: Iterable[Task]) -> dict[Task, str]:
+    """The key of each task; what makes a row, and the digest of a problem, are found once."""
+    made, digests = cache(_made_of), cache(lambda cell: digest(cell.problem()))
+    told = {task: {"cell": task.cell.described(), "row": asdict(task.row), "sizes": asdict(task.sizes),
+                   "scenario": digests(task.cell), **made(task.row, task.cell.scenario)} for task in tasks}
+    return {task: hashlib.sha256(json.dumps(plain(words), sort_keys=True).encode()).hexdigest()[:24]
+            for task, words in told.items()}
 
 
 def rows_of(words: Sequence[str], scenario: Scenario) -> list[Row]:
@@ -139,8 +146,8 @@ def _member(word: str, scenario: Scenario, task: Task, found: dict[str, Any]) ->
     space = type(policy).space(scenario)
     if not space or found["kind"] in (IMITATION, REWARD):
         return policy
-    tuned, load = calibrated(type(policy), scenario, task.cell, task.sizes)
-    found |= {"settings": tuned.settings, "calls": tuned.calls, "trained_load": load}
+    tuned = calibrated(type(policy), task.cell, task.sizes)
+    found |= {"settings": tuned.settings, "calls": tuned.calls, "trained_load": tuned.load}
     return type(policy)(**tuned.settings)
 
 
@@ -180,9 +187,10 @@ def trained_on(policy: Policy) -> list[str]:
     return [name.strip() for name in named.split(",")] if isinstance(named, str) else [str(name) for name in named]
 
 
-def _made_of(row: Row, scenario: Scenario) -> dict[str, Any]:
+def _made_of(row: Row, scenario: str) -> dict[str, Any]:
     """The version of the code that plays a row, and the weights of agents: what is changed or retrained is played anew."""
-    policies = [] if row.label == BOUND else [_made(word, scenario) for word in row.members]
+    policies = [] if row.label == BOUND else [_made(word, load_scenario(scenario)) for word in row.members]
+    policies += [_made(word, load_scenario(scenario)) for p in policies for word in getattr(p, "members", ())]
     own = [Path(inspect.getfile(type(policy))) for policy in policies] or [ROOT / "baselines/bound.py"]
     own += [ROOT / "baselines/shortlist.py"] if any(fits(type(policy)) for policy in policies) else []
     manifests = [m for m in map(manifest_of, policies) if m is not None]

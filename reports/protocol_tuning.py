@@ -3,14 +3,21 @@
 Load does not hang on what is decided, and what a deployment earns once it has loaded does not hang on load times: so the
 tables of a source are played once, for all of its cold starts and planners. Those that no table fits begin in the simulator,
 and so does model-predictive control, which takes as long to decide on a table as there.
+
+A portfolio's members are calibrated as their own rows are; the one that then earns most on training windows, as many and as
+long as those reported, is its setting.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
-from baselines.calibrate import Calibration, Settings, calibrate
+import numpy as np
+
+from agents.portfolio import Portfolio
+from baselines.calibrate import Settings, calibrate
 from baselines.future import Future
 from baselines.mpc import MPC
 from baselines.oracle import Oracle
@@ -18,23 +25,37 @@ from baselines.perfect_forecast import PerfectForecastPlanner
 from baselines.shortlist import Tables, fits, shortlist, tables_of
 from envs.contract import Policy
 from envs.episode import Episode, run_episode
-from envs.loads import Loads
+from envs.loads import Loads, spread
 from envs.scenario import Scenario
+from reports.play import make_policy
 from reports.protocol_plan import SOURCES, TRIED, Cell, Sizes
-from reports.training_windows import Window, training_windows
+from reports.training_windows import SELECTING_SEED, Window, training_windows
 
 TABLE_WINDOWS = 12  # of those that choose
 SHORTLISTED = 5  # settings that go from the tables to the simulator
 TABLES = {"tried": TRIED, "windows": TABLE_WINDOWS, "shortlisted": SHORTLISTED}
 
 
-def calibrated(policy: type[Policy], scenario: Scenario, cell: Cell, sizes: Sizes) -> tuple[Calibration, str]:
-    """A policy's settings by the training load of a cell, and that load in words.
+class Tuned(NamedTuple):
+    """What calibration found: settings (none: the defaults), the calls of the simulator that it took, its load in words."""
+
+    settings: Settings
+    calls: int
+    load: str
+
+
+def calibrated(policy: type[Policy], cell: Cell, sizes: Sizes) -> Tuned:
+    """A policy's settings by the training load of a cell.
 
     Raises:
         ValueError: the policy cannot play the scenario.
     """
-    train, windows = _training(cell.at_any_cold_start, sizes)
+    return _best_member(policy, cell, sizes) if issubclass(policy, Portfolio) else _calibrated(policy, cell, sizes)
+
+
+@lru_cache(maxsize=TRIED)  # a portfolio asks again for what the rows of its members have found
+def _calibrated(policy: type[Policy], cell: Cell, sizes: Sizes) -> Tuned:
+    scenario, (train, windows) = cell.problem(), _training(cell.at_any_cold_start, sizes)
 
     def rewards(calls: Sequence[tuple[Settings, Window]]) -> Iterator[float]:
         for settings, window in calls:
@@ -44,7 +65,23 @@ def calibrated(policy: type[Policy], scenario: Scenario, cell: Cell, sizes: Size
     few: list[Settings] = []
     if fits(policy) and not issubclass(policy, (PerfectForecastPlanner, MPC)):
         few = shortlist(policy, _tables(cell.at_any_cold_start, sizes).at(scenario), TRIED, SHORTLISTED)
-    return calibrate(policy.space(scenario), sizes.calls, *windows, rewards, shortlist=few), train.told
+    found = calibrate(policy.space(scenario), sizes.calls, *windows, rewards, shortlist=few)
+    return Tuned(found.settings, found.calls, train.told)
+
+
+def _best_member(portfolio: type[Portfolio], cell: Cell, sizes: Sizes) -> Tuned:
+    scenario, (train, _) = cell.problem(), _training(cell.at_any_cold_start, sizes)
+    starts_s = spread(train.span_s, sizes.intervals * scenario.interval_s, sizes.windows, scenario.interval_s)
+    futures = [Future(train.loads, start_s, SELECTING_SEED, sizes.intervals) for start_s in starts_s]
+    earned, calls = [], 0
+    for name in portfolio.space(scenario)["member"]:
+        member = type(make_policy(name, scenario))
+        tuned = _calibrated(member, cell, sizes) if member.space(scenario) else None
+        settings: Settings = {"member": name, "settings": tuned.settings if tuned else None}
+        rewards = [played(scenario, portfolio(**settings), future).totals["reward"] for future in futures]
+        earned.append((float(np.mean(rewards)), settings))
+        calls += len(rewards) + (tuned.calls if tuned else 0)
+    return Tuned(max(earned, key=lambda row: row[0])[1], calls, train.told)
 
 
 def played(scenario: Scenario, policy: Policy, future: Future) -> Episode:
