@@ -29,7 +29,8 @@ RATIOS = (2.0, 0.3, *[1.0] * 8, math.nan, 0.3, 0.3)
 ONE_VARIANT = {"static", "hpa", "keda", "kpa", "target-tracking", "autopilot", "mark", "vpa-plus", "sponge", "adapt",
                "fa2-low", "fa2-high", "rim", "edgeshard", "alpaserve", "alpaserve-online", "selective-replication"}
 COUNTING = {name for name in NAMES if name.startswith((
-    "infadapter", "model-switching-plus", "mpc", "order-keep", "ipa", "fa2", "rim", "loki", "proteus", "cascadeserve"))}
+    "infadapter", "model-switching-plus", "mpc", "order-keep", "portfolio", "ipa", "fa2", "rim", "loki", "proteus",
+    "cascadeserve"))}
 PLACED = {"alpaserve", "alpaserve-online", "selective-replication", "edgeshard"}  # from the first decision on
 
 
@@ -113,6 +114,9 @@ def test_more_load_than_is_carried_gets_what_fits_and_a_reason(name, home):
 def test_replicas_and_routes_move_apart_where_several_variants_serve(name, home):
     """A policy has a form on two time scales, or never has two variants of a service between which load could be shared."""
     policy = made(name)
+    if name == "portfolio":
+        policy.reset(home)
+        policy = policy._policy  # as all of its members
     if name in ONE_VARIANT:
         policy.reset(home)
         for decision in decisions(policy.decide, home, (1.0, 2.0, 0.3, 4.0)):
