@@ -23,6 +23,7 @@ from envs.scenario import Scenario
 from envs.scrape import Sample, Scrape, between, take_sample
 from envs.served_routes import check_routes
 from envs.state import Size, State
+from envs.waking import wakeful, woken
 from traces.samplers import Load, Stream, fill, new_stream, start
 
 SCRAPE = 6  # cause of randomness: whether an interval's metrics are missing (stage 0) or stale (stage 1)
@@ -35,6 +36,8 @@ class Snapshot(NamedTuple):
     t_s: float
     intervals: int
     deployment: Deployment
+    in_force: Deployment
+    effect_s: float
     kinds: tuple[ReplicaKind, ...]
     state: State
     streams: tuple[Stream, ...]
@@ -79,6 +82,7 @@ class SimulatedCluster(Cluster):
         self.seed = seed
         self.kinds = tuple(dict.fromkeys([*scenario.kinds, *kinds, *scenario.initial_deployment.replicas]))
         self._record = record
+        self._wakeful = wakeful(scenario)
         self._spells = Spells(scenario.interference, seed) if scenario.interference else None
         self._slo_s = np.array([a.slo_s for a in scenario.applications.values()])
         self._compile()
@@ -113,7 +117,8 @@ class SimulatedCluster(Cluster):
                 self._kernel.start_ready(self.model, self.state, self.kinds.index(kind), 0.0)
         self._kernel.take_effect(self.model, self.state, 0.0)
         self.state.clock[st.CHANGE_LOAD] = 0.0
-        self.deployment = deployment
+        self.deployment = self._in_force = deployment
+        self._effect_s = np.inf
         self._truth = self._sample(0.0)
         self._samples: deque[Sample] = deque([self._truth], maxlen=self.scenario.scrape.window_intervals + 1)
         self._last = missing_observation(self.scenario, self.kinds, deployment, 0.0)
@@ -132,12 +137,7 @@ class SimulatedCluster(Cluster):
         if new:
             self._add_kinds(new)
         check_routes(deployment, self.scenario, self.kinds)
-        occupied = int((self.state.replica_status != st.FREE).sum())
-        self._reserve(slots=occupied + sum(deployment.replicas.values()))
-        write_next(self.state, self.scenario, self.kinds, deployment)
-        self.deployment = deployment
-        leaf = 2 * len(self.state.replica_kind) + len(self.state.queue_waiting)
-        set_clock(self.state.tree_time, self.state.tree_node, leaf, self.t_s + self.scenario.decision_delay_s)
+        self._desire(deployment, self.t_s + self.scenario.decision_delay_s)
 
     def advance(self) -> Observation:
         """Plays one interval and returns what a policy sees of it."""
@@ -218,6 +218,8 @@ class SimulatedCluster(Cluster):
             self.t_s,
             self._intervals,
             self.deployment,
+            self._in_force,
+            self._effect_s,
             self.kinds,
             _copy(self.state),
             tuple(_copy(s) for s in self._streams),
@@ -233,6 +235,7 @@ class SimulatedCluster(Cluster):
             self.kinds = snapshot.kinds
             self._compile()
         self.t_s, self._intervals, self.deployment = snapshot.t_s, snapshot.intervals, snapshot.deployment
+        self._in_force, self._effect_s = snapshot.in_force, snapshot.effect_s
         self.state = _copy(snapshot.state)
         self._streams = tuple(_copy(s) for s in snapshot.streams)
         self._samples.clear()
@@ -272,13 +275,59 @@ class SimulatedCluster(Cluster):
                 counts = np.zeros(len(cluster._loads), np.int64)
                 counts[i] = waiting
                 kernel.run(model, cluster.state, times, counts, np.zeros_like(counts), np.nextafter(0.0, 1.0))
-        cluster.deployment = wanted
+        cluster.deployment = cluster._in_force = wanted
         return cluster
 
     # ---- inside
 
+    def _desire(self, deployment: Deployment, effect_s: float) -> None:
+        """Has a deployment taken into force at that time."""
+        occupied = int((self.state.replica_status != st.FREE).sum())
+        self._reserve(slots=occupied + sum(deployment.replicas.values()))
+        write_next(self.state, self.scenario, self.kinds, deployment)
+        self.deployment, self._effect_s = deployment, effect_s
+        leaf = 2 * len(self.state.replica_kind) + len(self.state.queue_waiting)
+        set_clock(self.state.tree_time, self.state.tree_node, leaf, effect_s)
+
     def _run(self, counts: np.ndarray, heads: np.ndarray, t: float, t_end: float) -> None:
-        """Plays from t to t_end, piece by piece where a spell begins or ends in between."""
+        """Plays from t to t_end, and wakes what is to wake in between (`envs.waking`)."""
+        while self._wakeful:
+            called_s, application = self._next_call(counts, heads)
+            until_s = min(called_s, self._effect_s)
+            if until_s >= t_end:
+                break
+            self._play(counts, heads, t, until_s)
+            if until_s == self._effect_s:
+                self._desire(woken(self.deployment, self._busy(), self.scenario), until_s)
+                self._in_force, self._effect_s = self.deployment, np.inf
+            else:
+                self._wake(application, until_s)
+            t = until_s
+        self._play(counts, heads, t, t_end)
+
+    def _next_call(self, counts: np.ndarray, heads: np.ndarray) -> tuple[float, str]:
+        """When the next request comes that finds a service asleep which it may wake, and its application; inf: none."""
+        calls = ((self._times[a, heads[a]], name) for a, name in enumerate(self.scenario.applications)
+                 if heads[a] < counts[a] and woken(self._in_force, [name], self.scenario) is not self._in_force)
+        return min(calls, default=(np.inf, ""))
+
+    def _busy(self) -> list[str]:
+        """The applications that have requests now."""
+        count = self.state.app_count
+        left = count[:, st.OFFERED] - count[:, st.GOOD : st.FAILED + 1].sum(1)
+        return [name for name, n in zip(self.scenario.applications, left) if n]
+
+    def _wake(self, application: str, t: float) -> None:
+        """What sleeps of an application is wanted from now on; a deployment that is still to take effect does so later."""
+        before, effect_s = self.deployment, self._effect_s
+        self._desire(woken(self._in_force, [application], self.scenario), t)
+        self._in_force, self._effect_s = self.deployment, np.inf
+        self._kernel.take_effect(self.model, self.state, t)
+        if effect_s < np.inf:
+            self._desire(before, effect_s)
+
+    def _play(self, counts: np.ndarray, heads: np.ndarray, t: float, t_end: float) -> None:
+        """The same without waking, piece by piece where a spell begins or ends in between."""
         while self._spells:
             factor, changes = self._spells.at(t)
             np.multiply(self._calm_s, factor, out=self.model.latency)

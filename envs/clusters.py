@@ -20,6 +20,7 @@ from envs.scenario import Scenario
 from envs.scrape import Sample, Scrape, between, take_sample
 from envs.state import Size, State
 from envs.view import View
+from envs.waking import wakeful
 from traces.samplers import POISSON, STREAM_FLOATS, STREAM_WORDS, Load, Stream, make_load, start
 
 NO_LOAD = make_load(POISSON, np.zeros(1), 1.0)
@@ -75,6 +76,8 @@ class Clusters:
     def __init__(self, scenario: Scenario, loads: Mapping[str, Load], count: int) -> None:
         if scenario.interference is not None:
             raise ValueError("a noisy neighbour is played by one cluster at a time: leave `interference` out")
+        if wakeful(scenario):
+            raise ValueError("services wake in one cluster at a time: leave `wake` out")
         first = SimulatedCluster(scenario, loads)  # checks the loads, compiles the scenario
         self.scenario, self.count, self.kinds = scenario, count, scenario.kinds
         self._constants = kind_constants(scenario, self.kinds)

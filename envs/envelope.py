@@ -9,11 +9,13 @@ whoever journals decisions can journal that too.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from envs.contract import CPU, Decision, Deployment, Observation, ReplicaKind, Route
+from envs.contract import Decision, Deployment, Observation, ReplicaKind, Route
+from envs.room import hosts, placed
 from envs.scenario import Scenario
+from envs.waking import woken
 
 Moves = dict[tuple[ReplicaKind, ReplicaKind], int]  # (kind wanted, kind given) -> replicas
 Slot = int | ReplicaKind  # a candidate by index, or a kind that is no candidate: what has a level
@@ -46,7 +48,7 @@ def project(deployment: Deployment, scenario: Scenario) -> tuple[Deployment, tup
                 break
             given = smaller
     for device in sorted({given.shape.device for _, given in moves}):
-        while not _placed(_held(moves), device, scenario):
+        while not placed(_held(moves), device, scenario):
             wanted, given = _least_loss(moves, device, scenario)
             _move(moves, wanted, given, _smaller(given, scenario), 1)
     if all(wanted == given for wanted, given in moves) and _held(moves) == deployment.replicas:
@@ -86,43 +88,20 @@ def _can_run(kind: ReplicaKind, scenario: Scenario) -> bool:
     return kind.shape.units <= room and scenario.memory_bytes(kind) <= device.memory_bytes
 
 
-def _placed(replicas: Mapping[ReplicaKind, int], name: str, scenario: Scenario) -> bool:
-    """True where the replicas on a device type are within its budget and first-fit-decreasing places each on a node."""
-    device = scenario.devices[name]
-    kinds = sorted((k for k in replicas if k.shape.device == name), key=lambda k: (-k.shape.units, k))
-    if sum(k.shape.units * replicas[k] for k in kinds) > device.budget:
-        return False
-    units = list(device.nodes) or [device.budget]
-    memory = [device.memory_bytes] * len(units)
-    for kind in kinds:
-        need = scenario.memory_bytes(kind) if name == CPU else 0.0
-        for _ in range(replicas[kind]):
-            node = next((i for i in range(len(units)) if units[i] >= kind.shape.units and memory[i] >= need), None)
-            if node is None:
-                return False
-            units[node] -= kind.shape.units
-            memory[node] -= need
-    return True
-
-
 def _least_loss(moves: Moves, device: str, scenario: Scenario) -> tuple[ReplicaKind, ReplicaKind]:
     """The step to take next."""
     held = {k: n for k, n in _held(moves).items() if k.shape.device == device}
-    hosts = {name: sum(n for k, n in held.items() if _hosts(k, name, scenario)) for name in scenario.services}
+    left = {name: sum(n for k, n in held.items() if hosts(k, name, scenario)) for name in scenario.services}
 
     def rank(move: tuple[ReplicaKind, ReplicaKind]) -> tuple[bool, float, int, ReplicaKind, ReplicaKind]:
         wanted, given = move
         smaller = _smaller(given, scenario)
-        last = smaller is None and any(hosts[name] == 1 and _hosts(given, name, scenario) for name in hosts)
+        last = smaller is None and any(left[name] == 1 and hosts(given, name, scenario) for name in left)
         freed = given.shape.units - (smaller.shape.units if smaller else 0)
         lost = worth(given, scenario) - (worth(smaller, scenario) if smaller else 0.0)
         return last, lost / freed if freed else -math.inf, -given.shape.units, given, wanted
 
     return min((move for move in moves if move[1].shape.device == device), key=rank)
-
-
-def _hosts(kind: ReplicaKind, service: str, scenario: Scenario) -> bool:
-    return any(v in scenario.services[service].variants for v in kind.variants)
 
 
 def worth(kind: ReplicaKind, scenario: Scenario) -> float:
@@ -219,13 +198,14 @@ def guard(decision: Decision, observation: Observation, scenario: Scenario, limi
           history: History = ()) -> tuple[Decision, tuple[str, ...], History]:
     """A decision within the limits, what was changed, and the history to pass next time.
 
-    The rules, the later one winning: bounds; change per window; cool-down; *panic* (while an application is in panic, what
-    would leave one of its services less capacity than is in force is not done); *hold* (the observation is stale, or its age
-    or the offered load of a service is missing: the deployment in force stays, for missing is never zero); `project`
-    (never over budget; where it would take what bounds, window or cool-down keep, the deployment in force stays). A
-    deployment in force counts whole, with its pending replicas: what was asked for is not asked for again. While a rise is
-    cut by the window or the cool-down, nothing that shares a service with it falls: a swap of variants does not leave less
-    than there was. A service whose levels were changed here gets no routes: its requests go to all its ready hosts.
+    The rules, the later one winning: bounds; change per window; cool-down; *wake* (a service that may wake does not sleep
+    while requests come); *panic* (while an application is in panic, what would leave one of its services less capacity than
+    is in force is not done); *hold* (the observation is stale, or its age or the offered load of a service is missing: the
+    deployment in force stays, for missing is never zero); `project` (never over budget; where it would take what bounds,
+    window or cool-down keep, the deployment in force stays). A deployment in force counts whole, with its pending replicas:
+    what was asked for is not asked for again. While a rise is cut by the window or the cool-down, nothing that shares a
+    service with it falls: a swap of variants does not leave less than there was. A service whose levels were changed here
+    gets no routes: its requests go to all its ready hosts.
 
     Args:
         decision: what the policy wants.
@@ -242,6 +222,8 @@ def guard(decision: Decision, observation: Observation, scenario: Scenario, limi
         deployment, lowered = project(in_force, scenario)
     else:
         wanted, notes, lows = _limited(decision.deployment, observation, scenario, limits, history)
+        if (awake := woken(wanted, _with_requests(observation, scenario), scenario)) is not wanted:
+            wanted, notes = awake, (*notes, "woken: requests come")
         deployment, lowered = project(wanted, scenario)
         if loss := (_below(deployment, lows, scenario)
                     or _loss_in_panic(deployment, observation, scenario, limits, recent)):
@@ -261,6 +243,13 @@ def why_blind(observation: Observation, limits: Limits) -> str:
         return f"observation is {observation.age_s:.3g} s old"
     gaps = [name for name, service in observation.services.items() if math.isnan(service.offered_rps)]
     return f"offered load of {', '.join(gaps)} is missing" if gaps else ""
+
+
+def _with_requests(observation: Observation, scenario: Scenario) -> Iterator[str]:
+    """The applications to which requests came, or that have some waiting."""
+    rows = observation.services
+    return (name for name, application in scenario.applications.items()
+            if any(rows[z].offered_rps > 0 or rows[z].queue > 0 for z in application.services))
 
 
 def _panics(observation: Observation, limits: Limits) -> tuple[Panic, ...]:
@@ -371,7 +360,7 @@ def _kinds(slot: Slot, scenario: Scenario) -> tuple[ReplicaKind, ...]:
 
 
 def _services(slot: Slot, scenario: Scenario) -> Iterable[str]:
-    return (name for name in scenario.services if _hosts(_kinds(slot, scenario)[0], name, scenario))
+    return (name for name in scenario.services if hosts(_kinds(slot, scenario)[0], name, scenario))
 
 
 def _share_service(a: Slot, b: Slot, scenario: Scenario) -> bool:

@@ -68,6 +68,7 @@ class Service(Part):
     variants: Annotated[tuple[str, ...], Field(min_length=1)]  # in order of preference where a replica hosts several
     slo_s: Positive
     tenant: str = "default"
+    wake: Annotated[int, Field(ge=0)] | None = None  # candidate to start at a request that finds nothing wanted
 
 
 class Application(Part):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from envs.profiles import ProfileError
 
 if TYPE_CHECKING:
-    from envs.scenario import Candidate, Scenario
+    from envs.scenario import Candidate, Scenario, Service
 
 Path = tuple[str | int, ...]
 Inconsistency = tuple[Path, str]
@@ -59,6 +59,18 @@ def _services(scenario: Scenario) -> Iterator[Inconsistency]:
             yield from _unknown(variant, scenario.variants, (*path, "variants", i), "variant")
             if variant in service.variants[:i]:
                 yield (*path, "variants", i), f"variant '{variant}' is listed twice"
+        if service.wake is not None:
+            yield from (((*path, "wake"), reason) for reason in _cannot_wake(scenario, service, service.wake))
+
+
+def _cannot_wake(scenario: Scenario, service: Service, wake: int) -> Iterator[str]:
+    """Why requests have nowhere to wait, or the candidate is none that wakes the service."""
+    if scenario.binding != "late":
+        yield "requests wait for a first replica with `binding: late` only: with early binding there is no queue before it"
+    if wake >= len(scenario.candidates or ()):
+        yield f"no candidate {wake}; there are {len(scenario.candidates or ())}, from 0"
+    elif (candidate := scenario.candidates[wake]) and not set(candidate.variants) & set(service.variants):
+        yield f"candidate {wake} hosts none of its variants"
 
 
 def _applications(scenario: Scenario) -> Iterator[Inconsistency]:

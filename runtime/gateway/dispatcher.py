@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from envs.contract import Deployment
 from envs.scenario import Scenario
 from envs.scrape import Sample
+from envs.waking import woken
 from runtime.gateway.cascade import Leaving
 from runtime.gateway.hosts import Host
 from runtime.gateway.placement import Placement
@@ -55,6 +56,8 @@ class Dispatcher:
         self.outputs: dict[str, Sequence[TensorSpec]] = {}
         self.quotas = {name: Quota(tenant, clock.now_s()) for name, tenant in scenario.tenants.items()}
         self._serving = Serving(self.placement, self._requests, clock, lost=self._broke, emptied=self._gone_if_done)
+        self._asleep: Collection[str] = ()
+        self._wake: Callable[[str], None] = lambda application: None
         self.set_deployment(deployment or scenario.initial_deployment)
 
     # ---- requests
@@ -75,6 +78,8 @@ class Dispatcher:
         Raises:
             KeyError: the scenario has no such application.
         """
+        if application in self._asleep:
+            self._wake(application)
         t_s = self.clock.now_s()
         request = self._requests.arrive(application, tensors, t_s, patience_s, trace)
         if self.quotas[request.application.tenant].take(t_s):
@@ -83,21 +88,40 @@ class Dispatcher:
             self._requests.unanswered(request, REJECTED, t_s, Cause.QUOTA)
         return request
 
-    def withdraw(self, request: Request) -> None:
+    def withdraw(self, request: Request, cause: Cause = Cause.WITHDRAWN) -> None:
         """Its client has gone: it leaves its queue, dropped. What a replica has of it is computed, and nobody reads it."""
         if queue := request.queue:
             t_s = self.clock.now_s()
             queue.leave(request)
-            self._requests.unanswered(request, DROPPED, t_s, Cause.WITHDRAWN)
+            self._requests.unanswered(request, DROPPED, t_s, cause)
             self._serving.try_soon(queue)
             if queue.owner:
                 self._gone_if_done(queue.owner)
 
     def ready(self, application: str) -> bool:
-        """Whether each of its stages has a ready replica."""
+        """Whether each of its stages has a ready replica, or wakes at a request."""
+        services = self.scenario.services
+        return all(services[name].wake is not None for name in self._unhosted(application))
+
+    def cold_start_s(self, application: str) -> float:
+        """How long its stages that have no ready replica take to wake; 0 where none has to."""
+        candidates, services = self.scenario.candidates, self.scenario.services
+        wakes = (services[name].wake for name in self._unhosted(application))
+        return max((self.scenario.load_s(candidates[wake].kinds[0]) for wake in wakes if wake is not None), default=0.0)
+
+    def _unhosted(self, application: str) -> list[str]:
+        """Its services without a ready replica."""
         kinds = self.placement.kinds.values()
-        return all(any(kind.ready and service in kind.serves for kind in kinds)
-                   for service in self.applications[application].services)
+        return [name for name in self.applications[application].services
+                if not any(kind.ready and name in kind.serves for kind in kinds)]
+
+    def busy(self) -> Collection[str]:
+        """The applications that have requests."""
+        return dict.fromkeys(request.application.name for request in self._requests)
+
+    def on_asleep(self, call: Callable[[str], None]) -> None:
+        """Calls it with the application of a request that finds a service asleep which it may wake, before it is placed."""
+        self._wake = call
 
     @property
     def outstanding(self) -> int:
@@ -194,6 +218,7 @@ class Dispatcher:
         """
         self.placement.want(deployment)
         self.deployment, self._serving.thresholds = deployment, deployment.thresholds
+        self._asleep = {name for name in self.applications if woken(deployment, [name], self.scenario) is not deployment}
         self._review([], self.clock.now_s())
 
     def _review(self, touched: Sequence[Queue], t_s: float, again: Sequence[Request] = ()) -> None:

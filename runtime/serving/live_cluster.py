@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from envs.contract import Deployment, ReplicaKind
 from envs.scenario import Scenario
+from envs.waking import wakeful, woken
 from runtime.account import UNSAID, Grounds
 from runtime.models.dilated_clock import AsyncClock
 from runtime.serving.acceptance import DeploymentRefused, check
@@ -64,6 +65,9 @@ class LiveCluster:
         self._resuming: asyncio.Task[None] | None = None
         self._running = False
         self._adopted: list[Member] = []
+        self._wakeful = wakeful(scenario)
+        if self._wakeful:
+            dispatcher.on_asleep(self._wake)
 
     def start(self) -> None:
         """Begins with the initial deployment, or goes on where an earlier process ended.
@@ -109,10 +113,14 @@ class LiveCluster:
     def change(self, deployment: Deployment, expected: int, decision_id: str = "", grounds: Grounds = UNSAID) -> Version:
         """Makes a deployment the desired one; returns the version in force. See `Desired.changed`.
 
+        While an application has requests, none of its services that may wake is put to sleep (`envs.waking`).
+
         Raises:
             VersionConflict, DeploymentPinned: nothing was changed.
             DeploymentRefused: it cannot be run; nothing was changed.
         """
+        if self._wakeful:
+            deployment = woken(deployment, self._dispatcher.busy(), self.scenario)
         desired = self.desired.changed(deployment, expected, decision_id, self.clock.now_s(), grounds)
         if desired is not self.desired:
             check(deployment, self.scenario)
@@ -129,6 +137,17 @@ class LiveCluster:
         if self.desired.repeats(decision_id):
             return self.desired.current
         return self.change(self.desired.before.deployment, expected, decision_id, Grounds(reason="rolled back"))
+
+    def _wake(self, application: str) -> None:
+        """A request finds a service asleep: from now on a replica is wanted, unless nobody may change that."""
+        current = self.desired.current
+        deployment = woken(current.deployment, [application], self.scenario)
+        if deployment is current.deployment or self.desired.pinned(self.clock.now_s()):
+            return
+        try:
+            self.change(deployment, current.number, grounds=Grounds(reason=f"woken by a request for {application}"))
+        except OSError as error:
+            self._lives.note("not woken", f"{application}: {error}")
 
     def pin(self, for_s: float, why: str) -> None:
         """Lets nobody change the deployment for a time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,6 +49,12 @@ class Dispatcher(Protocol):
 
     def oldest(self, replica: Replica) -> object | None:
         """The batch that it has had for longest; None where it has none."""
+
+    def busy(self) -> Collection[str]:
+        """The applications that have requests."""
+
+    def on_asleep(self, call: Callable[[str], None]) -> None:
+        """Calls it with the application of a request that finds a service asleep which it may wake, before it is placed."""
 
 
 @dataclass(eq=False)

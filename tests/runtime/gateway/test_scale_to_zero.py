@@ -3,17 +3,25 @@
 A policy wakes a service at its next decision, by the load that was offered, not served (docs/scale_to_zero.md).
 """
 
+import asyncio
+from contextlib import asynccontextmanager
+
 import numpy as np
 import pytest
 from emulation import changed, made
+from every_feature import Whole
 from test_equals_simulator import same
+from web import call, infer, until
 
 from agents import registry
+from envs import state as st
 from envs.cluster import SimulatedCluster
-from envs.contract import Deployment
-from envs.envelope import guard
+from envs.contract import Decision, Deployment
+from envs.envelope import Limits, guard
 from envs.scenario_file import load
-from traces.load import POISSON, make_load
+from envs.waking import woken
+from runtime.serving.service import Service
+from traces.load import POISSON, RECORDED, make_load
 
 LOAD_S, ZERO_S, WAKES_S, READY_S = 1.5, 2.0, 4.0, 5.5
 ARRIVALS_S = {"s": np.arange(16, 80) / 10 + 0.01}  # ten a second; live, the first replica has loaded by then
@@ -74,3 +82,141 @@ def test_a_policy_wakes_a_service_by_what_was_offered_at_its_next_decision(name)
     assert not any(kind.ready for kind in seen.kinds.values()) and seen.applications["classify"].rejected_ratio == 1
     decision, _, _ = guard(policy.decide(seen), seen, scenario)
     assert decision.deployment.units("cpu") >= 1
+
+
+# ---- services that wake at a request
+
+WAKES = {"s": {"variants": ["v"], "slo_s": LOAD_S + 0.5, "wake": 0}}
+
+
+def woke(wanted, arrivals_s=ARRIVALS_S, **more):
+    """As `played`, with a service that wakes: both clusters, and the fates, the same in both."""
+    scenario = made({"v": 0.02}, [{"variants": ["v"], "cores": [1]}], binding="late", interval_s=1.0, service_cv=0.0,
+                    variants={"v": {"accuracy": 0.9, "load_s": LOAD_S}}, services=WAKES, **more)
+    live, cluster = changed(scenario, arrivals_s, wanted)
+    frame = same(live, cluster)
+    came_s = arrivals_s["s"][frame["number"]]
+    return live.cluster, cluster, frame.assign(came_s=came_s, waited_s=frame["t_s"] - came_s)
+
+
+def test_the_first_request_wakes_the_service_and_waits_for_the_cold_start():
+    live, cluster, frame = woke({2: Deployment()})
+    assert set(frame.fate) == {"good"} and len(frame) == len(ARRIVALS_S["s"])
+    first = those(frame, ZERO_S, 8.0).iloc[0]
+    assert first.waited_s == pytest.approx(LOAD_S + 0.02)
+    assert live.desired.current.deployment == cluster.deployment == live.scenario.initial_deployment
+    assert live.desired.current.grounds.reason == "woken by a request for s"
+
+
+def test_a_decision_made_without_knowing_of_those_that_wait_does_not_turn_them_away():
+    _, _, frame = woke({2: Deployment(), 3: Deployment()})
+    assert set(frame.fate) == {"good"}
+
+
+def test_with_the_decision_on_its_way_a_request_wakes_what_is_in_force():
+    """Simulated: the second decision, for nothing, takes effect while the woken replica loads; it is kept for who waits."""
+    scenario = made({"v": 0.02}, [{"variants": ["v"], "cores": [1]}], binding="late", interval_s=1.0, service_cv=0.0,
+                    variants={"v": {"accuracy": 0.9, "load_s": 1.0}}, services=WAKES, decision_delay_s=0.5)
+    cluster = Whole(scenario, {"s": make_load(RECORDED, recorded_s=np.array([1.2]))}, record=True)
+    cluster.apply(Deployment())
+    cluster.advance()
+    assert cluster.deployment == Deployment()
+    cluster.apply(Deployment())
+    there = cluster.snapshot()
+    for _ in range(2):  # the second time from a snapshot
+        cluster.restore(there)
+        seen = [cluster.advance(), cluster.advance()]
+        assert [o.deployment for o in seen] == [scenario.initial_deployment] * 2
+        assert cluster.records().t_s.tolist() == [pytest.approx(2.22)]
+
+
+def test_asleep_again_it_costs_nothing():
+    _, cluster, frame = woke({2: Deployment(), 6: Deployment()}, {"s": np.array([2.5, 9.0])})
+    assert set(frame.fate) == {"good"}
+    held_s = cluster.totals().kind_ns[0, st.HELD] / 1e9
+    assert held_s == pytest.approx(2.0 + 3.5 + cluster.t_s - 9.0 + (cluster.totals().t_s - cluster.t_s))
+
+
+def test_where_there_is_no_room_requests_are_rejected_as_ever():
+    scenario = made({"v": 0.02, "w": 0.02}, [{"variants": ["v"], "cores": [1]}, {"variants": ["w"], "cores": [1]}],
+                    binding="late", devices={"cpu": {"budget": 1}}, initial=[{"candidate": 1, "level": 1}],
+                    services={"s": {"variants": ["v"], "slo_s": 1.0, "wake": 0}, "z": {"variants": ["w"], "slo_s": 1.0}})
+    assert woken(scenario.initial_deployment, ["s"], scenario) is scenario.initial_deployment
+    assert woken(Deployment(), ["s", "z"], scenario) == Deployment({scenario.kinds[0]: 1})
+
+
+def test_the_envelope_keeps_a_service_awake_while_requests_come_whatever_the_pin():
+    scenario = made({"v": 0.02}, [{"variants": ["v"], "cores": [1]}], binding="late", interval_s=1.0, services=WAKES,
+                    scrape={"interval_s": 0.0})
+    asleep = Decision(Deployment(), "night")
+    for came, kept in ((ARRIVALS_S["s"], scenario.initial_deployment), (np.array([5.0]), Deployment())):
+        cluster = Whole(scenario, {"s": make_load(RECORDED, recorded_s=came)}, record=True)
+        cluster.advance()
+        seen = cluster.advance()
+        decision, notes, _ = guard(asleep, seen, scenario, Limits(min_levels=(0,), max_levels=(0,)))
+        assert decision.deployment == kept and bool(notes) == (kept != Deployment())
+
+
+@pytest.mark.parametrize("changes, reason", [
+    ({"binding": "early"}, "no queue before"),
+    ({"services": {"s": {**WAKES["s"], "wake": 1}}}, "no candidate 1; there are 1"),
+    ({"services": {"s": WAKES["s"] | {"variants": ["w"]}, "z": {"variants": ["v"], "slo_s": 1.0}}}, "hosts none"),
+])
+def test_what_cannot_wake_is_refused(changes, reason):
+    with pytest.raises(ValueError, match=reason):
+        made({"v": 0.02, "w": 0.02}, [{"variants": ["v"], "cores": [1]}],
+             **{"binding": "late", "services": WAKES} | changes)
+
+
+@asynccontextmanager
+async def served(load_s, **more):
+    """A live cluster over HTTP, emulated in real time, with nothing ready."""
+    scenario = made({"v": 0.005}, [{"variants": ["v"], "cores": [1]}], binding="late", service_cv=0.0, initial=[],
+                    variants={"v": {"accuracy": 0.9, "load_s": load_s}}, services=WAKES, **more)
+    service = Service(scenario)
+    await service.start(("127.0.0.1", 0), ("127.0.0.1", 0))
+    try:
+        yield service, int(service.gateway.url.rsplit(":", 1)[1])
+    finally:
+        await service.close()
+
+
+def test_live_a_first_request_ever_is_answered_after_the_cold_start():
+    async def play():
+        async with served(0.3) as (service, port):
+            assert (await call(port, "GET", "/v2/health/ready")).status == 200  # or nobody would send it requests
+            assert (await call(port, "GET", "/v2/models/s/ready")).status == 200
+            assert not service.cluster.replicas()
+            began_s = service.cluster.clock.now_s()
+            answers = await asyncio.gather(*(infer(port) for _ in range(5)))
+            assert [answer.status for answer in answers] == [200] * 5
+            assert service.cluster.clock.now_s() - began_s >= 0.3
+            assert len(service.cluster.replicas()) == 1
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
+def test_live_those_beyond_the_bound_are_told_when_to_come_again_and_deadlines_are_kept():
+    async def play():
+        async with served(3600.0, admission={"queue_limit_s": 0.01}) as (service, port):  # of 200 req/s: two
+            waiting = [asyncio.ensure_future(infer(port, Tidal_Timeout_Seconds="0.5"))
+                       for _ in range(2)]
+            await until(lambda: service.dispatcher.outstanding == 2)
+            beyond = await infer(port)
+            assert beyond.status == 503 and beyond.headers["Retry-After"] == "3600"
+            for answer in await asyncio.gather(*waiting):  # long before there is a replica
+                assert answer.status == 503 and "waited too long" in answer.body["error"]
+            service.cluster.change(Deployment(), service.cluster.desired.current.number)
+            assert not service.cluster.desired.current.deployment.replicas  # nobody waits: it may sleep
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
+def test_live_a_pin_holds_against_requests():
+    async def play():
+        async with served(0.3) as (service, port):
+            service.cluster.pin(60.0, "maintenance")
+            assert (await infer(port)).status == 503
+            assert not service.cluster.replicas()
+
+    asyncio.run(asyncio.wait_for(play(), 60))
