@@ -9,6 +9,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
 
+from envs.waking import wakeful
 from runtime.gateway.access import Access
 from runtime.gateway.dispatcher import Dispatcher
 from runtime.gateway.limits import SHEDDING
@@ -60,8 +61,8 @@ class Calls:
 
     @property
     def ready(self) -> bool:
-        """Whether there is any replica."""
-        return bool(self.dispatcher.hosts)
+        """Whether there is any replica, or one starts at a request."""
+        return bool(self.dispatcher.hosts) or wakeful(self.dispatcher.scenario)
 
     def called(self, name: str, authorization: str) -> str:
         """The application of this name, for whoever sends this Authorization. One of another tenant is not there for it.
@@ -98,8 +99,10 @@ class Calls:
         """A request arrives; see `Dispatcher.submit`. Its headers tell which trace it is part of."""
         trace = self._traces.begin(name, headers)
         request = self.dispatcher.submit(name, tensors, patience_s=patience_s, trace=trace)
+        if patience_s < math.inf and self.dispatcher.cold_start_s(name):  # no replica is there to give it up in time
+            asyncio.get_running_loop().call_later(patience_s, self.dispatcher.withdraw, request, Cause.EXPIRED)
         if trace:
-            request.settled.add_done_callback(partial(self._traces.end, trace))
+            request.then.append(partial(self._traces.end, trace))
         return request
 
     async def answer(self, name: str, request: Request) -> Outcome:
@@ -131,5 +134,8 @@ class Calls:
         if status not in SHEDDING:
             return Unanswered(status, text)
         application = self.dispatcher.applications[name]
-        wait_s = self.dispatcher.quotas[application.tenant].wait_s if cause == Cause.QUOTA else application.slo_s
+        if cause == Cause.QUOTA:
+            wait_s = self.dispatcher.quotas[application.tenant].wait_s
+        else:
+            wait_s = max(application.slo_s, self.dispatcher.cold_start_s(name))
         return Unanswered(status, text, max(1, math.ceil(wait_s)))

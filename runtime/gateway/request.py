@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -75,12 +75,13 @@ class Request:
         arrival_s: when it arrived at the first stage.
         tensors: what the present stage gets.
         patience_s: after this long it is of no use to start it.
-        settled: its outcome.
         stage: of the chain.
         accuracy: product of those of the stages that answered.
         lives: replicas that it may yet be lost with, the last one included.
         suspect: it was lost with one already.
         trace: that it is part of, where its client says so.
+        outcome: once it has settled.
+        then: called with the outcome, on the loop, once all that follows from it for others is done.
         variant, joined_s, sequence, queue: its present place; no queue while a replica has it.
     """
 
@@ -89,7 +90,6 @@ class Request:
     arrival_s: float
     tensors: Tensors
     lives: int
-    settled: asyncio.Future[Outcome]
     patience_s: float = math.inf
     stage: int = 0
     accuracy: float = 1.0
@@ -99,6 +99,24 @@ class Request:
     suspect: bool = False
     queue: Queue | None = field(default=None, repr=False)
     trace: Trace | None = None
+    outcome: Outcome | None = None
+    then: list[Callable[[Outcome], object]] = field(default_factory=list, repr=False)
+    _settled: asyncio.Future[Outcome] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def settled(self) -> asyncio.Future[Outcome]:
+        """Its outcome, for those who wait for it."""
+        if self._settled is None:
+            self._settled = asyncio.get_running_loop().create_future()
+            if self.outcome:
+                self._settled.set_result(self.outcome)
+        return self._settled
+
+    def settle(self, outcome: Outcome) -> None:
+        """It has its outcome."""
+        self.outcome = outcome
+        if self._settled and not self._settled.done():  # cancelled where nobody waits any more
+            self._settled.set_result(outcome)
 
     @property
     def service(self) -> str:

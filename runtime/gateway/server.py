@@ -182,14 +182,13 @@ class Gateway:
         model = self._calls.metadata(name)
         said = read_request(http.body, _json_bytes(http), model.inputs, model.outputs)
         request = self._calls.submit(name, said.tensors, _patience_s(http), http.headers)
-        request.settled.add_done_callback(partial(self._settled, request, http, said, reply))
+        request.then.append(partial(self._settled, request, http, said, reply))
         return partial(self._dispatcher.withdraw, request)
 
-    def _settled(self, request: Request, http: HttpRequest, said: InferRequest, reply: Reply,
-                 settled: Future[Outcome]) -> None:
+    def _settled(self, request: Request, http: HttpRequest, said: InferRequest, reply: Reply, outcome: Outcome) -> None:
         name = request.application.name
         try:
-            answer = self._answer(name, said, self._calls.answered(name, settled.result()))
+            answer = self._answer(name, said, self._calls.answered(name, outcome))
         except Exception as error:
             answer = _failed(http, error)
         if request.trace:

@@ -127,6 +127,7 @@ class Serving:
                 self.place([request], t_s, DROPPED)
         self.try_own(host)
         self._emptied(host)
+        self._requests.tell()  # an answer may bring the next request, so not in the midst of it
 
     def _wake(self, queue: Queue) -> None:
         """It is time to try a queue."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,6 +16,7 @@ from runtime.gateway.traces import Trace
 from runtime.models.model import TensorSpec
 from runtime.serving.replica import Tensors
 
+log = logging.getLogger(__name__)
 LIVES = 3  # replicas that a request may be lost with: one that breaks what serves it must not break them all
 
 
@@ -39,6 +41,7 @@ class Settling:
         self.counters = Counters(scenario)
         self._drop_after_s = scenario.admission.drop_after_s or math.inf
         self._outstanding: dict[Request, None] = {}
+        self._untold: list[tuple[Request, Outcome]] = []
 
     def __iter__(self) -> Iterator[Request]:
         """Requests without a fate yet, in order of arrival."""
@@ -53,9 +56,8 @@ class Settling:
         Raises:
             KeyError: the scenario has no such application.
         """
-        what, settled = self.applications[application], asyncio.get_running_loop().create_future()
-        patience_s = min(patience_s, self._drop_after_s)
-        request = Request(what, self.counters.offered(what.row), t_s, tensors, LIVES, settled, patience_s,
+        what = self.applications[application]
+        request = Request(what, self.counters.offered(what.row), t_s, tensors, LIVES, min(patience_s, self._drop_after_s),
                           trace=trace)
         self._outstanding[request] = None
         self.counters.at_service(request.service)
@@ -101,5 +103,17 @@ class Settling:
         """It has its fate; `accuracy` is that of its answer."""
         del self._outstanding[request]
         self.counters.settled(request, outcome, accuracy)
-        if not request.settled.done():  # cancelled where nobody waits any more
-            request.settled.set_result(outcome)
+        request.settle(outcome)
+        if not self._untold:
+            asyncio.get_running_loop().call_soon(self.tell)
+        self._untold.append((request, outcome))
+
+    def tell(self) -> None:
+        """Tells whoever asked what has settled: in the next turn, or earlier where all that follows from it is done."""
+        untold, self._untold = self._untold, []
+        for request, outcome in untold:
+            for call in request.then:
+                try:
+                    call(outcome)
+                except Exception:
+                    log.exception("what follows from a request of '%s'", request.application.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import Future
 from collections.abc import Mapping
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -52,17 +51,13 @@ class Spans(Traces):
         self._open[told[TRACEPARENT]] = span
         return Trace(told[TRACEPARENT], told.get(TRACESTATE, ""))
 
-    def end(self, trace: Trace, settled: Future[Outcome]) -> None:
+    def end(self, trace: Trace, outcome: Outcome) -> None:
         """See `Traces`."""
         if (span := self._open.pop(trace.parent, None)) is None:
             return
-        if settled.cancelled():
-            span.set_status(StatusCode.ERROR, "the client went away")
-        else:
-            outcome = settled.result()
-            span.set_attributes({"tidal.fate": st.FATES[outcome.fate], "tidal.variant": outcome.variant})
-            if outcome.cause:
-                span.set_status(StatusCode.ERROR, str(outcome.cause))
+        span.set_attributes({"tidal.fate": st.FATES[outcome.fate], "tidal.variant": outcome.variant})
+        if outcome.cause:
+            span.set_status(StatusCode.ERROR, str(outcome.cause))
         span.end()
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ it is malformed, or comes alone. Where no span is made here (`runtime.gateway.sp
 from __future__ import annotations
 
 import re
-from asyncio import Future
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -68,7 +67,7 @@ class Traces:
         """A request has come: the trace that it goes on with."""
         return read(headers)
 
-    def end(self, trace: Trace, settled: Future[Outcome]) -> None:
+    def end(self, trace: Trace, outcome: Outcome) -> None:
         """It has settled."""
 
     def close(self) -> None:

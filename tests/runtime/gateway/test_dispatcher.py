@@ -401,3 +401,48 @@ def test_a_tenant_that_floods_leaves_the_others_attainment_where_it_was(binding)
     assert before.min() > 0.98
     assert flooded[0] >= before[0] - 0.01 and flooded[1] < 0.5
     assert limited[0] >= before[0] - 0.01 and limited[1] < 0.5
+
+
+def test_who_is_told_of_an_answer_may_ask_again_and_may_fail():
+    """All of a batch has settled and its server is free before anybody is told; a fault there is nobody else's."""
+    seen = []
+
+    async def story(live):
+        def then(outcome):
+            (host,) = live.dispatcher.hosts.values()
+            seen.append((live.dispatcher.outstanding, host.in_flight, outcome.fate))
+            live.send("s")
+            raise RuntimeError("a fault in what follows")
+
+        for request in [live.send("s"), live.send("s")]:
+            request.then.append(then)
+        await until(live, 0.4)  # both batches; else the requests that follow would not be waited for
+
+    one = [{**PAIRS[0], "cores": [1]}]
+    live = play(made({"v": TABLE}, one, initial=[{"candidate": 0, "level": 1}]), story)
+    assert seen == [(0, 0, GOOD), (1, 0, GOOD)] and fates(live) == [GOOD] * 4
+    assert len({request.settled.result().t_s for request in live.requests[:2]}) == 1
+
+
+def test_who_is_refused_at_once_is_told_after_the_call_that_asks():
+    told = []
+
+    async def story(live):
+        request = live.send("s")
+        assert request.outcome.cause is Cause.QUOTA
+        request.then.append(told.append)
+        assert not told
+        await asyncio.sleep(0)
+        assert told == [request.outcome]
+
+    scenario = made({"v": TABLE}, ONE, tenants={"t": {"quota_rps": 1.0, "burst": 1.0}},
+                    services={"s": {"variants": ["v"], "slo_s": 1.0, "tenant": "t"}})
+    live = Live(scenario)
+
+    async def run():
+        await live.begin()
+        await live.send("s").settled
+        await story(live)
+        await live.dispatcher.close()
+
+    asyncio.run(live.clock.drive(run()))
