@@ -76,6 +76,8 @@ class Clusters:
     def __init__(self, scenario: Scenario, loads: Mapping[str, Load], count: int) -> None:
         if scenario.interference is not None:
             raise ValueError("a noisy neighbour is played by one cluster at a time: leave `interference` out")
+        if scenario.price_limit is not None:
+            raise ValueError("what may be spent over all device types is kept by the envelope, not here: leave `price_limit` out")
         if wakeful(scenario):
             raise ValueError("services wake in one cluster at a time: leave `wake` out")
         first = SimulatedCluster(scenario, loads)  # checks the loads, compiles the scenario

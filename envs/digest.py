@@ -18,14 +18,16 @@ def digest(scenario: Scenario) -> str:
     """sha256 of everything that a scenario says, its profile's latencies included; equal scenarios have equal digests.
 
     A load in a file counts by the file's name, so that the digest is the same wherever the file lies. What a scenario
-    does not have is left out, troubles, waking and a currency, so that a digest outlives the day on which the simulator
-    learns one.
+    does not have is left out, troubles, waking, a currency or ceiling, so that a digest outlives the day on which the
+    simulator learns one.
     """
     said = scenario.model_dump(mode="python", exclude={"profile"})
     if scenario.interference is None:
         del said["interference"]
     if scenario.currency is None:
         del said["currency"]
+    if scenario.price_limit is None:
+        del said["price_limit"]
     if scenario.failures.load_factor == 1:
         del said["failures"]["load_factor"]
     for service in said["services"].values():

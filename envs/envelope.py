@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from envs.contract import Decision, Deployment, Observation, ReplicaKind, Route
-from envs.room import hosts, placed
+from envs.room import affordable, hosts, placed
 from envs.scenario import Scenario
 from envs.waking import woken
 
@@ -24,14 +24,16 @@ Slot = int | ReplicaKind  # a candidate by index, or a kind that is no candidate
 def project(deployment: Deployment, scenario: Scenario) -> tuple[Deployment, tuple[str, ...]]:
     """The nearest feasible deployment, and what was changed.
 
-    Feasible: each device type holds at most its budget, and first-fit-decreasing places every replica whole on a node
-    (without `nodes`: one node as large as the budget; on cpu the node's memory counts too).
+    Feasible: each device type holds at most its budget, first-fit-decreasing places every replica whole on a node
+    (without `nodes`: one node as large as the budget; on cpu the node's memory counts too), and all together cost at most
+    the scenario's `price_limit`.
 
     The rule: replicas that no node can hold are lowered until one can. Then replicas on the device type are lowered one
-    step at a time, until all are placed. A step takes one replica to the next smaller size of its candidate, or away.
-    The step that loses the least capacity x accuracy per unit freed goes first; a step that takes a service's last
-    replica off the device type goes after all others; ties go to the largest replica, then to the lowest kind. A lowered
-    replica takes its part of its kind's share of the routes along; the part of one taken away is spread over the rest.
+    step at a time, until all are placed; then, while all cost too much, those on any device type. A step takes one replica
+    to the next smaller size of its candidate, or away. The step that loses the least capacity x accuracy per unit freed
+    (on any device type: per price freed) goes first; a step that takes a service's last replica off the device type (or
+    off all) goes after all others; ties go to the largest replica, then to the lowest kind. A lowered replica takes its
+    part of its kind's share of the routes along; the part of one taken away is spread over the rest.
 
     A feasible deployment is returned as it is; projecting twice is projecting once. The order of steps does not depend
     on the budget: of two budgets that hold each replica by itself, the smaller never leaves a candidate more.
@@ -47,10 +49,9 @@ def project(deployment: Deployment, scenario: Scenario) -> tuple[Deployment, tup
             if smaller is None:
                 break
             given = smaller
-    for device in sorted({given.shape.device for _, given in moves}):
-        while not placed(_held(moves), device, scenario):
-            wanted, given = _least_loss(moves, device, scenario)
-            _move(moves, wanted, given, _smaller(given, scenario), 1)
+    while short := _too_much(_held(moves), scenario):
+        wanted, given = _least_loss(moves, short, scenario)
+        _move(moves, wanted, given, _smaller(given, scenario), 1)
     if all(wanted == given for wanted, given in moves) and _held(moves) == deployment.replicas:
         return deployment, ()
     return replace(deployment, replicas=_held(moves), routes=_rerouted(deployment, moves)), _lowered(deployment, moves)
@@ -88,9 +89,17 @@ def _can_run(kind: ReplicaKind, scenario: Scenario) -> bool:
     return kind.shape.units <= room and scenario.memory_bytes(kind) <= device.memory_bytes
 
 
-def _least_loss(moves: Moves, device: str, scenario: Scenario) -> tuple[ReplicaKind, ReplicaKind]:
-    """The step to take next."""
-    held = {k: n for k, n in _held(moves).items() if k.shape.device == device}
+def _too_much(held: Mapping[ReplicaKind, int], scenario: Scenario) -> set[str]:
+    """The device types of which something is to be given up: one without room for all, or all where they cost too much."""
+    devices = sorted({kind.shape.device for kind in held})
+    short = next(({name} for name in devices if not placed(held, name, scenario)), set())
+    return short if short or affordable(held, scenario) else set(devices)
+
+
+def _least_loss(moves: Moves, short: set[str], scenario: Scenario) -> tuple[ReplicaKind, ReplicaKind]:
+    """The step to take next on these device types."""
+    held = {k: n for k, n in _held(moves).items() if k.shape.device in short}
+    price = {name: scenario.devices[name].price if len(short) > 1 else 1.0 for name in short}
     left = {name: sum(n for k, n in held.items() if hosts(k, name, scenario)) for name in scenario.services}
 
     def rank(move: tuple[ReplicaKind, ReplicaKind]) -> tuple[bool, float, int, ReplicaKind, ReplicaKind]:
@@ -99,9 +108,10 @@ def _least_loss(moves: Moves, device: str, scenario: Scenario) -> tuple[ReplicaK
         last = smaller is None and any(left[name] == 1 and hosts(given, name, scenario) for name in left)
         freed = given.shape.units - (smaller.shape.units if smaller else 0)
         lost = worth(given, scenario) - (worth(smaller, scenario) if smaller else 0.0)
+        freed *= price[given.shape.device]
         return last, lost / freed if freed else -math.inf, -given.shape.units, given, wanted
 
-    return min((move for move in moves if move[1].shape.device == device), key=rank)
+    return min((move for move in moves if move[1].shape.device in short), key=rank)
 
 
 def worth(kind: ReplicaKind, scenario: Scenario) -> float:

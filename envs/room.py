@@ -1,11 +1,13 @@
-"""Room: whether replicas fit the nodes of their device type, and who they are for."""
+"""Room: whether replicas fit the nodes of their device type and what may be spent, and who they are for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from envs.contract import CPU, ReplicaKind
+from envs.contract import CPU, Deployment, ReplicaKind
 from envs.scenario import Scenario
+
+ROUNDING = 1e-9  # prices that add up to the ceiling are not over it by the last bit
 
 
 def placed(replicas: Mapping[ReplicaKind, int], name: str, scenario: Scenario) -> bool:
@@ -25,6 +27,11 @@ def placed(replicas: Mapping[ReplicaKind, int], name: str, scenario: Scenario) -
             units[node] -= kind.shape.units
             memory[node] -= need
     return True
+
+
+def affordable(replicas: Mapping[ReplicaKind, int], scenario: Scenario) -> bool:
+    """True where all that is held costs no more than the scenario's ceiling, over all device types."""
+    return scenario.price_limit is None or scenario.price_of(Deployment(replicas)) <= scenario.price_limit * (1 + ROUNDING)
 
 
 def hosts(kind: ReplicaKind, service: str, scenario: Scenario) -> bool:

@@ -206,6 +206,7 @@ class Scenario(Part):
     overhead_s: NonNegative = 0.0  # added to each answer, occupies no server
     in_place_resize_s: NonNegative | None = None
     currency: Annotated[str, Field(pattern="^[A-Za-z]{1,8}$")] | None = None  # of the prices, such as USD
+    price_limit: Positive | None = None  # price x units of all that may be held at once, over all device types
     devices: Annotated[Mapping[str, Device], Field(min_length=1)]
     variants: Annotated[Mapping[str, Variant], Field(min_length=1)]
     tenants: Mapping[str, Tenant] = frozendict({"default": Tenant()})

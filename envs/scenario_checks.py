@@ -180,3 +180,6 @@ def _initial(scenario: Scenario) -> Iterator[Inconsistency]:
     for name, device in _sound(scenario.devices):
         if held.get(name, 0) > device.budget:
             yield ("initial",), f"the replicas hold {held[name]} of {name}, of which the budget is {device.budget}"
+    price = sum(device.price * held.get(name, 0) for name, device in _sound(scenario.devices))
+    if scenario.price_limit is not None and price > scenario.price_limit:
+        yield ("initial",), f"the replicas cost {price:.4g}, more than the price_limit of {scenario.price_limit:.4g}"

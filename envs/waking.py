@@ -10,14 +10,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from envs.contract import Deployment
-from envs.room import hosts, placed
+from envs.room import affordable, hosts, placed
 from envs.scenario import Scenario
 
 
 def woken(deployment: Deployment, applications: Iterable[str], scenario: Scenario) -> Deployment:
     """A deployment in which no service of these applications sleeps that may wake; the same one where none does.
 
-    Each is given one replica, of the smallest kind of the candidate that its `wake` names, unless there is no room for it.
+    Each is given one replica, of the smallest kind of the candidate that its `wake` names, unless there is no room or money
+    for it.
 
     Args:
         deployment: what is wanted.
@@ -31,8 +32,9 @@ def woken(deployment: Deployment, applications: Iterable[str], scenario: Scenari
             if candidate is None or any(hosts(kind, name, scenario) for kind in replicas):
                 continue
             kind = scenario.candidates[candidate].kinds[0]
-            if placed({**replicas, kind: 1}, kind.shape.device, scenario):
-                replicas[kind] = 1
+            more = {**replicas, kind: 1}
+            if placed(more, kind.shape.device, scenario) and affordable(more, scenario):
+                replicas = more
     return deployment if replicas == deployment.replicas else replace(deployment, replicas=replicas)
 
 
