@@ -77,7 +77,7 @@ class Clusters:
         if scenario.interference is not None:
             raise ValueError("a noisy neighbour is played by one cluster at a time: leave `interference` out")
         if scenario.price_limit is not None:
-            raise ValueError("what may be spent over all device types is kept by the envelope, not here: leave `price_limit` out")
+            raise ValueError("a ceiling over all device types is kept by the envelope, not here: leave `price_limit` out")
         if wakeful(scenario):
             raise ValueError("services wake in one cluster at a time: leave `wake` out")
         first = SimulatedCluster(scenario, loads)  # checks the loads, compiles the scenario

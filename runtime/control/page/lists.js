@@ -19,13 +19,15 @@ T.lists = (byId, onApplication) => {
     const ready = Object.keys(hello.variants).reduce((sum, v) => sum + (last(known, "capacity_rps", v) || 0), 0), waiting = apps.reduce((sum, a) => sum + (last(known, "waiting", a) || 0), 0);
     const chain = apps.some(a => hello.applications[a].services.length > 1), cost = last(known, "cost_ratio"), held = Object.keys(hello.variants).reduce((sum, v) => sum + (last(known, "ready_units", v) || 0), 0) + (last(known, "pending_units") || 0) + (last(known, "leaving_units") || 0);
     const budget = Object.values(hello.devices).reduce((sum, d) => sum + d.budget, 0), split = text => { const [value, unit] = text.split(" "); return [value, unit || ""]; };
+    const whole = Object.values(hello.devices).reduce((sum, d) => sum + d.budget * d.price, 0);
+    const money = hello.currency && cost !== null ? [T.number(cost * whole), `${hello.currency}/h`] : split(T.percent(cost));
     const show = [
       ["Load", [T.number(now.offered_rps), "req/s"], chain ? "offered" : `of ${T.number(ready)} that is ready`, !chain && now.offered_rps > ready],
       ["Violations", split(T.percent(minute.violation_ratio)), `${minute.violated.toLocaleString("en")} of ${minute.settled.toLocaleString("en")} in the last minute`, minute.violation_ratio >= .01],
       ["Latency p99", split(T.latency(slow?.p99, slow?.slo).replace("≥ ", "≥")), `SLO ${T.millis(slow?.slo)}, p50 ${T.latency(slow?.p50, slow?.slo)}${apps.length > 1 ? `, ${slow.name}` : ""}`, slow?.p99 > slow?.slo],
       ["Accuracy", split(T.percent(minute.accuracy)), "of all requests, late and lost ones as 0", false],
       ["Waiting", [T.number(waiting), ""], "requests", false],
-      ["Cost", split(T.percent(cost)), `${T.number(held)} of ${budget} ${hello.unit} held`, cost > 1]];
+      ["Cost", money, `${hello.currency ? `${T.percent(cost)} of all, ` : ""}${T.number(held)} of ${budget} ${hello.unit} held`, cost > 1]];
     const shown = hello.operator ? show : show.slice(0, 5);
     if (byId("figures").children.length !== shown.length) byId("figures").replaceChildren(...shown.map(([name]) => T.make("div", {}, T.make("dt", {}, name), T.make("dd", {class: "value"}, T.make("span"), T.make("small")), T.make("dd", {class: "under"}))));
     shown.forEach(([, [value, unit], under, bad], i) => {

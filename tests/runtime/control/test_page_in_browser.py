@@ -8,6 +8,7 @@ from served import DEMO, GOLD, OPERATOR, TENANTS, run, served
 
 from envs import state as st
 from envs.contract import Deployment
+from envs.scenario import Device
 from runtime.account import Account, Grounds
 from runtime.control.api import ControlApi
 from runtime.control.tokens import Tokens
@@ -66,6 +67,14 @@ async def test_it_shows_what_happens_as_it_happens(tmp_path):
         await page.until_shown("#facts", "pinned for another", "a sale", "no decision since")
         await page.until_shown("#headline", "50 % of the last minute's requests were late or lost.")
         assert page.errors == []
+
+
+@run
+async def test_where_prices_are_in_a_currency_cost_is_money(tmp_path):
+    priced = DEMO.with_(currency="USD", devices={"cpu": Device(budget=2, price=0.25)})
+    async with served(priced, speed=SPEED) as one, browser(tmp_path) as tab:
+        page = await tab(one.api.url)
+        await page.until_shown("#figures", "0.25 USD/h", "50 % of all, 1 of 2 cores held")
 
 
 @run
