@@ -101,6 +101,23 @@ def test_the_unit_is_valid_and_its_command_line_is_one():
     assert [line for line in told.splitlines() if unit.name in line and "is not executable" not in line] == []
 
 
+def test_the_image_holds_all_that_its_command_needs(tmp_path):
+    """Nothing is built: what would be copied is put into an empty folder, and the command is run there."""
+    lines = [line.split() for line in (PACKAGING / "Containerfile").read_text().splitlines()]
+    for _, *sources, target in (line for line in lines if line[:1] == ["COPY"]):
+        for source in sources:
+            path, there = ROOT / source, tmp_path / target / (source if target == "./" else "")
+            if path.is_dir():
+                shutil.copytree(path, there, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(path, there)
+    (entry,) = (line for line in lines if line[:1] == ["ENTRYPOINT"])
+    assert entry[1] == '["tidal"]'
+    done = subprocess.run([sys.executable, "-m", "runtime", "scenario", "check", "examples/own_scenario.yaml"], cwd=tmp_path,
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_application_of_ray_serve_leaves_its_replicas_to_others():
     (app,) = yaml.safe_load((EXAMPLES / "ray-serve" / "serve_config.yaml").read_text())["applications"]
     assert app["external_scaler_enabled"] is True

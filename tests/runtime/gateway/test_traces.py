@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from web import gateway, infer
@@ -132,6 +134,63 @@ def test_a_span_is_the_childs_of_the_clients_and_the_parent_of_what_follows(span
             assert not made._open
 
     run(play())
+
+
+@pytest.fixture
+def collector():
+    """What a collector must do by the protocol: it takes protobuf over HTTP and answers with protobuf."""
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is not installed")
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+        ExportTraceServiceRequest,
+        ExportTraceServiceResponse,
+    )
+
+    taken = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            taken.append((self.path, self.headers["Content-Type"], ExportTraceServiceRequest.FromString(body)))
+            told = ExportTraceServiceResponse().SerializeToString()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-protobuf")
+            self.send_header("Content-Length", str(len(told)))
+            self.end_headers()
+            self.wfile.write(told)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1/traces", taken
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_spans_reach_a_collector_in_its_own_protocol(collector):
+    from runtime.gateway.spans import exported
+
+    url, taken = collector
+    made = exported(url)
+
+    async def play():
+        async with gateway(traces=made) as g:
+            await infer(g.port, traceparent=CAME)
+
+    run(play())
+    made.close()  # what has ended goes out
+    ((path, content, request),) = taken
+    assert (path, content) == ("/v1/traces", "application/x-protobuf")
+    (resource,) = request.resource_spans
+    assert ("service.name", "tidal") in [(a.key, a.value.string_value) for a in resource.resource.attributes]
+    (span,) = resource.scope_spans[0].spans
+    assert (span.trace_id.hex(), span.parent_span_id.hex(), span.name) == (ID, PARENT, "infer s")
+    assert span.kind == span.SPAN_KIND_SERVER and 0 < span.start_time_unix_nano < span.end_time_unix_nano
+    assert {a.key: a.value.string_value for a in span.attributes} == {
+        "tidal.application": "s", "tidal.fate": "good", "tidal.variant": "v"}
 
 
 def test_without_spans_nothing_of_opentelemetry_is_needed():
