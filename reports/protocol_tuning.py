@@ -4,8 +4,8 @@ Load does not hang on what is decided, and what a deployment earns once it has l
 tables of a source are played once, for all of its cold starts and planners. Those that no table fits begin in the simulator,
 and so does model-predictive control, which takes as long to decide on a table as there.
 
-A portfolio's members are calibrated as their own rows are; the one that then earns most on training windows, as many and as
-long as those reported, is its setting.
+A portfolio's members are calibrated as their own rows are; the one that then earns most on training windows with bursts, as
+many and as long as those reported, is its setting.
 """
 
 from __future__ import annotations
@@ -72,15 +72,20 @@ def _calibrated(policy: type[Policy], cell: Cell, sizes: Sizes) -> Tuned:
 def _best_member(portfolio: type[Portfolio], cell: Cell, sizes: Sizes) -> Tuned:
     scenario, (train, _) = cell.problem(), _training(cell.at_any_cold_start, sizes)
     starts_s = spread(train.span_s, sizes.intervals * scenario.interval_s, sizes.windows, scenario.interval_s)
-    futures = [Future(train.loads, start_s, SELECTING_SEED, sizes.intervals) for start_s in starts_s]
+    loads = portfolio.trial(train.loads)
+    futures = [Future(loads, start_s, SELECTING_SEED, sizes.intervals) for start_s in starts_s]
     earned, calls = [], 0
-    for name in portfolio.space(scenario)["member"]:
-        member = type(make_policy(name, scenario))
-        tuned = _calibrated(member, cell, sizes) if member.space(scenario) else None
-        settings: Settings = {"member": name, "settings": tuned.settings if tuned else None}
+    for name in portfolio.members:
+        try:
+            tuned = _calibrated(type(make_policy(name, scenario)), cell, sizes)
+        except ValueError:  # it cannot play the scenario: not a choice here
+            continue
+        settings: Settings = {"member": name, "settings": tuned.settings}
         rewards = [played(scenario, portfolio(**settings), future).totals["reward"] for future in futures]
         earned.append((float(np.mean(rewards)), settings))
-        calls += len(rewards) + (tuned.calls if tuned else 0)
+        calls += len(rewards) + tuned.calls
+    if not earned:
+        raise ValueError(f"none of its members ({', '.join(portfolio.members)}) can play it")
     return Tuned(max(earned, key=lambda row: row[0])[1], calls, train.told)
 
 
