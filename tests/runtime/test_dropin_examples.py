@@ -11,7 +11,7 @@ import yaml
 from running import ROOT
 
 from envs.scenario_file import load
-from runtime.__main__ import parser
+from runtime.__main__ import parser, version
 from runtime.actuators.kind_names import kind_named
 from runtime.actuators.ray_serve import RayServeWorkload
 from runtime.actuators.webhook import Webhook
@@ -116,6 +116,12 @@ def test_the_image_holds_all_that_its_command_needs(tmp_path):
     done = subprocess.run([sys.executable, "-m", "runtime", "scenario", "check", "examples/own_scenario.yaml"], cwd=tmp_path,
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_citation_has_what_its_format_asks_for_and_is_of_this_version():
+    told = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert told.keys() >= {"cff-version", "message", "title", "authors"} and told["authors"]  # required by CFF 1.2.0
+    assert (str(told["cff-version"]), str(told["version"])) == ("1.2.0", version())
 
 
 def test_the_application_of_ray_serve_leaves_its_replicas_to_others():
