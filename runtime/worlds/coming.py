@@ -29,7 +29,8 @@ class Coming:
 
     def __init__(self, world: World, deadline_s: float) -> None:
         self.world, self.deadline_s = world, deadline_s
-        self._stirred = asyncio.Event()
+        self._waiting: asyncio.Future[None] | None = None
+        self._late = False
 
     @property
     def left_s(self) -> float:
@@ -38,7 +39,13 @@ class Coming:
 
     def stir(self) -> None:
         """What it waits for may be there. On the links' thread."""
-        self._stirred.set()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def is_late(self) -> None:
+        """The deadline has come. On the links' thread."""
+        self._late = True
+        self.stir()
 
     async def until(self, ready: Callable[[], bool], missing: Callable[[], str]) -> None:
         """Wait for something that stirs it.
@@ -47,14 +54,12 @@ class Coming:
             TimeoutError: it was not ready in time; `missing` says what.
             WorldError: the world is over.
         """
-        try:
-            async with asyncio.timeout(self.left_s):
-                while not ready():
-                    self.world.raise_if_over()
-                    self._stirred.clear()
-                    await self._stirred.wait()
-        except TimeoutError:
-            raise TimeoutError(missing()) from None
+        while not ready():
+            self.world.raise_if_over()
+            if self._late:
+                raise TimeoutError(missing())
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
 
 
 async def bring_up(
@@ -63,8 +68,10 @@ async def bring_up(
     backends: Mapping[str, Backend],
     links: Links,
     admit: Callable[[World], None],
+    welcome: Callable[[Invitation, bool], None],
 ) -> None:
-    """Connect to all members, make the wire, and come up once all are there.
+    """Connect to all members, make the wire, and come up once all are there. Who creates the world welcomes the others with a
+    wire in hand, where making it takes no time: they need not be told once more that it stands.
 
     Raises:
         WorldError, RuntimeError, TimeoutError, OSError: it cannot be; the caller breaks the world.
@@ -81,9 +88,11 @@ async def bring_up(
     def dial(peer: int, way: Way) -> Future[socket]:
         return links.dial(members[peer].address, str(Key(world.uid, rank, way)))
 
-    board, streams = Board(rank, len(members), post), Streams(dial)
+    board, streams, backend = Board(rank, len(members), post), Streams(dial), backends[invitation.backend]
     world.set_out(invitation, board, streams, partial(links.caught_up, VERDICT_S))
     admit(world)
+    connect = partial(backend.connect, board, streams, world.uid, world.device, coming.deadline_s)
+    wire: Wire | None = None
 
     async def heard(key: str, ranks: Iterable[int]) -> None:
         awaited = set(ranks)
@@ -93,27 +102,31 @@ async def bring_up(
 
         await coming.until(lambda: awaited <= board.who_has(key), missing)
 
-    for other in range(1, rank):
-        if await links.connect(members[other].address, coming.left_s) != members[other].uid:
-            raise ConnectionError(f"another process than rank {other} listens at {members[other].address}")
-    if len(members) > 2:  # nobody writes to a member before all links stand
-        if rank:
-            board.announce("linked", to=0)
-            await heard("go", [0])
-        else:
-            await heard("linked", board.others)
-            board.announce("go")
-    wire = await _connect(backends[invitation.backend], board, streams, coming)
     try:
-        board.announce("up")
+        if rank == 0:
+            try:
+                wire = None if backend.blocks else connect()
+            finally:
+                welcome(invitation, wire is not None)
+        elif invitation.stands:
+            board.receive(0, "up", b"")
+        for other in range(1, rank):
+            if await links.connect(members[other].address, coming.left_s) != members[other].uid:
+                raise ConnectionError(f"another process than rank {other} listens at {members[other].address}")
+        if len(members) > 2:  # nobody writes to a member before all links stand
+            if rank:
+                board.announce("linked", to=0)
+                await heard("go", [0])
+            else:
+                await heard("linked", board.others)
+                board.announce("go")
+        if wire is None:
+            wire = await asyncio.wrap_future(aside(connect, "worlds-connect")) if backend.blocks else connect()
+            board.announce("up")
         await heard("up", board.others)
         world.comes_up(wire)
     except BaseException:
-        wire.abort()
-        wire.close()
+        if wire is not None:
+            wire.abort()
+            wire.close()
         raise
-
-
-async def _connect(backend: Backend, board: Board, streams: Streams, coming: Coming) -> Wire:
-    connect = partial(backend.connect, board, streams, coming.world.uid, coming.world.device, coming.deadline_s)
-    return await asyncio.wrap_future(aside(connect, "worlds-connect")) if backend.blocks else connect()

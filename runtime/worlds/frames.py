@@ -126,7 +126,7 @@ def read_head(head: bytes | bytearray | memoryview, number: int) -> int | None:
     return None if size == _AS_BEFORE else size
 
 
-def pieces(layout: Layout, tensors: Sequence[memoryview]) -> list[memoryview | bytes]:
+def pieces(layout: Layout, tensors: Sequence[memoryview | bytes]) -> list[memoryview | bytes]:
     """The body, piece by piece: each tensor's bytes, and what aligns the next."""
     out: list[memoryview | bytes] = []
     end = 0

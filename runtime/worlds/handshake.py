@@ -15,10 +15,11 @@ from typing import Any
 
 import orjson
 
-PROTOCOL = 2
+PROTOCOL = 3
 MAX_FRAME_BYTES = 1 << 20
 HELLO_BYTES = 4096  # of a frame from somebody who has not yet proved anything
 _LENGTH = struct.Struct("!I")
+HEAD_BYTES = _LENGTH.size
 
 
 class Refused(Exception):
@@ -48,23 +49,34 @@ def encode(frame: dict[str, Any]) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-async def read_frame(reader: asyncio.StreamReader, limit: int = MAX_FRAME_BYTES) -> dict[str, Any]:
-    """The next frame.
-
-    Raises:
-        Refused: what came is no frame.
-        asyncio.IncompleteReadError, OSError: the connection is gone.
-    """
-    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+def body_bytes(data: bytes, at: int = 0, limit: int = MAX_FRAME_BYTES) -> int:
+    """How long the frame is whose head lies there. Raises `Refused` where it is too long for one."""
+    (length,) = _LENGTH.unpack_from(data, at)
     if length > limit:
         raise Refused(f"what answers does not speak our protocol (a frame of {length} bytes)")
+    return int(length)
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """A frame without its head. Raises `Refused` where it is none."""
     try:
-        frame = orjson.loads(await reader.readexactly(length))
+        frame = orjson.loads(body)
     except (ValueError, RecursionError):
         frame = None
     if not isinstance(frame, dict):
         raise Refused("what answers does not speak our protocol (a frame that is no JSON object)")
     return frame
+
+
+async def _read_hello(reader: asyncio.StreamReader) -> dict[str, Any]:
+    """The next frame of somebody who has proved nothing yet.
+
+    Raises:
+        Refused: what came is no frame.
+        asyncio.IncompleteReadError, OSError: the connection is gone.
+    """
+    length = body_bytes(await reader.readexactly(HEAD_BYTES), limit=HELLO_BYTES)
+    return decode(await reader.readexactly(length))
 
 
 def _proof(token: str, role: str, ours: dict[str, Any], theirs: dict[str, Any]) -> str:
@@ -88,14 +100,14 @@ async def shake_hands(
     """
     hello = {"tidal-worlds": PROTOCOL, "uid": me.uid, "address": me.address, "kind": me.kind, "nonce": os.urandom(16).hex()}
     writer.write(encode(hello))
-    theirs = await read_frame(reader, HELLO_BYTES)
+    theirs = await _read_hello(reader)
     if theirs.get("tidal-worlds") != PROTOCOL:
         raise Refused(f"it speaks {theirs.get('tidal-worlds')!r}, we speak worlds protocol {PROTOCOL}")
     if not hello.keys() <= theirs.keys() or not all(isinstance(word, str | int) for word in theirs.values()):
         raise Refused("what answers does not speak our protocol (a strange hello)")
     role, other = ("accept", "connect") if accepting else ("connect", "accept")
     writer.write(encode({"proof": _proof(token, role, hello, theirs)}))
-    proof = (await read_frame(reader, HELLO_BYTES)).get("proof")
+    proof = (await _read_hello(reader)).get("proof")
     if not isinstance(proof, str) or not hmac.compare_digest(_bytes(proof), _bytes(_proof(token, other, theirs, hello))):
         raise Refused("wrong token")
     # The last word is the accepting side's, so that a connecting one knows that it is in.
@@ -103,7 +115,7 @@ async def shake_hands(
         writer.write(encode({"ok": True}))
     else:
         try:
-            await read_frame(reader, HELLO_BYTES)
+            await _read_hello(reader)
         except asyncio.IncompleteReadError:
             raise Refused("wrong token") from None
     return Introduction(str(theirs["uid"]), str(theirs["address"]), str(theirs["kind"]))

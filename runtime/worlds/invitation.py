@@ -15,10 +15,20 @@ class Member:
 
 @dataclass(frozen=True)
 class Invitation:
-    """A world whose members have all come: uid, which of its name it is, our rank, backend, and its members by rank."""
+    """A world whose members have all come.
+
+    Attributes:
+        uid: of the world.
+        epoch: which of its name it is.
+        rank: ours.
+        backend: on which it runs.
+        members: by rank.
+        stands: the creating member has its wire.
+    """
 
     uid: str
     epoch: int
     rank: int
     backend: str
     members: list[Member]
+    stands: bool = False

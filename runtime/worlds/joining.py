@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from collections import defaultdict
 from typing import Any
 
@@ -56,7 +56,7 @@ class Joining:
     # --- The creating side ---------------------------------------------------------------------------------------------------
 
     async def gather(self, name: str, size: int, backend: str, coming: Coming) -> Invitation:
-        """Wait until all others have come, and tell them.
+        """Wait until all others have come.
 
         Raises:
             TimeoutError: somebody did not.
@@ -80,11 +80,14 @@ class Joining:
             if self._rolls.get(name) is roll:  # it was left, and its name is used again
                 del self._rolls[name]
         members = [Member(self._links.uid, self._links.address), *(roll.came[rank] for rank in range(1, size))]
-        invitation = Invitation(uuid.uuid4().hex, epoch, 0, backend, members)
-        welcome = {"type": "welcome", "name": name, **vars(invitation), "members": [vars(member) for member in members]}
-        for rank in range(1, size):
-            self._links.send(members[rank].uid, {**welcome, "rank": rank})
-        return invitation
+        return Invitation(secrets.token_hex(16), epoch, 0, backend, members)
+
+    def welcome(self, name: str, invitation: Invitation, stands: bool) -> None:
+        """Tell the others that all have come, and whether our wire stands."""
+        members = [vars(member) for member in invitation.members]
+        welcome = {**vars(invitation), "type": "welcome", "name": name, "members": members, "stands": stands}
+        for rank, member in enumerate(invitation.members[1:], 1):
+            self._links.send(member.uid, {**welcome, "rank": rank})
 
     def _come(self, uid: str, frame: dict[str, Any], until_s: float) -> None:
         name, rank = frame["name"], frame["rank"]
@@ -140,7 +143,8 @@ class Joining:
         elif (question := self._questions.get((uid, str(frame["name"]), int(frame["rank"])))) is not None:
             if frame["type"] == "welcome":
                 members = [Member(**member) for member in frame["members"]]
-                question.settle(Invitation(frame["uid"], frame["epoch"], frame["rank"], frame["backend"], members))
+                said = (frame["uid"], frame["epoch"], frame["rank"], frame["backend"], members, frame["stands"])
+                question.settle(Invitation(*said))
             else:
                 question.settle(ConnectionRefusedError(frame["text"]))
 

@@ -17,12 +17,14 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 import uvloop
 
+from .control_frames import ControlFrames
 from .fate import Reason
-from .handshake import Introduction, Refused, encode, read_frame, shake_hands
+from .handshake import Introduction, Refused, encode, shake_hands
 from .peer import Peer, own_end
 from .pulse import Pulse
 
@@ -182,7 +184,7 @@ class Links:
                 return peers[0].uid
         async with asyncio.timeout(timeout_s):
             them, reader, writer = await self._open(address, "control")
-            peer = self._register(them, reader, writer)
+            peer = await self._register(them, reader, writer)
             _, pulse_reader, pulse_writer = await self._open(address, "pulse")
             self._beat(peer, pulse_reader, pulse_writer)
             return peer.uid
@@ -220,7 +222,7 @@ class Links:
             writer.close()
             return
         if them.kind == "control":
-            self._register(them, reader, writer)
+            await self._register(them, reader, writer)
         elif them.kind.startswith(STREAM):
             self._on_stream(them.uid, them.kind.removeprefix(STREAM), _taken(writer))
         elif them.uid in self._peers:
@@ -228,11 +230,12 @@ class Links:
         else:
             writer.close()
 
-    def _register(self, them: Introduction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Peer:
+    async def _register(self, them: Introduction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Peer:
         peer = Peer(them, writer)
         # Two processes may dial each other at once: both links stay, frames use the older one.
         self._peers.setdefault(peer.uid, []).append(peer)
-        self._spawn(self._listen(peer, reader))
+        frames = ControlFrames(partial(self._hear, peer), partial(self._end, peer))
+        await frames.take_over(reader, writer.transport)
         return peer
 
     def _beat(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -242,22 +245,20 @@ class Links:
 
     # --- Listening -----------------------------------------------------------------------------------------------------------
 
-    async def _listen(self, peer: Peer, reader: asyncio.StreamReader) -> None:
-        reason, text = Reason.PEER_DIED, "its process closed the control link"
-        try:
-            while True:
-                frame = await read_frame(reader)
-                if frame.get("type") == "bye":
-                    peer.leaving = True
-                    continue
-                self._on_frame(peer.uid, frame)
-        except (asyncio.IncompleteReadError, OSError):
-            if peer.leaving:
-                reason, text = Reason.LEFT, "its process ended in good order"
-        except Exception as error:
-            log.exception("a frame of %s could not be handled", peer.address)
-            text = str(error)
-        self._lose(peer, reason, text)
+    def _hear(self, peer: Peer, frame: dict[str, Any]) -> None:
+        if frame.get("type") == "bye":
+            peer.leaving = True
+        else:
+            self._on_frame(peer.uid, frame)
+
+    def _end(self, peer: Peer, error: Exception | None) -> None:
+        if error is not None:
+            log.error("a frame of %s could not be handled", peer.address, exc_info=error)
+            self._lose(peer, Reason.PEER_DIED, str(error))
+        elif peer.leaving:
+            self._lose(peer, Reason.LEFT, "its process ended in good order")
+        else:
+            self._lose(peer, Reason.PEER_DIED, "its process closed the control link")
 
     async def _feel(self, peer: Peer, pulses: asyncio.StreamReader) -> None:
         with contextlib.suppress(OSError):

@@ -189,7 +189,8 @@ class WorldManager:
 
     async def _come_up(self, coming: Coming, invite: Callable[[Coming], Awaitable[Invitation]]) -> None:
         try:
-            await bring_up(coming, await invite(coming), self._backends, self.links, self._post.admit)
+            welcome = partial(self._post.joining.welcome, coming.world.name)
+            await bring_up(coming, await invite(coming), self._backends, self.links, self._post.admit, welcome)
         except Exception as error:  # whatever it is, it is why the world did not come up
             coming.world.breaks(Reason.INIT_FAILED, None, f"{error}" or type(error).__name__)
         self._notify()
@@ -252,5 +253,8 @@ class WorldManager:
             if self._named.get(world.name) is world:
                 del self._named[world.name]
         self._post.forget(world)
-        self._burial.add(world)
+        if world.broken:
+            self._burial.add(world)
+        else:
+            world.free()  # by who leaves it, and may take his time
         self._notify()

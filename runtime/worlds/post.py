@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import threading
 from collections import defaultdict
@@ -82,9 +83,11 @@ class Post:
         self._coming[coming.world] = coming
 
         async def until_it_is_done() -> None:
+            late = asyncio.get_running_loop().call_later(coming.left_s, coming.is_late)
             try:
                 await work
             finally:
+                late.cancel()
                 del self._coming[coming.world]
 
         self.links.start(until_it_is_done())

@@ -37,6 +37,7 @@ from ..traffic import Traffic
 from .gloo_meeting import FOREVER, Meeting
 from .wire import RecvMessage, Reduction, SendMessage, Start
 
+CPU = torch.device("cpu")
 MEET_S = 30.0  # in which the group stands, where operations have no timeout: all members are there, and wait for it
 _OPS: dict[Reduction, Any] = {
     Reduction.SUM: ReduceOp.SUM,
@@ -60,7 +61,7 @@ class Gloo:
 
     def connect(self, board: Board, streams: Streams, uid: str, device: torch.device | None, deadline_s: float) -> GlooWire:
         """A member's end of a world; see `Backend`."""
-        device = device or torch.device("cpu")
+        device = device or CPU
         if device.type != "cpu":
             raise RuntimeError(f"gloo worlds carry CPU tensors; the device is {device}")
         return GlooWire(device, board, streams, self._traffic, self._host)

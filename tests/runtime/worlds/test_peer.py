@@ -7,7 +7,8 @@ import threading
 import pytest
 import uvloop
 
-from runtime.worlds.handshake import Introduction, encode, read_frame
+from runtime.worlds.control_frames import ControlFrames
+from runtime.worlds.handshake import Introduction, encode
 from runtime.worlds.peer import Peer
 
 FRAMES, SENDERS = 60, 3
@@ -40,9 +41,18 @@ def test_frames_of_several_threads_arrive_whole_and_each_threads_in_order(reads_
         assert peer._slow == reads_late
         if reads_late:
             far_writer.transport.resume_reading()
-        frames = [await read_frame(reader) for _ in range(FRAMES * SENDERS + 1)]
-        peer.hang_up()
-        assert await reader.read() == b""  # both descriptors of the connection are closed
+        frames, ended, enough = list[dict](), asyncio.Event(), asyncio.Event()
+
+        def hear(frame):
+            frames.append(frame)
+            if len(frames) == FRAMES * SENDERS + 1:
+                enough.set()
+
+        await ControlFrames(hear, lambda error: ended.set()).take_over(reader, far_writer.transport)
+        async with asyncio.timeout(60):
+            await enough.wait()
+            peer.hang_up()
+            await ended.wait()  # both descriptors of the connection are closed
         peer.send(encode({}))  # to one that is gone: nothing
         far_writer.close()
         return frames
@@ -51,3 +61,24 @@ def test_frames_of_several_threads_arrive_whole_and_each_threads_in_order(reads_
     for sender in range(SENDERS):
         assert [frame["number"] for frame in frames if frame["sender"] == sender] == list(range(FRAMES))
     assert frames[-1]["sender"] == SENDERS
+
+
+def test_frames_that_come_in_pieces_are_whole_and_what_comes_before_is_not_lost():
+    sent = [{"number": number, "padding": "x" * number} for number in range(30)]
+    data, came, ended = b"".join(map(encode, sent)), list[dict](), list[Exception | None]()
+    for piece in (1, 5, 64, len(data)):
+        came.clear()
+        frames = ControlFrames(came.append, ended.append)
+        for at in range(0, len(data), piece):
+            frames.data_received(data[at : at + piece])
+        assert came == sent
+    frames.connection_lost(None)
+    assert ended == [None]
+
+
+@pytest.mark.parametrize("bad", [b"\xff\xff\xff\xff", b"\0\0\0\2[]", b"\0\0\0\1{"])
+def test_a_frame_that_is_none_ends_the_link_after_those_before_it(bad):
+    came, ended = list[dict](), list[Exception | None]()
+    ControlFrames(came.append, ended.append).data_received(encode({"number": 1}) + bad)
+    assert came == [{"number": 1}]
+    assert [str(error) for error in ended] == [str(ended[0])] and "does not speak our protocol" in str(ended[0])
