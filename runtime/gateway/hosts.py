@@ -96,13 +96,16 @@ class Host:
         if batch not in self._occupied:
             return False
         self.account(t_s)
+        self._free(batch)
+        return True
+
+    def _free(self, batch: Batch) -> None:
         server = self._occupied.pop(batch)
         if self.ahead:
             self._occupy(server, self.ahead)
             self.ahead = None
         elif server < self._servers:
             self._idle.append(server)
-        return True
 
     def finish(self, batch: Batch, t_s: float) -> bool:
         """A batch is answered. False where the replica no longer had it."""
@@ -110,7 +113,8 @@ class Host:
         if batch is self.ahead:  # it was quicker than word of the server that took it
             self.ahead = None
         elif batch in self.served:
-            self.freed(batch, t_s)
+            if batch in self._occupied:
+                self._free(batch)
             self.served.remove(batch)
         else:
             return False

@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from runtime.gateway.tensors import Given, ProtocolError, check_wanted, judged, to_bytes, within
+from runtime.gateway.tensors import Given, ProtocolError, check_wanted, form_of, judged, to_bytes, within
 from runtime.models.model import TensorSpec
 from runtime.serving.replica import Tensors
 
 _DICT, _INT = frozenset([dict]), frozenset([int])  # types of what JSON holds; a truth value is no whole number
+_NUMBERS = frozenset([int, float])
 _NONE: frozenset[str] = frozenset()
+_USUAL_KEYS = frozenset(["id", "inputs"]), frozenset(["name", "datatype", "shape", "data"])
+FEW = 256  # values, of which lists know the largest sooner than arrays do
 SINGLE = float(np.finfo(np.float32).max)  # a number beyond it would silently become infinite
 
 
@@ -51,12 +54,38 @@ def read_request(body: bytes, json_bytes: int | None, inputs: Sequence[TensorSpe
     if json_bytes is not None and not 0 <= json_bytes <= len(body):
         raise ProtocolError(f"Inference-Header-Content-Length is {json_bytes}; the body has {len(body)} bytes")
     said = _json(body if json_bytes is None else body[:json_bytes])
+    if json_bytes is None and len(inputs) == 1 and (usual := _usual(said, inputs[0])):
+        return usual
     tensors = judged(_given(_objects(said, "inputs"), b"" if json_bytes is None else body[json_bytes:]), inputs)
     names, binary = _wanted(said, outputs) if "outputs" in said or "parameters" in said else ((), _NONE)
     id_ = said.get("id", "")
     if not isinstance(id_, str):
         raise ProtocolError("id must be a string")
     return InferRequest(id_, tensors, names, binary)
+
+
+def _usual(said: dict[str, Any], spec: TensorSpec) -> InferRequest | None:
+    """A request of the form that most have: an id, and one tensor of a few floats as the model takes it. None: any other,
+    right or wrong; what is read here, the general way reads alike.
+    """
+    rows, id_ = said.get("inputs"), said.get("id")
+    if said.keys() != _USUAL_KEYS[0] or type(id_) is not str or type(rows) is not list or len(rows) != 1:
+        return None
+    row = rows[0]
+    if type(row) is not dict or row.keys() != _USUAL_KEYS[1] or row["name"] != spec.name:
+        return None
+    shape, data = row["shape"], row["data"]
+    if type(shape) is not list or type(data) is not list or row["datatype"] != "FP32" or not _INT.issuperset(map(type, shape)):
+        return None
+    try:
+        dtype, count = form_of("FP32", tuple(shape), spec)
+    except ValueError:
+        return None
+    if not 0 < len(data) == count <= FEW or not _NUMBERS.issuperset(map(type, data)):
+        return None
+    if max(data) > SINGLE or min(data) < -SINGLE:
+        return None
+    return InferRequest(id_, (np.array(data).astype(dtype).reshape(shape),), (), _NONE)
 
 
 def _wanted(said: dict[str, Any], outputs: Sequence[TensorSpec]) -> tuple[tuple[str, ...], frozenset[str]]:

@@ -102,6 +102,11 @@ class Queue:
             The batch, or None and when to look again (inf: not before a request joins).
         """
         while self.waiting:
+            if lane := self._only_lane():
+                requests, again_s = self._next_of(lane, t_s, dropped)
+                if requests or again_s < math.inf:
+                    return Batch(requests) if requests else None, again_s
+                continue
             self._drop_fronts(t_s, dropped)
             ready, again_s = self._ready_groups(t_s)
             if not ready:
@@ -112,6 +117,32 @@ class Queue:
                     self._charge(requests)
                 return Batch(requests), math.inf
         return None, math.inf
+
+    def _only_lane(self) -> Lane | None:
+        """The only lane, where there are no other tenants and all that waits is of one variant."""
+        if len(self._share) > 1 or len(self._groups) > 1:
+            return None
+        ((lane,),) = (lanes.values() for lanes in self._groups.values())
+        return lane
+
+    def _next_of(self, lane: Lane, t_s: float, dropped: list[Request]) -> tuple[list[Request], float]:
+        """What the general rules take where there is but one lane, and when to look again where that is nothing yet."""
+        size, max_wait_s = self.kind.what.batch, self.kind.what.max_wait_s
+        requests: list[Request] = []
+        waits = True
+        while lane and len(requests) < size:
+            front = _first(lane)
+            if expired(t_s, front.arrival_s, front.patience_s):
+                dropped.append(front)
+            elif waits and not batch_ready(len(lane), size, t_s, front.joined_s, max_wait_s):
+                return [], front.joined_s + max_wait_s
+            elif requests and (front.suspect or requests[0].suspect):
+                break
+            else:
+                waits = False
+                requests.append(front)
+            self.leave(front)
+        return requests, math.inf
 
     def _drop_fronts(self, t_s: float, dropped: list[Request]) -> None:
         """Gives up the requests at the front of each lane that are too old."""

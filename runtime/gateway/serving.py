@@ -119,15 +119,18 @@ class Serving:
         if not host.finish(batch, t_s):
             return
         outputs = host.replica.outputs.get(batch.variant, ())
-        for request, answer in zip(batch.requests, answers):
-            if isinstance(answer, Exception):
-                cause = Cause.REFUSED if isinstance(answer, RequestRefused) else Cause.BROKEN
-                self._requests.unanswered(request, FAILED, t_s, cause, str(answer))
-            elif self._requests.answered(request, answer, outputs, t_s, self.thresholds):
-                self.place([request], t_s, DROPPED)
-        self.try_own(host)
-        self._emptied(host)
-        self._requests.tell()  # an answer may bring the next request, so not in the midst of it
+        try:
+            for request, answer in zip(batch.requests, answers):
+                if isinstance(answer, Exception):
+                    cause = Cause.REFUSED if isinstance(answer, RequestRefused) else Cause.BROKEN
+                    self._requests.unanswered(request, FAILED, t_s, cause, str(answer))
+                elif self._requests.answered(request, answer, outputs, t_s, self.thresholds):
+                    self.place([request], t_s, DROPPED)
+            if host.queue.waiting:
+                self.try_own(host)
+            self._emptied(host)
+        finally:
+            self._requests.tell()  # now, as who is told may ask again at once
 
     def _wake(self, queue: Queue) -> None:
         """It is time to try a queue."""

@@ -65,7 +65,8 @@ class Settling:
 
     def answered(self, request: Request, answer: Tensors, outputs: Sequence[TensorSpec], t_s: float,
                  thresholds: Mapping[tuple[str, int], float]) -> bool:
-        """A stage has answered. True: the request is at its next stage now; else it has settled.
+        """A stage has answered. True: the request is at its next stage now; else it has settled, and `tell` is to be called
+        once all that follows is done.
 
         Args:
             request: at the stage that answered.
@@ -98,18 +99,17 @@ class Settling:
     def unanswered(self, request: Request, fate: int, t_s: float, cause: Cause, details: str = "") -> None:
         """It settles without an answer."""
         self.settle(request, Outcome(fate, t_s, cause=cause, details=details))
+        asyncio.get_running_loop().call_soon(self.tell)
 
     def settle(self, request: Request, outcome: Outcome, accuracy: float = 0.0) -> None:
         """It has its fate; `accuracy` is that of its answer."""
         del self._outstanding[request]
         self.counters.settled(request, outcome, accuracy)
         request.settle(outcome)
-        if not self._untold:
-            asyncio.get_running_loop().call_soon(self.tell)
         self._untold.append((request, outcome))
 
     def tell(self) -> None:
-        """Tells whoever asked what has settled: in the next turn, or earlier where all that follows from it is done."""
+        """Tells whoever asked what has settled."""
         untold, self._untold = self._untold, []
         for request, outcome in untold:
             for call in request.then:

@@ -17,7 +17,6 @@ DTYPES = {name: np.dtype(kind) for name, kind in {
     "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64,
 }.items()}  # fmt: skip
 MAX_DIMENSIONS = 16  # that a message to a worker holds
-UNKNOWN = TensorSpec("", "", ())
 
 
 class ProtocolError(ValueError):
@@ -91,15 +90,24 @@ def _tensor(given: Given, spec: TensorSpec) -> np.ndarray:
     """One input, checked against what the model takes."""
     try:
         shape = tuple(given.shape)
-        dtype, count = _form(given.datatype, shape, spec if spec.shape else UNKNOWN)
+        dtype, count = form_of(given.datatype, shape, spec)
         return _values(given.data, dtype, count).reshape(shape)
     except ValueError as error:  # of reshape: no values, and dimensions beyond all memory
         raise ProtocolError(f"input '{spec.name}': {error}") from error
 
 
 @lru_cache(1024)
-def _form(datatype: str, shape: tuple[int, ...], spec: TensorSpec) -> tuple[np.dtype, int]:
-    """The dtype of an input that says so of itself, and its number of values. What is refused is not kept."""
+def form_of(datatype: str, shape: tuple[int, ...], spec: TensorSpec) -> tuple[np.dtype, int]:
+    """The dtype of an input that says so of itself, and its number of values. What is refused is not kept.
+
+    Args:
+        datatype: as the request says.
+        shape: as the request says.
+        spec: what the model takes; without a shape: not known yet.
+
+    Raises:
+        ValueError: see there.
+    """
     if shape and min(shape) < 0:
         raise ValueError("'shape' must be a list of whole numbers, at least 0")
     if datatype not in DTYPES:

@@ -171,13 +171,11 @@ class WorkerReplica:
     def serve(self, variant: str, requests: Sequence[Tensors], head: Head, traces: Sequence[str],
               freed: Callable[[], None], answered: Answered) -> None:
         """See `Replica`."""
-        by_shape: dict[Any, list[int]] = {}
-        for place, request in enumerate(requests):
-            by_shape.setdefault(tuple([(part.dtype, part.shape[1:]) for part in request]), []).append(place)
-        batch = UnderWay(len(requests), len(by_shape), freed, answered)
+        alike = _alike(requests)
+        batch = UnderWay(len(requests), len(alike), freed, answered)
         try:
             self._raise_if_lost()
-            for places in by_shape.values():
+            for places in alike:
                 named = {str(place): traces[place] for place in places if traces[place]}
                 self._send(variant, [requests[place] for place in places], places, named, batch)
         except Exception as error:
@@ -257,6 +255,16 @@ class WorkerReplica:
             if not process.gone(LEAVE_S):
                 process.kill()
                 process.gone(KILLED_S)
+
+
+def _alike(requests: Sequence[Tensors]) -> Sequence[Sequence[int]]:
+    """Places of the requests whose tensors are of the same dtypes and shapes, so that they can go in one message."""
+    if len(requests) == 1:
+        return [[0]]
+    by_form: dict[Any, list[int]] = {}
+    for place, request in enumerate(requests):
+        by_form.setdefault(tuple([(part.dtype.char, part.shape[1:]) for part in request]), []).append(place)
+    return list(by_form.values())
 
 
 async def _said_by(home: Line) -> Said:

@@ -1,10 +1,15 @@
 """Tensors are judged before anything is made of them."""
 
 import json
+from unittest import mock
 
 import numpy as np
+import orjson
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from runtime.gateway import json_tensors
 from runtime.gateway.json_tensors import read_request
 from runtime.gateway.tensors import Given, ProtocolError, judged, to_bytes
 from runtime.models.model import TensorSpec
@@ -49,3 +54,53 @@ def test_a_number_that_it_holds_stays_finite(datatype, value):
     said = {"inputs": [{"name": "x", "datatype": datatype, "shape": [1, 2], "data": [[0.5, value]]}]}
     [tensor] = read_request(json.dumps(said).encode(), None, (), ()).tensors
     assert tensor.tolist() == [[0.5, np.dtype(np.float32 if datatype == "FP32" else np.float64).type(value)]]
+
+
+NUMBER = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**65), 2**65), st.integers(-9, 9),
+                   st.sampled_from([np.finfo(np.float32).max.item(), 3.4028235677973366e38, 2**53 + 1, 16777217, -0.0, 1e-46]))
+ODD = st.sampled_from([True, None, "1", [1.0], {}])
+SHAPES = [[1, 2], [1, 2.0], [True, 2], [2], [1, 3], [2, 1], "12", [1, 1, 2], [1, -2], [[1], 2], None]
+ROW = st.fixed_dictionaries(
+    {"name": st.sampled_from(["x", "x", "y", 1]), "datatype": st.sampled_from(["FP32", "FP32", "FP64", "INT32", None]),
+     "shape": st.sampled_from(SHAPES), "data": st.lists(st.one_of(NUMBER, ODD), min_size=1, max_size=3)},
+    optional={"parameters": st.sampled_from([{}, {"binary_data_size": 8}]), "more": st.none()})
+ANY = st.fixed_dictionaries({"inputs": st.one_of(st.lists(ROW, max_size=2), ODD)},
+                            optional={"id": st.sampled_from(["", "a", 1, None]), "outputs": st.just([{"name": "y"}])})
+
+
+def usual(data, shape=(1, 2)):
+    return {"id": "a", "inputs": [{"name": "x", "datatype": "FP32", "shape": shape, "data": data}]}
+
+
+USUAL = st.builds(usual, st.lists(NUMBER, min_size=2, max_size=2) | st.lists(NUMBER | ODD, max_size=3),
+                  st.sampled_from([[1, 2], *SHAPES]))
+
+
+@settings(max_examples=300)
+@given(USUAL | USUAL | ANY, st.sampled_from([(1, 2), (-1, 2), (-1, -1), ()]))
+@example(usual([1e39, 0]), (-1, 2))
+@example(usual([2**53 + 1, 1]), (-1, 2))
+def test_the_short_way_of_usual_bodies_reads_what_the_general_way_reads(said, shape):
+    spec = TensorSpec("x", "FP32", shape)
+    try:
+        body = orjson.dumps(said)
+    except TypeError:  # of whole numbers beyond 64 bits
+        body = json.dumps(said).encode()
+
+    def read():
+        try:
+            said = read_request(body, None, [spec], [])
+        except ProtocolError as error:
+            return str(error)
+        return said._replace(tensors=[(t.dtype, t.shape, t.tobytes()) for t in said.tensors])
+
+    with mock.patch.object(json_tensors, "_usual", return_value=None):
+        general = read()
+    assert read() == general
+
+
+def test_usual_bodies_go_the_short_way():
+    body = b'{"id":"7","inputs":[{"name":"x","datatype":"FP32","shape":[1,3],"data":[7,0.5,-1]}]}'
+    with mock.patch.object(json_tensors, "_given", side_effect=AssertionError):
+        said = read_request(body, None, [TensorSpec("x", "FP32", (-1, 3))], [])
+    assert said.id == "7" and said.tensors[0].tolist() == [[7.0, 0.5, -1.0]] and said.tensors[0].dtype == np.float32
