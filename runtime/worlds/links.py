@@ -236,6 +236,8 @@ class Links:
         self._peers.setdefault(peer.uid, []).append(peer)
         frames = ControlFrames(partial(self._hear, peer), partial(self._end, peer))
         await frames.take_over(reader, writer.transport)
+        if peer.ended():  # which only the reader has heard
+            self._end(peer, None)
         return peer
 
     def _beat(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -54,6 +54,15 @@ class Peer:
                 with contextlib.suppress(RuntimeError):  # closed meanwhile
                     self._loop.call_soon_threadsafe(self._writer.write, frame)
 
+    def ended(self) -> bool:
+        """Whether the other side has closed the control link, and all that it sent has been read."""
+        try:
+            return not self._line.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def hang_up(self) -> None:
         """End both connections. On the loop's thread."""
         with self._lock:

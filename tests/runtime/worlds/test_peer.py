@@ -1,6 +1,7 @@
 """Frames to a process at the other end of a link: whole and in order, also where it does not read."""
 
 import asyncio
+import select
 import socket
 import threading
 
@@ -14,13 +15,18 @@ from runtime.worlds.peer import Peer
 FRAMES, SENDERS = 60, 3
 
 
+def connected():
+    """Both ends of a TCP connection."""
+    far = socket.socket()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        far.connect(server.getsockname())
+        return server.accept()[0], far
+
+
 @pytest.mark.parametrize("reads_late", [False, True])
 def test_frames_of_several_threads_arrive_whole_and_each_threads_in_order(reads_late):
     async def talk():
-        near, far = socket.create_server(("127.0.0.1", 0)), socket.socket()
-        with near:
-            far.connect(near.getsockname())
-            here, _ = near.accept()
+        here, far = connected()
         _, writer = await asyncio.open_connection(sock=here)
         peer = Peer(Introduction("uid", "address", "control"), writer)
         reader, far_writer = await asyncio.open_connection(sock=far)
@@ -38,6 +44,7 @@ def test_frames_of_several_threads_arrive_whole_and_each_threads_in_order(reads_
         for thread in threads:
             await asyncio.to_thread(thread.join)
         peer.send(encode({"sender": SENDERS, "number": 0}))  # from the loop's own thread, after what waits
+        assert not peer.ended()
         assert peer._slow == reads_late
         if reads_late:
             far_writer.transport.resume_reading()
@@ -61,6 +68,25 @@ def test_frames_of_several_threads_arrive_whole_and_each_threads_in_order(reads_
     for sender in range(SENDERS):
         assert [frame["number"] for frame in frames if frame["sender"] == sender] == list(range(FRAMES))
     assert frames[-1]["sender"] == SENDERS
+
+
+def test_a_link_that_the_other_side_has_closed_has_ended():
+    async def talk():
+        here, there = connected()
+        _, writer = await asyncio.open_connection(sock=here)
+        writer.transport.pause_reading()
+        peer = Peer(Introduction("uid", "address", "control"), writer)
+        there.send(b"x")
+        before = peer.ended()
+        there.close()
+        select.select([peer._line], [], [], 20)
+        peer._line.recv(1)
+        select.select([peer._line], [], [], 20)
+        after = peer.ended()
+        peer.hang_up()
+        return before, after, peer.ended()
+
+    assert uvloop.run(talk()) == (False, True, True)
 
 
 def test_frames_that_come_in_pieces_are_whole_and_what_comes_before_is_not_lost():
