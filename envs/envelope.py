@@ -106,9 +106,8 @@ def _least_loss(moves: Moves, short: set[str], scenario: Scenario) -> tuple[Repl
         wanted, given = move
         smaller = _smaller(given, scenario)
         last = smaller is None and any(left[name] == 1 and hosts(given, name, scenario) for name in left)
-        freed = given.shape.units - (smaller.shape.units if smaller else 0)
+        freed = (given.shape.units - (smaller.shape.units if smaller else 0)) * price[given.shape.device]
         lost = worth(given, scenario) - (worth(smaller, scenario) if smaller else 0.0)
-        freed *= price[given.shape.device]
         return last, lost / freed if freed else -math.inf, -given.shape.units, given, wanted
 
     return min((move for move in moves if move[1].shape.device in short), key=rank)
