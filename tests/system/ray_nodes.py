@@ -1,8 +1,8 @@
 """A Ray cluster of three nodes as a process: `ray_nodes.py CORES`, until its standard input is closed.
 
 Each node has an address of its own, so that workers must say where they are; with `in_namespaces.sh` also its own network.
-The first one is the head. Writes `cluster ADDRESS`; for each line `kill N`, once all processes of that node are gone,
-`killed N`; for each `free`, `free CORES`.
+The first one is the head; without it `free` cannot be told. Writes `cluster ADDRESS`; for each line `kill N`, once all
+processes of that node are gone, `killed N`; for each `free`, `free CORES`.
 """
 
 import contextlib
@@ -49,6 +49,8 @@ def main(cores):
     for line in sys.stdin:
         word, *number = line.split()
         if word == "kill":
+            if number == ["0"]:
+                ray.shutdown()  # we are connected through it
             cluster.remove_node(nodes[int(number[0])], allow_graceful=False)
             print("killed", number[0], flush=True)
         else:

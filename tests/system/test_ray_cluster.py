@@ -190,3 +190,25 @@ def test_pipelines_lie_on_one_node_and_outlive_the_cluster_process(system, nodes
     after = nodes.workers()
     assert len(before.keys() & after.keys()) == 2 and all(list(after.values()).count(node) == 2 for node in after.values())
     ends(second, nodes)
+
+
+def test_without_rays_head_requests_are_answered_for_a_minute_and_then_all_is_begun_anew(system, nodes, over, tmp_path):
+    first = over("--state", tmp_path / "state.json")
+    first.want(2, 0, 0, 0, 0)
+    first.settles()
+    before = nodes.workers()
+    nodes.kill(0)
+    load = system.load(first, "20")
+    until(lambda: first.sums("tidal_requests_settled_total") > 300, "requests are answered, without Ray")
+    load.end().all_right()
+    assert first.running.wait(STARTS_S) != 0 and "Failed to connect to GCS" in first.running.text  # Ray's doing
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), "its workers end by themselves", STARTS_S)
+
+    again = Nodes(system.processes)
+    try:
+        second = system.cluster("--launcher", "ray", "--ray-address", again.address, "--state", tmp_path / "state.json",
+                                models=MODELS, RAY_TMPDIR=str(again.folder))
+        assert second.deployment == second.scenario.deployment((2, 0, 0, 0, 0)) and second.states()["ready"] == 2
+        ends(second, again)
+    finally:
+        again.close()
