@@ -12,8 +12,9 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple, cast
 
+from runtime.gateway.crowd import Crowd
 from runtime.gateway.limits import SHEDDING, Limits
-from runtime.gateway.reader import BadRequest, Heads, HttpRequest, Reader, Room
+from runtime.gateway.reader import BadRequest, Heads, HttpRequest, Reader
 
 
 class HttpAnswer(NamedTuple):
@@ -49,10 +50,9 @@ class Served:
     heads: Heads = field(default_factory=Heads)
     closing: bool = False
     handed: list[socket.socket] | None = None
-    turned_away: int = 0  # requests that have yet to be told so
 
     def __post_init__(self) -> None:
-        self.room = Room(self.limits)
+        self.crowd = Crowd(self.limits)
 
 
 class Connection(asyncio.Protocol):
@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, served: Served) -> None:
         self._served, self._limits = served, served.limits
-        self._reader = Reader(served.limits, served.heads, served.room)
+        self._reader = Reader(served.limits, served.heads, served.crowd)
         self._withdraw: Withdraw | None = None  # of the request that is being answered
         self._busy = self._stays = self._bodiless = False
         self._refusal: BadRequest | None = None  # of what came after those; nothing is read after it
@@ -177,13 +177,14 @@ class Connection(asyncio.Protocol):
             return  # the client has gone
         self._withdraw = None
         if answer.status in SHEDDING:
-            self._served.turned_away += 1
-            self._loop.call_later(self._served.turned_away / self._limits.refusals_per_s, self._turn_away, answer)
+            crowd = self._served.crowd
+            crowd.turned_away += 1
+            self._loop.call_later(crowd.pause_s, self._turn_away, answer)
         else:
             self._send(answer)
 
     def _turn_away(self, answer: HttpAnswer) -> None:
-        self._served.turned_away -= 1
+        self._served.crowd.turned_away -= 1
         if self._busy:
             self._send(answer)
 

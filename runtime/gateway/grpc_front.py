@@ -16,9 +16,10 @@ from runtime.certificate import Certificate
 from runtime.gateway import grpc_predict_v2_pb2 as pb
 from runtime.gateway.access import Access
 from runtime.gateway.calls import NAME, VERSION, Calls, Unanswered
+from runtime.gateway.crowd import TOO_MUCH, Crowd
 from runtime.gateway.dispatcher import Dispatcher
 from runtime.gateway.grpc_tensors import read_request, write_answer
-from runtime.gateway.limits import Limits
+from runtime.gateway.limits import SHEDDING, Limits
 from runtime.gateway.tensors import ProtocolError
 from runtime.gateway.traces import Traces
 from runtime.models.model import TensorSpec
@@ -32,6 +33,7 @@ CODES = {
 }  # fmt: skip
 """All others are INTERNAL: also requests that were lost with their replicas, which must not be sent again and again."""
 TEXT_CHARACTERS = 500  # an error travels in headers, which clients bound
+PROMPT_S = 0.1  # how much of a message is there cannot be seen; one that takes longer to come may be as large as any
 IDENTITY_ONLY = 1  # of compression: what a few bytes unpack to has no limit
 
 Context = Any  # grpc.aio.ServicerContext, which has no types
@@ -48,14 +50,15 @@ class GrpcFront:
         access: who may call what.
         limits: as over HTTP; `connections` bounds connections, and calls at once.
         traces: that requests are part of.
+        crowd: its clients and those over HTTP, where they share the limits; None: its own.
 
     Attributes:
         address: where it listens, `host:port`, once started.
     """
 
     def __init__(self, dispatcher: Dispatcher, access: Access, limits: Limits = Limits(),  # noqa: B008  (immutable)
-                 traces: Traces = Traces()) -> None:  # noqa: B008
-        self._calls, self._limits = Calls(dispatcher, access, traces), limits
+                 traces: Traces = Traces(), crowd: Crowd | None = None) -> None:  # noqa: B008
+        self._calls, self._limits, self._crowd = Calls(dispatcher, access, traces), limits, crowd or Crowd(limits)
         self.address = ""
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, certificate: Certificate | None = None) -> None:
@@ -92,26 +95,34 @@ class GrpcFront:
         """One call in, one out. It is taken as a stream of one, so that whoever is slow to send it can be told so."""
         async def handle(_: object, context: Context) -> Message:
             try:
-                return await answer(await self._asked(takes, context), context)
+                with _Body(self._crowd) as body:
+                    return await answer(await self._asked(takes, context, body), context)
             except Unanswered as error:
-                failure = error
+                failure = error.with_traceback(None)  # which would keep the body
             except ProtocolError as error:
                 failure = Unanswered(HTTPStatus.BAD_REQUEST, str(error))
             except Exception:
                 log.exception("%s", takes.DESCRIPTOR.name)
                 failure = Unanswered(HTTPStatus.INTERNAL_SERVER_ERROR, "an error in the gateway; its log says more")
-            return await _fail(failure, context)
+            return await self._fail(failure, context)
 
         return grpc.stream_unary_rpc_method_handler(handle, response_serializer=lambda message: message.SerializeToString())
 
-    async def _asked(self, takes: type[Asked], context: Context) -> Asked:
+    async def _asked(self, takes: type[Asked], context: Context, body: _Body) -> Asked:
+        reading = asyncio.ensure_future(context.read())
         try:
             async with asyncio.timeout(self._limits.body_s):
-                data = await context.read()
+                if not (await asyncio.wait([reading], timeout=PROMPT_S))[0]:
+                    body.holds(self._limits.body_bytes)
+                data = await reading
         except TimeoutError:
             raise Unanswered(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to come") from None
+        finally:
+            reading.cancel()
+        data = b"" if data is grpc.aio.EOF else data
+        body.holds(len(data))
         try:
-            return takes.FromString(b"" if data is grpc.aio.EOF else data)
+            return takes.FromString(data)
         except DecodeError as error:
             raise ProtocolError(f"it is no {takes.DESCRIPTOR.name}: {error}") from error
 
@@ -121,6 +132,19 @@ class GrpcFront:
         if version:
             raise Unanswered(HTTPStatus.NOT_FOUND, f"no version '{version}' of '{name}' can be asked for: ask for none")
         return name
+
+    async def _fail(self, failure: Unanswered, context: Context) -> Message:
+        """Who is turned away is told so after a time, the longer the more there are like it."""
+        if failure.status in SHEDDING:
+            self._crowd.turned_away += 1
+            try:
+                await asyncio.sleep(self._crowd.pause_s)
+            finally:
+                self._crowd.turned_away -= 1
+        advice = () if failure.retry_after_s is None else (("retry-after", str(failure.retry_after_s)),)
+        told = (*(context.trailing_metadata() or ()), *advice)
+        await context.abort(CODES.get(failure.status, grpc.StatusCode.INTERNAL), str(failure)[:TEXT_CHARACTERS], told)
+        raise AssertionError("abort raises")
 
     # ---- the methods of the protocol
 
@@ -156,6 +180,30 @@ class GrpcFront:
         return response
 
 
+class _Body:
+    """The room that one call's message takes until the call is answered."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd, self._held_bytes = crowd, 0
+
+    def __enter__(self) -> _Body:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._crowd.left_bytes += self._held_bytes
+
+    def holds(self, size_bytes: int) -> None:
+        """It takes so much.
+
+        Raises:
+            Unanswered: all together take too much.
+        """
+        self._crowd.left_bytes -= size_bytes - self._held_bytes
+        self._held_bytes = size_bytes
+        if self._crowd.left_bytes < 0:
+            raise Unanswered(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MUCH)
+
+
 def _credentials(certificate: Certificate) -> grpc.ServerCredentials:
     """Those of a server whose every new connection sees what was read last."""
     def now() -> grpc.ServerCertificateConfiguration:
@@ -179,13 +227,6 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_ms", int(limits.connection_s * 1000)),
         ("grpc.max_connection_age_grace_ms", int(limits.call_s * 1000)),
     ]
-
-
-async def _fail(failure: Unanswered, context: Context) -> Message:
-    advice = () if failure.retry_after_s is None else (("retry-after", str(failure.retry_after_s)),)
-    told = (*(context.trailing_metadata() or ()), *advice)
-    await context.abort(CODES.get(failure.status, grpc.StatusCode.INTERNAL), str(failure)[:TEXT_CHARACTERS], told)
-    raise AssertionError("abort raises")
 
 
 def _patience_s(context: Context) -> float:

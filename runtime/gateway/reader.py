@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import httptools
 
+from runtime.gateway.crowd import TOO_MUCH, Crowd
 from runtime.gateway.limits import Limits
 from runtime.gateway.traces import TRACEPARENT
 
@@ -66,24 +67,13 @@ class Heads:
             self._known[data[:end]] = HttpRequest(request.method, request.path, request.headers, b""), length
 
 
-class Room:
-    """For bodies of all connections together, until their requests are answered.
-
-    Attributes:
-        left_bytes: so many more.
-    """
-
-    def __init__(self, limits: Limits) -> None:
-        self.left_bytes = limits.bodies_bytes
-
-
 class Reader:
     """Requests of one connection.
 
     Args:
         limits: to bytes of headers and bodies.
         heads: known by all connections.
-        room: shared by all connections.
+        crowd: all clients.
 
     Attributes:
         requests: that are whole, in order, each with whether the connection stays afterwards; to be taken from here.
@@ -91,8 +81,8 @@ class Reader:
         begun: some of the next one is there, or none may come.
     """
 
-    def __init__(self, limits: Limits, heads: Heads, room: Room) -> None:
-        self._limits, self._heads, self._room, self._taken_bytes = limits, heads, room, 0
+    def __init__(self, limits: Limits, heads: Heads, crowd: Crowd) -> None:
+        self._limits, self._heads, self._crowd, self._taken_bytes = limits, heads, crowd, 0
         self._parser = httptools.HttpRequestParser(self)
         self.requests: deque[tuple[HttpRequest, bool]] = deque()
         self._begin()
@@ -133,14 +123,14 @@ class Reader:
 
     def _take(self, size_bytes: int) -> None:
         self._taken_bytes += size_bytes
-        self._room.left_bytes -= size_bytes
-        if self._room.left_bytes < 0:
-            raise BadRequest(503, "too much is being sent by all clients together")
+        self._crowd.left_bytes -= size_bytes
+        if self._crowd.left_bytes < 0:
+            raise BadRequest(503, TOO_MUCH)
 
     def give_back(self, size_bytes: int) -> None:
         """A request with a body of this size is answered: its room is for others."""
         self._taken_bytes -= size_bytes
-        self._room.left_bytes += size_bytes
+        self._crowd.left_bytes += size_bytes
 
     def close(self) -> None:
         """Nothing that came is of use any more. It is let go of here: parser and reader know each other, so that only a

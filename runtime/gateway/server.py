@@ -59,6 +59,7 @@ class Gateway:
         traces: that requests are part of.
 
     Attributes:
+        crowd: its clients, and those of whatever else shares the limits.
         url: where it listens, once started.
     """
 
@@ -66,6 +67,7 @@ class Gateway:
                  limits: Limits = Limits(), traces: Traces = Traces()) -> None:  # noqa: B008  (immutable)
         self._dispatcher, self._calls, self._metrics = dispatcher, Calls(dispatcher, access, traces), metrics
         self._served = Served(self._handle, _error, limits)
+        self.crowd = self._served.crowd
         self.url = ""
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, secure: ssl.SSLContext | None = None,

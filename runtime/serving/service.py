@@ -143,7 +143,7 @@ class Service:
         if grpc:
             from runtime.gateway.grpc_front import GrpcFront
 
-            self.grpc = GrpcFront(self.dispatcher, self._access, traces=self._traces)
+            self.grpc = GrpcFront(self.dispatcher, self._access, traces=self._traces, crowd=self.gateway.crowd)
             await self.grpc.start(*grpc, certificate)
         if not handed:
             self.cluster.start()

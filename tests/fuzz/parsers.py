@@ -36,9 +36,10 @@ from runtime.control.bodies import BodyError, Change, Decided, Hold, Rollback, p
 from runtime.control.live import Place
 from runtime.control_reader import ControlReader, ControlUnreachable
 from runtime.deployment_json import DeploymentError, from_json, to_json
+from runtime.gateway.crowd import Crowd
 from runtime.gateway.json_tensors import read_request
 from runtime.gateway.limits import Limits
-from runtime.gateway.reader import BadRequest, Heads, Reader, Room
+from runtime.gateway.reader import BadRequest, Heads, Reader
 from runtime.gateway.tensors import ProtocolError
 from runtime.models.model import TensorSpec
 from runtime.serving.acceptance import DeploymentRefused
@@ -86,7 +87,7 @@ def _text(*values):
 # ---- the gateway
 
 def http(data):
-    reader = Reader(LIMITS, Heads(), Room(LIMITS))
+    reader = Reader(LIMITS, Heads(), Crowd(LIMITS))
     step = 1 + data[0] if data else 1  # cut where the input says
     for at in range(0, len(data), step * 16):
         reader.feed(data[at : at + step * 16])

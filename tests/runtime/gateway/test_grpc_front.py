@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -320,6 +321,58 @@ def test_a_client_that_is_slow_to_send_is_told():
             error = await fails(silent)
             assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED and "too long to come" in error.details()
             await call(f.channel, "ModelInfer", payload())
+
+    run(play())
+
+
+def test_all_bodies_together_have_a_limit():
+    async def play():
+        async with front(SLOW, clock=(clock := HandClock()), bodies_bytes=1500) as f:
+            crowd, large = f.server._crowd, payload(id="x" * 1000)
+            kept = call(f.channel, "ModelInfer", large)
+            await until(lambda: f.dispatcher.outstanding)
+            error = await fails(call(f.channel, "ModelInfer", large))
+            assert error.code() == grpc.StatusCode.UNAVAILABLE and "by all clients together" in error.details()
+            small = call(f.channel, "ModelInfer", payload())
+            await until(lambda: f.dispatcher.outstanding == 2)
+            clock.go(9.0)
+            await asyncio.gather(kept, small)
+            await until(lambda: crowd.left_bytes == 1500)
+            assert fates(f) == (2, 0, 0, 0)
+
+    run(play())
+
+
+def test_a_message_that_is_slow_to_come_may_be_as_large_as_any():
+    async def play():
+        async with front(body_bytes=1000, bodies_bytes=1500) as f:
+            crowd, silent = f.server._crowd, f.channel.stream_unary(INFER)()
+            await until(lambda: crowd.left_bytes == 500)
+            error = await fails(call(f.channel, "ModelInfer", payload(id="x" * 600)))
+            assert error.code() == grpc.StatusCode.UNAVAILABLE and "by all clients together" in error.details()
+            await call(f.channel, "ModelInfer", payload())
+            silent.cancel()
+            await until(lambda: crowd.left_bytes == 1500)
+
+    run(play())
+
+
+def test_who_is_turned_away_is_told_so_at_a_pace():
+    """The last of eight is told so after eight times the pause; one that does not wait for it is not counted any more."""
+    async def play():
+        async with front(SLOW.with_(admission={"queue_limit_s": 0.4}), clock=(clock := HandClock()), refusals_per_s=20.0) as f:
+            kept = [call(f.channel, "ModelInfer", payload()) for _ in range(2)]
+            await until(lambda: f.dispatcher.outstanding == 2)
+            begun_s = time.monotonic()
+            errors = await asyncio.gather(*(fails(call(f.channel, "ModelInfer", payload())) for _ in range(8)))
+            assert {(error.code(), retry_after(error)) for error in errors} == {(grpc.StatusCode.UNAVAILABLE, "1")}
+            assert time.monotonic() - begun_s >= 8 / 20.0
+            gone = call(f.channel, "ModelInfer", payload())
+            await until(lambda: f.server._crowd.turned_away)
+            gone.cancel()
+            await until(lambda: not f.server._crowd.turned_away)
+            clock.go(9.0)
+            await asyncio.gather(*kept)
 
     run(play())
 

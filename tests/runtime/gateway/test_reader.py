@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.gateway import reader as r
+from runtime.gateway.crowd import Crowd
 from runtime.gateway.limits import Limits
-from runtime.gateway.reader import BadRequest, Heads, Reader, Room
+from runtime.gateway.reader import BadRequest, Heads, Reader
 
 LIMITS = Limits(header_bytes=300, body_bytes=30)
 HEADS = [
@@ -39,7 +40,7 @@ class Forgetful(Heads):
 
 def read(parts, heads):
     """What there is after each part, up to the first mistake."""
-    reader, found = Reader(LIMITS, heads, Room(LIMITS)), []
+    reader, found = Reader(LIMITS, heads, Crowd(LIMITS)), []
     for part in parts:
         try:
             reader.feed(part)
@@ -84,7 +85,7 @@ def test_only_so_many_heads_are_kept_and_no_long_ones(monkeypatch):
 def test_a_body_that_was_not_sent_to_its_end_is_let_go_of_at_once():
     """Not only when somebody looks for cycles: there may be hundreds, of megabytes each."""
     limits = Limits(body_bytes=2**21)
-    room, kept = Room(limits), []
+    room, kept = Crowd(limits), []
     gc.disable()
     tracemalloc.start()
     try:

@@ -141,7 +141,7 @@ def test_bodies_that_are_too_large_together():
     async def play():
         async with gateway(bodies_bytes=1500) as g:
             head = b"POST /v2/models/s/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
-            room = g.server._served.room
+            room = g.server.crowd
             _, first = await asyncio.open_connection("127.0.0.1", g.port)
             first.write(head + b" " * 900)
             await until(lambda: room.left_bytes == 600)
@@ -289,7 +289,7 @@ def test_those_who_ask_again_at_once_are_turned_away_at_a_pace():
             counts = await asyncio.gather(*(ask_until(g.port, begun_s + 1.0) for _ in range(20)))
             took_s = time.monotonic() - begun_s
             assert 20 <= sum(counts) <= 2 * each_s * took_s + 40
-            await until(lambda: not g.server._served.turned_away)
+            await until(lambda: not g.server.crowd.turned_away)
             begun_s = time.monotonic()
             assert await ask_until(g.port, begun_s + 0.5) >= 3
             clock.go(1.0)
