@@ -137,6 +137,21 @@ def test_asleep_again_it_costs_nothing():
     assert held_s == pytest.approx(2.0 + 3.5 + cluster.t_s - 9.0 + (cluster.totals().t_s - cluster.t_s))
 
 
+def test_a_chain_wakes_whole_at_its_first_stage():
+    """So a request waits for the longest cold start, and not for one after the other."""
+    chain = {"s": {"variants": ["v"], "slo_s": 9.0, "wake": 0}, "z": {"variants": ["w"], "slo_s": 9.0, "wake": 1}}
+    scenario = made({"v": 0.02, "w": 0.03}, [{"variants": ["v"], "cores": [1]}, {"variants": ["w"], "cores": [1]}],
+                    binding="late", interval_s=1.0, service_cv=0.0, services=chain,
+                    variants={"v": {"accuracy": 0.9, "load_s": 1.0}, "w": {"accuracy": 0.9, "load_s": 2.0}},
+                    applications={"a": {"services": ["s", "z"], "slo_s": 9.0}})
+    came_s = np.array([2.6, 4.25, 4.5, 9.5])  # live, both have loaded by then
+    live, cluster = changed(scenario, {"a": came_s}, {3: Deployment(), 8: Deployment()})
+    frame = same(live, cluster)
+    assert set(frame.fate) == {"good"}
+    assert (frame.t_s - came_s).tolist() == pytest.approx([0.05, 2.03, 1.81, 2.03])
+    assert live.cluster.desired.current.deployment == scenario.initial_deployment
+
+
 def test_where_there_is_no_room_requests_are_rejected_as_ever():
     scenario = made({"v": 0.02, "w": 0.02}, [{"variants": ["v"], "cores": [1]}, {"variants": ["w"], "cores": [1]}],
                     binding="late", devices={"cpu": {"budget": 1}}, initial=[{"candidate": 1, "level": 1}],
