@@ -17,7 +17,6 @@ from runtime.serving.replica import Tensors
 _DICT, _INT = frozenset([dict]), frozenset([int])  # types of what JSON holds; a truth value is no whole number
 _NUMBERS = frozenset([int, float])
 _NONE: frozenset[str] = frozenset()
-_USUAL_KEYS = frozenset(["id", "inputs"]), frozenset(["name", "datatype", "shape", "data"])
 FEW = 256  # values, of which lists know the largest sooner than arrays do
 SINGLE = float(np.finfo(np.float32).max)  # a number beyond it would silently become infinite
 
@@ -68,18 +67,15 @@ def _usual(said: dict[str, Any], spec: TensorSpec) -> InferRequest | None:
     """A request of the form that most have: an id, and one tensor of a few floats as the model takes it. None: any other,
     right or wrong; what is read here, the general way reads alike.
     """
-    rows, id_ = said.get("inputs"), said.get("id")
-    if said.keys() != _USUAL_KEYS[0] or type(id_) is not str or type(rows) is not list or len(rows) != 1:
-        return None
-    row = rows[0]
-    if type(row) is not dict or row.keys() != _USUAL_KEYS[1] or row["name"] != spec.name:
-        return None
-    shape, data = row["shape"], row["data"]
-    if type(shape) is not list or type(data) is not list or row["datatype"] != "FP32" or not _INT.issuperset(map(type, shape)):
-        return None
     try:
-        dtype, count = form_of("FP32", tuple(shape), spec)
-    except ValueError:
+        id_, (row,) = said["id"], said["inputs"]
+        name, datatype, shape, data = row["name"], row["datatype"], row["shape"], row["data"]
+        if len(said) > 2 or len(row) > 4 or type(id_) is not str or name != spec.name or datatype != "FP32":
+            return None
+        if type(shape) is not list or type(data) is not list or not _INT.issuperset(map(type, shape)):
+            return None
+        dtype, count = form_of(datatype, tuple(shape), spec)
+    except (KeyError, TypeError, ValueError):
         return None
     if not 0 < len(data) == count <= FEW or not _NUMBERS.issuperset(map(type, data)):
         return None
