@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import planners, simulator
-from benchmarks.measure_worlds.bystander import latency_rows
+from benchmarks.measure_worlds.bystander import Turn, latency_rows, meanwhile_row
 from benchmarks.measure_worlds.throughput import median_interval
 from benchmarks.peers.cpp import compile_loops
 from benchmarks.rows import Timing, alternate, duration, met, quantity, report, row, speed
@@ -126,11 +126,21 @@ def test_the_interval_of_a_median_holds_it_19_times_in_20():
 
 def test_a_bystander_that_feels_nothing_is_within_chance_and_one_that_feels_more_is_not():
     random = np.random.default_rng(4)
-    felt = {case: [random.lognormal(sigma=0.3, size=700) for _ in range(30)] for case in ("nothing", "here", "elsewhere")}
-    felt["here"] = [2 * seconds for seconds in felt["here"]]
+    felt = {case: [felt_turn(random) for _ in range(30)] for case in ("nothing", "here", "elsewhere")}
+    assert met(meanwhile_row("p99 meanwhile", felt))
+    felt["here"] = [Turn(2 * trips, 2 * events) for trips, events in felt["here"]]
     here, control = latency_rows("p99", felt)
     assert not met(here) and control["value"] < here["target"] < 1.2
     assert here["value"] == pytest.approx(2, rel=0.1) and control["value"] == pytest.approx(1, rel=0.1)
+    meanwhile = meanwhile_row("p99 meanwhile", felt)
+    assert not met(meanwhile) and 1.5 < meanwhile["value"] < 2 and "; 1800 round trips" in meanwhile["how"]
+
+
+def felt_turn(random):
+    """700 round trips, one every ten seconds; two events overlap 30 of them each, the first and last only just."""
+    began = 10.0 * np.arange(700)
+    trips = np.stack([began, began + random.lognormal(sigma=0.3, size=700).clip(0, 9)], axis=1)
+    return Turn(trips, np.array([[trips[at, 1] - 1e-6, trips[at + 29, 0] + 1e-6] for at in (100, 400)]))
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """What one world feels of what goes on beside it: of joins (`joining.py`), and of big tensors that move.
 
 It happens in the bystander's process and, as a control, between two other processes: so what a machine does to anybody's round
-trips while others work is told apart from what a world does to its neighbours.
+trips while others work is told apart from what a world does to its neighbours. All times are `time.perf_counter()`, which all
+processes of a machine share on Linux.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,8 +25,37 @@ from runtime.worlds import World, WorldError, WorldManager
 TURN_S = 0.4
 BIG = {"4 MB": 4 << 20, "64 MB": 64 << 20}
 DRAWS = 1000
-Felt = dict[str, list[np.ndarray]]
-"""By what happened, for each round: seconds of the round trips meanwhile."""
+Span = tuple[float, float]
+"""When something began, and when it had ended."""
+Happening = Callable[[], Sequence[Span] | None]
+"""What happens in a turn; where single things do, when."""
+
+
+class Turn(NamedTuple):
+    """What was felt in one turn.
+
+    Attributes:
+        trips: (n, 2) the span of each round trip.
+        events: (m, 2) that of each thing that happened.
+    """
+
+    trips: np.ndarray
+    events: np.ndarray
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """(n,) of the round trips."""
+        return self.trips[:, 1] - self.trips[:, 0]
+
+    @property
+    def seconds_meanwhile(self) -> np.ndarray:
+        """Those of the round trips that overlap one of the events."""
+        began, ended = (self.trips[:, at, None] for at in (0, 1))
+        return self.seconds[((began < self.events[:, 1]) & (ended > self.events[:, 0])).any(axis=1)]
+
+
+Felt = dict[str, list[Turn]]
+"""By what happened, for each round."""
 
 
 def pong(manager: WorldManager, name: str) -> None:
@@ -37,33 +68,33 @@ def pong(manager: WorldManager, name: str) -> None:
             world.send(tensor, 0)
 
 
-def pings(world: World, over: threading.Event, into: list[float]) -> None:
-    """Seconds of round trips of 4 KB."""
+def pings(world: World, over: threading.Event, into: list[Span]) -> None:
+    """Round trips of 4 KB."""
     tensor = torch.ones(1000, device=world.device)
     while not over.is_set():
         began_s = time.perf_counter()
         world.send(tensor, 1)
         world.recv(tensor, 1)
-        into.append(time.perf_counter() - began_s)
+        into.append((began_s, time.perf_counter()))
         time.sleep(0.0005)
 
 
-def in_turns(world: World, here: Callable[[], object], elsewhere: Callable[[], object], rounds: int) -> Felt:
+def in_turns(world: World, here: Happening, elsewhere: Happening, rounds: int) -> Felt:
     """What round trips in a world feel of nothing, of what happens in their process, and of the same in other processes."""
     nothing = partial(time.sleep, TURN_S)
-    happenings: dict[str, Callable[[], object]] = {"nothing": nothing, "here": here, "elsewhere": elsewhere}
+    happenings: dict[str, Happening] = {"nothing": nothing, "here": here, "elsewhere": elsewhere}
     felt: Felt = {case: [] for case in happenings}
     for _ in range(rounds):
         for case, happening in happenings.items():
-            over, seconds = threading.Event(), list[float]()
-            talking = threading.Thread(target=pings, args=(world, over, seconds))
+            over, trips = threading.Event(), list[Span]()
+            talking = threading.Thread(target=pings, args=(world, over, trips))
             talking.start()
             try:
-                happening()
+                events = happening()
             finally:
                 over.set()
                 talking.join()
-            felt[case].append(np.array(seconds))
+            felt[case].append(Turn(np.array(trips), np.reshape(events or [], (-1, 2))))
     return felt
 
 
@@ -71,16 +102,38 @@ def latency_rows(figure: str, felt: Felt) -> Iterator[Row]:
     """How many times as long the 99th percentile is as without, here (the target: what chance alone makes of it) and in the
     control.
     """
-    p99 = {case: 1e6 * np.array([np.percentile(seconds, 99) for seconds in rounds]) for case, rounds in felt.items()}
-    without, target = _percentiles(felt["nothing"]), _by_chance(felt["nothing"])
+    seconds = {case: [turn.seconds for turn in turns] for case, turns in felt.items()}
+    p99 = {case: 1e6 * np.array([np.percentile(of_one, 99) for of_one in turns]) for case, turns in seconds.items()}
+    without, target = _percentiles(seconds["nothing"]), _by_chance(seconds["nothing"])
     told = {"here": _interval(p99["here"] / p99["elsewhere"], ".2f") + " x the control's",
             "elsewhere": "between two processes that the bystander has nothing to do with"}  # fmt: skip
     for case, name in (("here", figure), ("elsewhere", f"{figure}: control")):
-        beside = _percentiles(felt[case])
+        beside = _percentiles(seconds[case])
         how = f"p50 {without[0]:.0f} -> {beside[0]:.0f} µs, p99 {without[1]:.0f} -> {beside[1]:.0f} µs "
-        how += f"of {sum(map(len, felt[case]))} round trips; p99 of a round, median of {len(felt[case])} and 95 % interval: "
+        how += f"of {sum(map(len, seconds[case]))} round trips; p99 of a round, median of {len(p99[case])} and 95 % interval: "
         how += f"{_interval(p99['nothing'])} -> {_interval(p99[case])} µs; {told[case]}"
         yield row(name, beside[1] / without[1], "ratio", how, target=target if case == "here" else None)
+
+
+def meanwhile_row(figure: str, felt: Felt) -> Row:
+    """The round trips that an event overlaps: the lower end of the interval of their p99 over the control's; at most 1 where
+    the difference may be chance.
+    """
+    seconds = {case: [turn.seconds_meanwhile for turn in felt[case]] for case in ("here", "elsewhere")}
+    draw, rounds = np.random.default_rng(2), len(felt["here"])
+    ratios = [
+        _percentiles([seconds["here"][at] for at in drawn])[1] / _percentiles([seconds["elsewhere"][at] for at in drawn])[1]
+        for drawn in draw.integers(rounds, size=(DRAWS, rounds))
+    ]
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    here, elsewhere = (np.concatenate(seconds[case]) for case in ("here", "elsewhere"))
+    of = ", ".join(
+        f"p{percent} {1e6 * np.percentile(here, percent):.0f} against {1e6 * np.percentile(elsewhere, percent):.0f} µs"
+        for percent in (50, 90, 99)
+    )
+    ratio = np.percentile(here, 99) / np.percentile(elsewhere, 99)
+    how = f"lower end; {ratio:.2f} [{low:.2f}, {high:.2f}], rounds drawn again; {of} in the control; {len(here)} round trips"
+    return row(figure, float(low), "ratio", how, target=1.0)
 
 
 def _percentiles(rounds: list[np.ndarray]) -> tuple[float, float]:
@@ -114,7 +167,6 @@ def send_for(manager: WorldManager, name: str, size: int, seconds: float) -> Non
 
 def receive(manager: WorldManager, name: str, size: int) -> None:
     """Tensors, up to the last one."""
-    world, into = world_of(manager, name), torch.ones(size // 4)
     world = world_of(manager, name)
     into = torch.ones(size // 4, device=world.device)
     while into[0]:

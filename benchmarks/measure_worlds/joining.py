@@ -6,9 +6,10 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from benchmarks.measure_worlds.bystander import in_turns, latency_rows, pong
+from benchmarks.measure_worlds.bystander import TURN_S, Span, in_turns, latency_rows, meanwhile_row, pong
 from benchmarks.measure_worlds.faults import seconds_row
 from benchmarks.measure_worlds.member import Member
 from benchmarks.measure_worlds.team import meet, team
@@ -16,27 +17,42 @@ from benchmarks.rows import Row, row
 from runtime.worlds import State, WorldManager
 
 JOIN_TARGET_S = 0.02
-JOINS, PAUSE_S = 15, 0.02  # in a round, and between two
+PAUSES_S = {"a join every 0.1 s": 0.1, "a join every 20 ms": 0.02}
+OFTEN_S = min(PAUSES_S.values())
 COST_ROUNDS = 5
 
 
-def host(manager: WorldManager, backend: str) -> None:
-    """Makes one world after another with a guest, and leaves each as soon as he is there."""
-    for number in range(JOINS):
-        manager.leave(manager.create(f"guest {number}", 2, backend=backend))
+def joins_of(pause_s: float) -> int:
+    """How many joins a turn has."""
+    return round(TURN_S / pause_s)
 
 
-def visit(manager: WorldManager, address: str) -> list[float]:
-    """A guest's part of `host`; seconds that each join took."""
-    took_s = []
-    for number in range(JOINS):
-        time.sleep(PAUSE_S)
+def host(manager: WorldManager, backend: str, pause_s: float) -> list[float]:
+    """Makes one world after another with a guest, and leaves each as soon as he is there; when each was up."""
+    up_s = []
+    for number in range(joins_of(pause_s)):
+        world = manager.create(f"guest {number}", 2, backend=backend)
+        up_s.append(time.perf_counter())
+        manager.leave(world)
+    return up_s
+
+
+def visit(manager: WorldManager, address: str, pause_s: float) -> list[Span]:
+    """A guest's part of `host`; when each join began, and when it was up for him."""
+    spans = []
+    for number in range(joins_of(pause_s)):
+        time.sleep(pause_s)
         began_s = time.perf_counter()
         world = manager.join(f"guest {number}", 1, address, wait=False)
         world.wait(State.UP, State.DRAINING)
-        took_s.append(time.perf_counter() - began_s)
+        spans.append((began_s, time.perf_counter()))
         world.wait()
-    return took_s
+    return spans
+
+
+def both(visits: list[Span], up_s: list[float]) -> list[Span]:
+    """Joins, until both sides are up."""
+    return [(began_s, max(ended_s, host_s)) for (began_s, ended_s), host_s in zip(visits, up_s)]
 
 
 def _spent(_: WorldManager | None = None) -> tuple[float, int]:
@@ -47,12 +63,10 @@ def _spent(_: WorldManager | None = None) -> tuple[float, int]:
 
 def cost_row(here: Callable[[], object], guest: Member) -> Row:
     """What joining, and leaving again, costs both sides: it depends little on what else the machine does."""
-    before = _spent(), guest.run(_spent)
+    before, joins = (_spent(), guest.run(_spent)), COST_ROUNDS * joins_of(OFTEN_S)
     for _ in range(COST_ROUNDS):
         here()
-    used = [
-        [(now - then) / (COST_ROUNDS * JOINS) for now, then in zip(*of)] for of in zip((_spent(), guest.run(_spent)), before)
-    ]
+    used = [[(now - then) / joins for now, then in zip(*of)] for of in zip((_spent(), guest.run(_spent)), before)]
     told = (f"{who} {1e6 * cpu_s:.0f} µs, {sleeps:.1f} sleeps" for who, (cpu_s, sleeps) in zip(("host", "guest"), used))
     return row("CPU time of a join and a leave", sum(cpu_s for cpu_s, _ in used), "s", f"{'; '.join(told)}")
 
@@ -62,26 +76,32 @@ def join_rows(backend: str, rounds: int) -> Iterator[Row]:
     with team(3) as (manager, (talker, guest, other)):
         took_s: list[float] = []
 
-        def here() -> None:
-            guest.start(visit, manager.address)
-            host(manager, backend)
-            took_s.extend(guest.result())
+        def here(pause_s: float) -> list[Span]:
+            guest.start(visit, manager.address, pause_s)
+            up_s = host(manager, backend, pause_s)
+            visits: list[Span] = guest.result()
+            took_s.extend(ended_s - began_s for began_s, ended_s in visits)
+            return both(visits, up_s)
 
-        def elsewhere() -> None:
-            other.start(host, backend)
-            guest.run(visit, other.address)
-            other.result()
+        def elsewhere(pause_s: float) -> list[Span]:
+            other.start(host, backend, pause_s)
+            visits = guest.run(visit, other.address, pause_s)
+            return both(visits, other.result())
 
-        here()  # the processes know each other from now on
-        elsewhere()
-        cost = cost_row(here, guest)
+        here(OFTEN_S)  # the processes know each other from now on
+        elsewhere(OFTEN_S)
+        yield cost_row(partial(here, OFTEN_S), guest)
         took_s.clear()
         world = meet(manager, talker, "bystander", backend)
         talker.start(pong, world.name)
-        felt = in_turns(world, here, elsewhere, rounds)
+        felt = {
+            pause_s: in_turns(world, partial(here, pause_s), partial(elsewhere, pause_s), rounds)
+            for pause_s in PAUSES_S.values()
+        }
         yield seconds_row("join of a warm process", took_s, JOIN_TARGET_S)
-        yield cost
-        yield from latency_rows("bystander's p99 during joins", felt)
+        for name, pause_s in PAUSES_S.items():
+            yield from latency_rows(f"bystander's p99, {name}", felt[pause_s])
+        yield meanwhile_row("p99 of round trips during a join, over the control's", felt[OFTEN_S])
         manager.leave(world)
         talker.result()
 
