@@ -42,7 +42,7 @@ GUESS = Path("out/replay-guess")
 PROMETHEUS, JOURNAL = "prometheus:", "journal:"
 LAST_S = 86_400.0  # of a Prometheus, where --from is not given
 POLICIES = ("hpa", "keda", "target-tracking", "infadapter", "order-keep-network", "oracle")
-DRAWS = 5
+DRAWS, FEW_DRAWS, MANY = 5, 3, 3e6  # fewer where so many requests were recorded: a draw takes longer than it tells
 GIVEN = Doubt(0.1, 0.25, "the scenario's service times are taken to be right within 10 %, its load times within 25 % (one "
                          "standard deviation)")  # fmt: skip
 NOT_HERE = ("reference", "trace", "split", "windows", "hours", "intervals", "calibrate", "save", "cold_starts", "store")
@@ -159,26 +159,23 @@ def _plan(arguments: argparse.Namespace, recording: Recording, scenario: Scenari
         kept, labels = [AGAIN, *kept], [AGAIN, *labels]
     if not kept:
         raise ValueError("--policies names none")
-    draws = arguments.seeds or DRAWS
+    draws = arguments.seeds or (DRAWS if recording.total < MANY else FEW_DRAWS)
     told = [f"{', '.join(left)} left out: {reason}." for reason, left in dropped.items()]
     return Counterfactual(recording, scenario, doubt, tuple(kept), tuple(labels), tuple(schedule) if schedule else None,
                           draws), told  # fmt: skip
 
 
 def _progress(what: Counterfactual, jobs: int, began: float) -> list[Played]:
-    """Plays, with a line for each draw."""
+    """Plays, with a line for each part; the rows draw by draw, in the order of the policies."""
     played: list[Played] = []
-    for one in play(what, jobs):
-        if played and one.draw != played[-1].draw:
-            _told(what, played, began)
-        played.append(one)
-    _told(what, played, began)
-    return played
-
-
-def _told(what: Counterfactual, played: Sequence[Played], began: float) -> None:
-    done = len({one.draw for one in played})
-    print(f"draw {done} of {what.draws}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    left, work, first = sum(part.work for part in what.parts), 0, time.monotonic()
+    for part, rows_of_part in play(what, jobs):
+        played += rows_of_part
+        left, work, now = left - part.work, work + part.work, time.monotonic()
+        names = ", ".join(what.labels[place] for place in part.places)
+        more = f"; about {duration((now - first) * left / work)} more" if left else ""
+        print(f"draw {part.draw + 1} of {what.draws}: {names}; {now - began:.0f} s{more}", file=sys.stderr, flush=True)
+    return sorted(played, key=lambda one: (one.draw, what.labels.index(one.policy)))
 
 
 def _tell(what: Counterfactual, found: Sequence[Row], said: Said) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
 from multiprocessing import get_context
 
 import numpy as np
@@ -36,6 +35,17 @@ ON_LOAD: Mapping[str, Callable[[], Policy]] = {
 AGAIN = "as recorded"
 """The name of the row that plays what was held."""
 
+HINDSIGHT_PLAYS = 10  # what is played in hindsight takes 5 to 20 times as long: it tries schedules first
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some policies, by their places, on one draw; `work`: how long they take, in plays of a rule."""
+
+    draw: int
+    places: tuple[int, ...]
+    work: int
+
 
 @dataclass(frozen=True, eq=False)
 class Counterfactual:
@@ -63,6 +73,19 @@ class Counterfactual:
     def intervals(self) -> int:
         """How many whole intervals the recording lasts."""
         return int(self.recording.span_s / self.scenario.interval_s + 1e-9)
+
+    @property
+    def parts(self) -> list[Part]:
+        """What is played together: each draw's policies; last, and on the middle draw alone, those in hindsight."""
+        ahead = tuple(place for place, name in enumerate(self.policies) if name not in HINDSIGHT)
+        after = tuple(place for place, name in enumerate(self.policies) if name in HINDSIGHT)
+        parts = [Part(number, ahead, len(ahead)) for number in range(self.draws) if ahead]
+        return parts + [Part(self.middle, after, HINDSIGHT_PLAYS * len(after))] * bool(after)
+
+    @property
+    def middle(self) -> int:
+        """The draw whose course is shown."""
+        return self.draws // 2
 
     def make(self, name: str, scenario: Scenario) -> Policy:
         """A policy of its name."""
@@ -94,34 +117,36 @@ class Played:
     course: pd.DataFrame | None
 
 
-def play(what: Counterfactual, jobs: int = 1) -> Iterator[Played]:
-    """All policies on all draws; draw by draw with one job, as draws end with more."""
+def play(what: Counterfactual, jobs: int = 1) -> Iterator[tuple[Part, list[Played]]]:
+    """All parts: in order with one job, as they end with more, when the longest is begun first."""
     if jobs <= 1:
-        for number in range(what.draws):
-            yield from play_draw(what, number)
+        for part in what.parts:
+            yield part, play_part(what, part)
         return
     pool = ProcessPoolExecutor(jobs, get_context("spawn"))
     try:
-        for played in pool.map(_whole_draw, repeat(what), range(what.draws)):
-            yield from played
+        begun = {pool.submit(play_part, what, part): part for part in reversed(what.parts)}
+        for done in as_completed(begun):
+            yield begun[done], done.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def play_draw(what: Counterfactual, number: int) -> Iterator[Played]:
-    """All policies on one draw, the same requests and times for each; what is played in hindsight takes long, so one draw."""
-    drawn = draw(what.recording, what.scenario, what.doubt, number, what.draws)
-    kept = [i for i, name in enumerate(what.policies) if name not in HINDSIGHT or number == what.draws // 2]
-    names, labels = (tuple(row[i] for i in kept) for row in (what.policies, what.labels))
-    plan = Plan(what.scenario.name, names, labels, drawn.loads, what.recording.source, (0.0,), (number,),
+def play_part(what: Counterfactual, part: Part) -> list[Played]:
+    """Some policies on one draw, the same requests and times for each."""
+    drawn = draw(what.recording, what.scenario, what.doubt, part.draw, what.draws)
+    names, labels = (tuple(row[place] for place in part.places) for row in (what.policies, what.labels))
+    plan = Plan(what.scenario.name, names, labels, drawn.loads, what.recording.source, (0.0,), (part.draw,),
                 what.intervals)  # fmt: skip
     seen = known_intervals(what.recording, what.scenario.interval_s, what.intervals)
+    played = []
     for _, episode in play_plan(Player(plan, drawn.scenario, what.make)):
-        course = episode.intervals if number == what.draws // 2 else None
+        course = episode.intervals if part.draw == what.middle else None
         found = figures(episode, seen)
         if what.recording.tokens:  # the stand-in's latencies are nobody's
             found |= dict.fromkeys(("violations", "latency p99", "reward"), math.nan)
-        yield Played(number, episode.policy, drawn.factor, found, course)
+        played.append(Played(part.draw, episode.policy, drawn.factor, found, course))
+    return played
 
 
 def known_intervals(recording: Recording, interval_s: float, intervals: int) -> np.ndarray:
@@ -147,7 +172,3 @@ def figures(episode: Episode, seen: np.ndarray) -> dict[str, float]:
         "cost": float(rows["cost"].mean()), "latency p99": episode.totals["p99_s"], "reward": float(rows["reward"].mean()),
         "changes": float(changed),
     }  # fmt: skip
-
-
-def _whole_draw(what: Counterfactual, number: int) -> Sequence[Played]:
-    return list(play_draw(what, number))

@@ -169,7 +169,7 @@ def record_rows(found: Sequence[Row], scenario: Scenario) -> list[dict[str, Any]
 
 def _cell(measure: Measure, found: Range, sign: bool = False) -> Text:
     value, between = show(measure, found, sign)
-    return Text.assemble(value, "\n", (between, "dim"))
+    return Text.assemble(value, ("\n" + between, "dim")) if between else Text(value)
 
 
 def _range(values: Sequence[float]) -> Range:
