@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-REQUESTS, STARTS = 200, 1
+REQUESTS, RPS, STARTS = 200, 10.0, 1
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,6 +20,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the operator's token")
     parser.add_argument("--tenant-token-file", type=Path, metavar="FILE", help="holds a tenant's token, for requests")
     parser.add_argument("--requests", type=int, default=REQUESTS, metavar="N", help="sent one after another (%(default)s)")
+    parser.add_argument("--rps", type=float, default=RPS, metavar="R", help="their pace: that of the usual load (%(default)g)")
     parser.add_argument("--starts", type=int, default=STARTS, metavar="N", help="of a replica of each variant (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("calibrated"), metavar="FOLDER",
                         help="for the scenario with what was measured (%(default)s/)")
@@ -38,7 +39,7 @@ def _run(arguments: argparse.Namespace) -> int:
             cluster.check_idle()
         except ClusterBusy as error:
             raise ValueError(str(error)) from error
-        message_s, hold_s = cluster.messages(arguments.requests)
+        message_s, hold_s = cluster.messages(arguments.requests, arguments.rps)
         print(f"messages   an answer comes {1e3 * message_s:.2f} ms later than the profile says; "
               f"a batch holds its server {1e3 * hold_s:.2f} ms longer")
         load_s = cluster.loads(arguments.starts) if arguments.starts else {}

@@ -1,13 +1,15 @@
 """What a live cluster adds to what its profile says, measured on itself: messages, loads, decisions, metrics.
 
-The cluster must be idle. Requests go out one after another, so that none waits for another; what they take beyond the profile
-is the cluster's own. A part of it holds the server, where it is given nothing else until its answer is seen; the rest only
-makes the answer later. Replicas are started one at a time beside what runs, and go again.
+The cluster must be idle. Requests go out one after another, so that none waits for another, at the pace of the load that is
+expected: a model that computes is slower after a rest than in the loop in which it was profiled. What they take beyond the
+profile is the cluster's own. A part of it holds the server, where it is given nothing else until its answer is seen; the rest
+only makes the answer later. Replicas are started one at a time beside what runs, and go again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,6 +32,7 @@ from runtime.sources.page import Page, parsed
 
 BLOCKS = 10  # of requests; the median block is taken
 QUIET_S = 1.0
+REST_S = 0.2  # longer rests change nothing more
 READ_EVERY_S = 0.05
 TIMEOUT_S = 10.0
 
@@ -112,8 +115,12 @@ class MeasuredCluster:
 
     # ---- messages
 
-    def messages(self, count: int) -> tuple[float, float]:
+    def messages(self, count: int, rps: float = math.inf) -> tuple[float, float]:
         """`message_s` and `hold_s`, from that many requests to the scenario's first application.
+
+        Args:
+            count: of the requests.
+            rps: sent in a second, at most: each waits for the answer to the last one, and none rests longer than `REST_S`.
 
         Raises:
             ValueError: requests are not answered.
@@ -121,15 +128,16 @@ class MeasuredCluster:
         """
         application = next(iter(self._scenario.applications))
         deployment = self._actuator.current().deployment
-        blocks = [self._block(application, deployment, max(1, count // BLOCKS)) for _ in range(BLOCKS)]
+        apart_s = min(1 / rps, REST_S)
+        blocks = [self._block(application, deployment, max(1, count // BLOCKS), apart_s) for _ in range(BLOCKS)]
         late_s, held_s = (median(block[i] for block in blocks) for i in (0, 1))
         hold_s = 0.0 if _sent_ahead(self._scenario, deployment) else max(0.0, held_s)
         return max(0.0, late_s - hold_s), hold_s
 
-    def _block(self, application: str, deployment: Deployment, count: int) -> tuple[float, float]:
+    def _block(self, application: str, deployment: Deployment, count: int, apart_s: float) -> tuple[float, float]:
         """By how much answers of a stage were late, and servers held longer, than the profile says; means."""
         before = self.page().values
-        latency_s = asyncio.run(self._ask(application, count))
+        latency_s = asyncio.run(self._ask(application, count, apart_s))
         after = self.page().values
         busy = {kind: after[m.BUSY_SERVERS.name, str(kind)] - before[m.BUSY_SERVERS.name, str(kind)]
                 for kind in deployment.replicas}
@@ -149,8 +157,8 @@ class MeasuredCluster:
         stretch = 1 + scenario.stage_overhead_ratio * kind.shape.inter_op
         return stretch * sum(scenario.profile.latency_s(variant, kind.shape, 1)) + scenario.overhead_s
 
-    async def _ask(self, application: str, count: int) -> list[float]:
-        """Latencies of requests that go out one after another, over one connection."""
+    async def _ask(self, application: str, count: int, apart_s: float) -> list[float]:
+        """Latencies of requests that go out one after another, so far apart where answers let them, over one connection."""
         found = []
         async with aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
             body = orjson.dumps(await request_for(session, self._gateway, application))
@@ -161,6 +169,7 @@ class MeasuredCluster:
                     if answer.status != 200:
                         raise ValueError(f"{self._gateway}: '{application}' answers HTTP {answer.status}")
                 found.append(time.perf_counter() - began_s)
+                await asyncio.sleep(max(0.0, apart_s - found[-1]))
         return [mean(found[1:]), *found[1:]]  # in place of the first, which opened the connection
 
     # ---- loads and decisions

@@ -49,7 +49,7 @@ def compare(case: Case, trace: str | None, seconds: float, repeats: int, folder:
     arrivals = _arrivals(case, trace, intervals * scenario.interval_s)
     count = sum(len(due_s) for due_s in arrivals.values())
     say(f"{case.name}: {count} requests in {intervals} intervals of {scenario.interval_s:g} s, {repeats} times")
-    times = measured(scenario, case.models, folder)
+    times = measured(scenario, case.models, count / (intervals * scenario.interval_s), folder)
     say(f"  idle: answers {1e3 * times.message_s:.2f} ms later, servers held {1e3 * times.hold_s:.2f} ms longer")
     runs: list[Lived] = []
     for number in range(repeats):

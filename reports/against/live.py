@@ -64,7 +64,7 @@ class RunSpoilt(RuntimeError):
     """A live run that says nothing; the text says why."""
 
 
-def measured(scenario: Scenario, models: str, folder: Path) -> MeasuredTimes:
+def measured(scenario: Scenario, models: str, rps: float, folder: Path) -> MeasuredTimes:
     """What the live cluster adds on this machine, idle: the same scenario without noise, calibrated.
 
     Emulated replicas load as long as is written. For those that compute, loads are measured beside one replica, and beyond
@@ -78,7 +78,7 @@ def measured(scenario: Scenario, models: str, folder: Path) -> MeasuredTimes:
     with contextlib.closing(Processes(folder / "idle")) as processes:
         gateway, control = _serve(processes, path, models, 0)
         with contextlib.closing(MeasuredCluster(idle, gateway, control)) as cluster:
-            messages = cluster.messages(CALIBRATION_REQUESTS)
+            messages = cluster.messages(CALIBRATION_REQUESTS, rps)
             return MeasuredTimes(*messages, cluster.loads(STARTS) if models else {})
 
 
