@@ -20,7 +20,8 @@ def test_each_first_request_waits_for_a_cold_start_and_none_is_turned_away(syste
     scaler = system.autoscaler(cluster, "hpa", "--limits", limits)
     for _ in range(4):
         until(lambda: not cluster.deployment.replicas and not sum(cluster.states().values()), "it sleeps")
-        came = [requests.post(f"{cluster.gateway}/v2/models/classify/infer", json=PAYLOAD, timeout=TIMEOUT_S) for _ in range(5)]
+        url = f"{cluster.gateway}/v2/models/classify/infer"
+        came = [requests.post(url, json=PAYLOAD, timeout=TIMEOUT_S) for _ in range(5)]
         assert [answer.status_code for answer in came] == [200] * 5
         assert came[0].elapsed.total_seconds() >= LOAD_S
     assert len(cluster.events("ready")) >= 1 + 4  # the first deployment's, and one for each time
