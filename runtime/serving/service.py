@@ -84,6 +84,9 @@ class Service:
         remember: Path | None = None,
         traces: Traces = Traces(),  # noqa: B008  (it keeps nothing)
     ) -> None:
+        if scenario.admission.deadline and scenario.admission.queue_limit_s is None:
+            log.warning("admission by deadline lives by the profile's times: in a flood all answers may be late; give "
+                        "`queue_limit_s` too, 0.8 of the SLO say (docs/faults.md)")
         clock = UnixClock()
         self.scenario, self._callers, self._traces = scenario, callers, traces
         self._state = StateFile(remember) if remember else None

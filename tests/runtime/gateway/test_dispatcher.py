@@ -446,3 +446,22 @@ def test_who_is_refused_at_once_is_told_after_the_call_that_asks():
         await live.dispatcher.close()
 
     asyncio.run(live.clock.drive(run()))
+
+
+@pytest.mark.parametrize("more, good_ratio", [({"deadline": True}, 0.1), ({"deadline": True, "queue_limit_s": 0.8}, 1.0)])
+def test_a_flood_over_replicas_that_are_slower_than_their_profile(more, good_ratio):
+    """Admission by deadline alone lives by the profile: what each batch takes longer adds up. A bounded queue sees it."""
+    scenario = made({"v": 0.1}, ONE, service_cv=0.0, initial=[{"candidate": 0, "level": 1}], admission=more)
+    live = Live(scenario)
+    live.scenario = made({"v": 0.105}, ONE, service_cv=0.0)  # as replicas are in truth
+
+    async def run():
+        await live.begin()
+        await live.play({"s": np.arange(0.0, 30.0, 0.025)})
+        await live.dispatcher.close()
+
+    asyncio.run(live.clock.drive(run()))
+    found = [(r.arrival_s, o.fate, o.t_s - r.arrival_s) for r in live.requests if not (o := r.settled.result()).cause]
+    assert sum(fate == GOOD for _, fate, _ in found) / len(found) == pytest.approx(good_ratio, abs=0.1)
+    late_s = np.array([took_s for t_s, _, took_s in found if t_s > 25.0]) - 1.0
+    assert (late_s > 1.0).all() if good_ratio < 1 else (late_s < 0).all()
