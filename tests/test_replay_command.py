@@ -138,7 +138,10 @@ def test_the_verdict_says_whether_the_record_is_explained_and_who_would_have_hel
     doubt = Doubt(0.1, 0.1, "a test")
     said = verdict([*told, row("cheap", (0.02, 0.02, 0.02), 6, -0.4), row("poor", (0.2, 0.2, 0.2), 2, -0.8)],
                    scenario, found, doubt, (), ())
-    assert said.headline.startswith("cheap would have held 40 % fewer cores") and "explains the record" in said.findings[0]
+    assert said.headline.startswith("cheap would have held 40 % fewer cores at no more violations")
+    assert "explains the record" in said.findings[0]
+    said = verdict([*told, row("nearly", (0.024, 0.024, 0.024), 6, -0.4)], scenario, found, doubt, (), ())
+    assert "fewer cores with half a point more violations at most: 2.40 % against 2.10 %" in said.headline
     said = verdict([row("recorded", (0.2, 0.2, 0.2), 10), told[1], row("poor", (0.1, 0.1, 0.1), 2, -0.8)],
                    scenario, found, doubt, (), ())
     assert said.headline.startswith("In a simulator that does not explain this record: Less would have cost quality: poor")

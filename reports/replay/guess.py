@@ -81,7 +81,8 @@ def guess(recording: Recording) -> Guess:
     servers = fewest_servers(busiest_rps, service_s, cv, SEEN_LONGER * seen_s)
     queued = seen_s / service_s
     so = ": near its capacity" if queued >= 2 else ", so it may carry more than the simulator lets it"
-    limit = f"latency was then {queued:.2g} times that without load{so}"
+    as_without = f"{queued:.2g} times that" if queued >= 1.05 else "as"
+    limit = f"latency was then {as_without} without load{so}"
     told = (
         f"Service time {_millis(service_s)}: {how}.",
         f"{servers} requests at once on a replica: the busiest minutes gave it {busiest_rps:.3g} req/s, {limit}.",
