@@ -21,7 +21,6 @@ from runtime.serving.replica import Tensors
 NAME, VERSION = "tidal", "0.1.0"  # of the server, in its metadata
 STATUS = {Cause.QUOTA: HTTPStatus.TOO_MANY_REQUESTS, Cause.REFUSED: HTTPStatus.BAD_REQUEST,
           Cause.BROKEN: HTTPStatus.INTERNAL_SERVER_ERROR, Cause.LOST: HTTPStatus.BAD_GATEWAY}  # fmt: skip
-A_DAY_S = 86400.0  # of more patience than that no account is kept: event loops have no timers for any number
 
 
 class Unanswered(Exception):
@@ -100,7 +99,7 @@ class Calls:
         """A request arrives; see `Dispatcher.submit`. Its headers tell which trace it is part of."""
         trace = self._traces.begin(name, headers)
         request = self.dispatcher.submit(name, tensors, patience_s=patience_s, trace=trace)
-        if patience_s <= A_DAY_S and self.dispatcher.cold_start_s(name):  # no replica is there to give it up in time
+        if patience_s < math.inf and self.dispatcher.cold_start_s(name):  # no replica is there to give it up in time
             asyncio.get_running_loop().call_later(patience_s, self.dispatcher.withdraw, request, Cause.EXPIRED)
         if trace:
             request.then.append(partial(self._traces.end, trace))
