@@ -55,14 +55,19 @@ class Joining:
 
     # --- The creating side ---------------------------------------------------------------------------------------------------
 
+    def awaited(self) -> bool:
+        """Whether somebody waits for a world to be created. From any thread."""
+        return bool(self._waiting)
+
     async def gather(self, name: str, size: int, backend: str, coming: Coming) -> Invitation:
         """Wait until all others have come.
 
         Raises:
             TimeoutError: somebody did not.
-            WorldError: somebody came and died.
+            WorldError: somebody came and died, or it was left before.
         """
         self._epochs[name] += 1
+        coming.world.raise_if_over()
         epoch, roll = self._epochs[name], _Roll(coming, size)
         self._rolls[name] = roll
         early, self._waiting = self._waiting, []

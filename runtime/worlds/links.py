@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from functools import partial
@@ -69,6 +70,7 @@ class Links:
         self._token, self._on_frame, self._on_lost, self._on_stream = token, on_frame, on_lost, on_stream
         self._peers: dict[str, list[Peer]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._beginning: deque[Coroutine[Any, Any, None]] = deque()
         self._listener = socket.create_server((host, port))
         self.address = f"{host}:{self._listener.getsockname()[1]}"
         self._pulse = Pulse()
@@ -106,9 +108,17 @@ class Links:
         finally:
             future.cancel()
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Begin a coroutine on the loop, from any thread. It must not block, nor fail."""
-        self._loop.call_soon_threadsafe(self._spawn, work)
+    def start(self, work: Coroutine[Any, Any, None], presses: Callable[[], bool]) -> None:
+        """Begin a coroutine on the loop, from any thread: at once, or where nothing presses with the next frame or tick, and
+        the loop is not woken for it. It must not block, nor fail.
+        """
+        self._beginning.append(work)
+        if presses():
+            self._loop.call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        while self._beginning:
+            self._spawn(self._beginning.popleft())
 
     def soon(self, call: Callable[[], None]) -> None:
         """Call something on the loop's thread; at once where that is ours. It must not block."""
@@ -147,6 +157,7 @@ class Links:
 
     async def _say_goodbye(self) -> None:
         self._server.close()
+        self._begin()
         peers = [peer for links in self._peers.values() for peer in links]
         self._peers.clear()
         for peer in peers:
@@ -252,6 +263,7 @@ class Links:
             peer.leaving = True
         else:
             self._on_frame(peer.uid, frame)
+            self._begin()  # only now: it may begin with what has just come
 
     def _end(self, peer: Peer, error: Exception | None) -> None:
         if error is not None:
@@ -273,6 +285,7 @@ class Links:
             due_s += TICK_S
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
             late_s, ticks = time.monotonic() - due_s, ticks + 1
+            self._begin()
             if ticks % PROGRESS_TICKS == 0:
                 self._pulse.progress()
             if late_s > TICK_S:  # it was we who slept: what the peers sent meanwhile has yet to be read

@@ -104,8 +104,8 @@ class WorldManager:
             raise ValueError(f"a world of {size} members; it takes at least 2")
         if backend not in self._backends and not self._closed:
             raise ValueError(f"no backend {backend!r} here; there are {', '.join(sorted(self._backends))}")
-        invite = partial(self._post.joining.gather, name, size, backend)
-        return self._start(name, invite, device, init_timeout_s, op_timeout_s, wait)
+        invite, presses = partial(self._post.joining.gather, name, size, backend), self._post.joining.awaited
+        return self._start(name, invite, presses, device, init_timeout_s, op_timeout_s, wait)
 
     def join(
         self,
@@ -136,7 +136,7 @@ class WorldManager:
         if rank < 1:
             raise ValueError(f"rank {rank} cannot join: rank 0 creates the world, the others are 1 to size - 1")
         ask = partial(self._post.joining.ask, name, rank, address)
-        return self._start(name, ask, device, init_timeout_s, op_timeout_s, wait)
+        return self._start(name, ask, lambda: True, device, init_timeout_s, op_timeout_s, wait)
 
     def renew(self, world: World, *, without: Collection[int] = (), more: int = 0, **options: Any) -> World:
         """A new world of the same name with the members of one that is over, less some, and more to come.
@@ -165,6 +165,7 @@ class WorldManager:
         self,
         name: str,
         invite: Callable[[Coming], Awaitable[Invitation]],
+        presses: Callable[[], bool],
         device: str | torch.device | None,
         init_timeout_s: float,
         op_timeout_s: float | None,
@@ -181,7 +182,7 @@ class WorldManager:
             self._named[name] = world
         world.advance(State.JOINING)
         coming = Coming(world, time.monotonic() + init_timeout_s)
-        self._post.bring_up(coming, self._come_up(coming, invite))
+        self._post.bring_up(coming, self._come_up(coming, invite), presses)
         if wait:
             world.wait(State.UP, State.DRAINING)  # where another leaves at once: what it has sent can be received
             world.raise_if_over()

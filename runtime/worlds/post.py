@@ -6,7 +6,7 @@ import asyncio
 import base64
 import threading
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from socket import socket
 from typing import Any
@@ -78,7 +78,7 @@ class Post:
 
     # --- Coming up -----------------------------------------------------------------------------------------------------------
 
-    def bring_up(self, coming: Coming, work: Coroutine[Any, Any, None]) -> None:
+    def bring_up(self, coming: Coming, work: Coroutine[Any, Any, None], presses: Callable[[], bool]) -> None:
         """Have the links' thread do it; what comes for the world stirs it meanwhile. From any thread."""
         self._coming[coming.world] = coming
 
@@ -90,7 +90,7 @@ class Post:
                 late.cancel()
                 del self._coming[coming.world]
 
-        self.links.start(until_it_is_done())
+        self.links.start(until_it_is_done(), presses)
 
     def _stir(self, world: World) -> None:
         coming = self._coming.get(world)
