@@ -10,7 +10,7 @@ import numpy as np
 
 from reports.replay.recording import Latencies, RecordError, Recording, duration, recording
 from runtime.sources.adapter import Adapter, Counter, Timing, adapters, first, fitting, named
-from runtime.sources.counters import increases
+from runtime.sources.histogram import up_to_edges
 from runtime.sources.history import Grid, History
 from runtime.sources.page import SourceError
 from runtime.sources.roles import Roles
@@ -110,14 +110,12 @@ class _Reading:
         if steps < 1:
             return None
         grid = Grid(self._grid.begin_s, step_s * longer, steps)
-        found = self._history.samples(name, {}, grid, len(series))
-        edges = np.array([float(row["le"]) for row in found.labels])
-        inside = sorted(set(edges[np.isfinite(edges)].tolist()))
-        counts = [np.nan_to_num(increases(found.values[edges == e])) for e in [*inside, math.inf] if (edges == e).any()]
-        if len(counts) != len(inside) + 1:
-            return None  # without +Inf it is no histogram
-        in_bucket = np.maximum(np.diff(counts, axis=0, prepend=0.0), 0.0)
-        return Latencies(grid.step_s, np.array(inside) * timing.unit_s, in_bucket.T)
+        found = up_to_edges(self._history.samples(name, {}, grid, len(series)))
+        if found is None:
+            return None
+        edges, up_to = found
+        in_bucket = np.maximum(np.diff(np.nan_to_num(up_to), axis=0, prepend=0.0), 0.0)
+        return Latencies(grid.step_s, edges[:-1] * timing.unit_s, in_bucket.T)
 
     def _notes(self, timing: Timing | None, told: bool) -> Iterator[str]:
         if self._offered.at == "answer":

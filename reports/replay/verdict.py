@@ -74,8 +74,8 @@ def _headline(again: Row | None, rivals: Sequence[Row], held: str) -> str:
     cheaper = [row for row in as_good if row.against.high < -CLEAR]
     if cheaper:
         best = min(cheaper, key=lambda row: row.against.value)
-        more = _violations(best).value > _violations(again).value
-        quality = "with half a point more violations at most" if more else "at no more violations"
+        worse = _violations(best).value > _violations(again).value
+        quality = "with half a point more violations at most" if worse else "at no more violations"
         return (f"{best.policy} would have held {_share(best.against)} fewer {held} {quality}: "
                 f"{_percent(best.figures[VIOLATIONS.name])} against {_percent(again.figures[VIOLATIONS.name])}.")  # fmt: skip
     better = [row for row in rivals if _violations(row).high < _violations(again).low - SAME_POINTS]

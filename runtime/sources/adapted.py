@@ -36,7 +36,7 @@ from envs.observation import missing_observation, stale_observation
 from envs.scenario import Scenario
 from runtime.deadline import DeadlineMissed, DeadlineThread
 from runtime.sources.adapter import Adapter, Timing, first
-from runtime.sources.counters import increases
+from runtime.sources.histogram import Buckets, up_to_edges
 from runtime.sources.history import Samples
 from runtime.sources.page import SourceError
 from runtime.sources.prometheus import TIMEOUT_S, escaped, refuse_partial_results
@@ -172,37 +172,6 @@ class AdaptedSource:
         return found
 
 
-class Buckets:
-    """A histogram's answers in the window, by upper edge.
-
-    Args:
-        edges_s: (B,) seconds, ascending; the last is infinite.
-        up_to: (B,) answers up to each edge.
-    """
-
-    def __init__(self, edges_s: np.ndarray, up_to: np.ndarray) -> None:
-        self._edges_s, self._up_to = edges_s, np.maximum.accumulate(up_to)
-
-    @property
-    def total(self) -> float:
-        """Answers."""
-        return float(self._up_to[-1])
-
-    def beyond(self, slo_s: float) -> float:
-        """Answers that took longer."""
-        return self.total - float(np.interp(slo_s, np.insert(self._edges_s[:-1], 0, 0.0), np.insert(self._up_to[:-1], 0, 0.0)))
-
-    def quantile(self, q: float) -> float:
-        """Seconds; nan where nothing was answered, infinite beyond the last edge."""
-        if not self.total > 0:
-            return math.nan
-        b = int(np.searchsorted(self._up_to, q * self.total))
-        low, below = (self._edges_s[b - 1], self._up_to[b - 1]) if b else (0.0, 0.0)
-        if not math.isfinite(self._edges_s[b]):
-            return math.inf
-        return float(low + (self._edges_s[b] - low) * (q * self.total - below) / (self._up_to[b] - below))
-
-
 class _Recent:
     """The samples of one window on a grid of the scrape interval.
 
@@ -257,13 +226,8 @@ class _Recent:
         """The histogram of the window, where there is a whole one."""
         if timing is None or not timing.histogram or f"{timing.histogram}_bucket" not in self.names:
             return None
-        found = self._samples(f"{timing.histogram}_bucket", {})
-        edges = np.array([float(row["le"]) for row in found.labels])
-        if not np.isinf(edges).any():
-            return None
-        inside = np.array(sorted(set(edges.tolist())))
-        up_to = np.array([float(np.nansum(increases(found.values[edges == edge]))) for edge in inside])
-        return Buckets(inside * timing.unit_s, up_to)
+        found = up_to_edges(self._samples(f"{timing.histogram}_bucket", {}))
+        return None if found is None else Buckets(found[0] * timing.unit_s, np.nansum(found[1], axis=1))
 
     def _samples(self, metric: str, where: Mapping[str, str]) -> Samples:
         """See `runtime.sources.roles.Reader`. A sample is of the grid's next time; instead of a late one the last holds."""
