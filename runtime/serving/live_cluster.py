@@ -142,7 +142,7 @@ class LiveCluster:
         """A request finds a service asleep: from now on a replica is wanted, unless nobody may change that."""
         current = self.desired.current
         deployment = woken(current.deployment, [application], self.scenario)
-        if deployment is current.deployment or self.desired.pinned(self.clock.now_s()):
+        if not self._running or deployment is current.deployment or self.desired.pinned(self.clock.now_s()):
             return
         try:
             self.change(deployment, current.number, grounds=Grounds(reason=f"woken by a request for {application}"))
