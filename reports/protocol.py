@@ -124,7 +124,15 @@ def _plain(outcome: Mapping[str, Any]) -> Standing:
 
 
 def _measured(outcome: Mapping[str, Any], draws: Draws) -> dict[str, Estimate]:
-    return {m.name: draws.mean(values(outcome, m.total)).estimate() for m in MEASURED}
+    return {m.name: _over_told(values(outcome, m.total), draws) for m in MEASURED}
+
+
+def _over_told(found: np.ndarray, draws: Draws) -> Estimate:
+    """Mean over the windows that tell a number: one without requests has no share of violations."""
+    told = ~np.isnan(found)
+    if told.all():
+        return draws.mean(found).estimate()
+    return draws.mean(np.where(told, found, 0.0)).share_of(draws.mean(told.astype(np.float64)))
 
 
 def values(outcome: Mapping[str, Any], total: str) -> np.ndarray:

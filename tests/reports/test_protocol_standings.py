@@ -56,6 +56,18 @@ def test_verdicts_where_the_answer_is_known():
     assert one(told, "ahead").seen is False and one(told, "hold").seen is None
 
 
+def test_windows_without_requests_tell_no_violations_and_the_others_do():
+    rows = cell(np.random.default_rng(1))
+    for row in rows:
+        for episode in row["episodes"]:
+            quiet = episode["start_s"] < 6 * 3600.0
+            episode["violation_ratio"] = None if quiet else 0.02 + 0.01 * (episode["start_s"] / 3600.0 % 2)
+    measured = one(found(rows), "hold").measured
+    violations, cost = measured["violations"], measured["cost"]
+    assert violations.value == pytest.approx(0.025) and 0.02 < violations.low < 0.025 < violations.high < 0.03
+    assert cost.value == cost.low == cost.high == 0.5
+
+
 def test_the_margin_is_a_fiftieth_of_oracle_minus_static():
     """A row exactly 2 % of the gap behind on every window is at the margin; one half as far behind is not inferior."""
     for ratio, stands in ((0.0201, False), (0.0199, True)):
