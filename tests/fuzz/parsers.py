@@ -53,7 +53,7 @@ from runtime.sources.page import parsed as parsed_page
 from runtime.sources.prometheus import PrometheusReader
 from runtime.sources.window import Window
 from runtime.worlds import frames
-from runtime.worlds.handshake import Introduction, Refused, encode, read_frame, shake_hands
+from runtime.worlds.handshake import HEAD_BYTES, Introduction, Refused, body_bytes, decode, encode, shake_hands
 from traces.errors import TraceError
 from traces.readers import read as read_trace
 
@@ -145,7 +145,8 @@ def _reader(data):
 
 
 def frame(data):
-    _run(read_frame(_reader(data)))
+    if len(data) >= HEAD_BYTES:
+        decode(data[HEAD_BYTES : HEAD_BYTES + body_bytes(data)])
 
 
 def handshake(data):
