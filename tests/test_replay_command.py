@@ -13,7 +13,7 @@ from envs.contract import Observation
 from envs.scenario_file import load
 from reports.replay import command
 from reports.replay.draws import Doubt
-from reports.replay.play import AGAIN, make
+from reports.replay.play import AGAIN, Counterfactual, make
 from reports.replay.recording import recording
 from reports.replay.schedule import held_counts, recorded_schedule
 from reports.replay.table import Range, Row
@@ -112,6 +112,13 @@ def test_an_engine_with_continuous_batching_takes_rules_on_load_and_refuses_the_
     for name in ("infadapter", "oracle", "ppo"):
         with pytest.raises(ValueError, match=r"continuous batching .*valid are hpa, keda"):
             make(name, scenario, tokens=True)
+
+
+def test_hindsight_is_a_part_of_its_own_on_the_middle_draw():
+    found = recording("x", 0.0, 30.0, np.full(20, 100.0))
+    names = ("hpa", "oracle", "static")
+    what = Counterfactual(found, load("resnet-variants"), Doubt(0.1, 0.1, "a test"), names, names, None, 5)
+    assert [(part.draw, part.places) for part in what.parts] == [*((draw, (0, 2)) for draw in range(5)), (2, (1,))]
 
 
 def test_what_was_held_is_asked_for_one_load_time_ahead():

@@ -173,7 +173,7 @@ def _progress(what: Counterfactual, jobs: int, began: float) -> list[Played]:
         played += rows_of_part
         left, work, now = left - part.work, work + part.work, time.monotonic()
         names = ", ".join(what.labels[place] for place in part.places)
-        more = f"; about {duration((now - first) * left / work)} more" if left else ""
+        more = f"; about {duration(round((now - first) * left / work))} more" if left else ""
         print(f"draw {part.draw + 1} of {what.draws}: {names}; {now - began:.0f} s{more}", file=sys.stderr, flush=True)
     return sorted(played, key=lambda one: (one.draw, what.labels.index(one.policy)))
 
