@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import time
 
 import pytest
 
@@ -58,6 +59,14 @@ def test_answers_that_come_later_and_servers_that_are_held_longer(cluster):
 
 
 @pytest.mark.parametrize("cluster", ["early"], indirect=True)
+def test_requests_go_out_at_the_pace_of_the_load(cluster):
+    told, measured = cluster
+    began_s = time.monotonic()
+    latency_s = asyncio.run(measured._ask(next(iter(told.applications)), 2, 0.2))
+    assert len(latency_s) == 3 and time.monotonic() - began_s >= 3 * 0.2
+
+
+@pytest.mark.parametrize("cluster", ["early"], indirect=True)
 def test_a_cluster_that_serves_somebody_is_not_measured(cluster, monkeypatch):
     _, measured = cluster
     counts = iter([10.0, 13.0])
@@ -71,7 +80,7 @@ def test_the_command_writes_a_scenario_that_tells_of_it(cluster, tmp_path, capsy
     told, measured = cluster
     path = scenario_written.write(told, tmp_path / "told", "")
     urls = "--gateway", measured._gateway, "--control", measured._control
-    assert main(["calibrate", "--scenario", str(path), *urls, "--requests", "10", "--out", str(tmp_path / "found")]) == 0
+    assert main(["calibrate", "--scenario", str(path), *urls, "--requests", "10", "--rps", "100", "--out", str(tmp_path / "found")]) == 0
     found = load(tmp_path / "found" / "scenario.yaml")
     after_s, before_s = (s.profile.latency_s("small", told.kinds[0].shape, 1)[0] for s in (found, told))
     held_s = after_s - before_s
