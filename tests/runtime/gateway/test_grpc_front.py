@@ -18,6 +18,7 @@ from web import QUICK, HandClock, until
 from runtime.gateway import grpc_predict_v2_pb2 as pb
 from runtime.gateway.grpc_front import GrpcFront
 from runtime.serving.replica import RequestRefused
+from runtime.serving.service import Service
 
 APART = [("grpc.use_local_subchannel_pool", 1)]  # on a connection of its own
 FP32, INFER = pb.ModelInferRequest.InferInputTensor, SERVICE + "ModelInfer"
@@ -373,6 +374,18 @@ def test_who_is_turned_away_is_told_so_at_a_pace():
             await until(lambda: not f.server._crowd.turned_away)
             clock.go(9.0)
             await asyncio.gather(*kept)
+
+    run(play())
+
+
+def test_clients_over_http_and_grpc_share_the_limits():
+    async def play():
+        service, here = Service(QUICK), ("127.0.0.1", 0)
+        await service.start(here, here, here)
+        try:
+            assert service.grpc._crowd is service.gateway.crowd
+        finally:
+            await service.close()
 
     run(play())
 
