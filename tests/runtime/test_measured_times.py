@@ -80,7 +80,8 @@ def test_the_command_writes_a_scenario_that_tells_of_it(cluster, tmp_path, capsy
     told, measured = cluster
     path = scenario_written.write(told, tmp_path / "told", "")
     urls = "--gateway", measured._gateway, "--control", measured._control
-    assert main(["calibrate", "--scenario", str(path), *urls, "--requests", "10", "--rps", "100", "--out", str(tmp_path / "found")]) == 0
+    few = "--requests", "10", "--rps", "100"
+    assert main(["calibrate", "--scenario", str(path), *urls, *few, "--out", str(tmp_path / "found")]) == 0
     found = load(tmp_path / "found" / "scenario.yaml")
     after_s, before_s = (s.profile.latency_s("small", told.kinds[0].shape, 1)[0] for s in (found, told))
     held_s = after_s - before_s
