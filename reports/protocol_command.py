@@ -48,7 +48,7 @@ from reports.results import describe
 from reports.table import WIDTH
 
 PLANNERS = ("static-fast", "infadapter-fast", "infadapter-hold", "order-keep-band", "mpc")
-AGENTS = ("infadapter-forecast", "ppo", "order-keep-network")  # where one is pretrained for the scenario
+AGENTS = ("infadapter-forecast", "mpc-forecast", "ppo", "order-keep-network", "portfolio")  # those made for the scenario
 NOT_HERE = ("split", "reference", "csv", "save", "hours")  # what the protocol fixes, or does not write
 STORE, REPORT = Path("out/protocol"), Path("out/protocol.html")
 LEFT_OUT = "{source}"  # in a policy's pattern: the source of the cell, such as the one that its training left out
