@@ -1,4 +1,4 @@
-"""What is left to do for worlds that have broken, by a thread that may take its time: tell those who asked, and free them."""
+"""What is left to do for worlds that are over, by a thread that may take its time: tell those who asked, and free them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Burial:
         self._thread.start()
 
     def add(self, world: World) -> None:
-        """A world has broken."""
+        """A world is over."""
         self._over.put(world)
 
     def close(self) -> None:
@@ -36,7 +36,7 @@ class Burial:
 
     def _run(self) -> None:
         while (world := self._over.get()) is not None:
-            for callback in self.callbacks:
+            for callback in self.callbacks if world.broken else []:
                 try:
                     callback(world)
                 except Exception:

@@ -254,7 +254,7 @@ class WorldManager:
             if self._named.get(world.name) is world:
                 del self._named[world.name]
         self._post.forget(world)
-        if world.broken:
+        if world.broken or world.occupied():
             self._burial.add(world)
         else:
             world.free()  # by who leaves it, and may take his time

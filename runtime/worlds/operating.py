@@ -106,6 +106,10 @@ class Operating(Fate):
         """Whether a send or a collective is under way."""
         return any(lane.busy for lane in [*self._sends.values(), *self._message_sends.values(), self._collective])
 
+    def occupied(self) -> bool:
+        """Whether an operation has yet to return, or to be waited for."""
+        return any(lane.lock.locked() for lane in self._lanes())
+
     def _lanes(self) -> list[Lane]:
         kinds = (self._sends, self._recvs, self._message_sends, self._message_recvs)
         return [self._collective, *(lane for lanes in kinds for lane in lanes.values())]

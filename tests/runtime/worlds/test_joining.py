@@ -230,6 +230,20 @@ def test_a_creation_and_a_joining_are_given_up_by_leaving(managers):
         assert manager.list() == []
 
 
+def test_a_world_may_be_left_before_what_was_started_in_it_is_waited_for(managers):
+    host, one = managers(), managers()
+    world = host.create("w", 2, wait=False)
+    one.join("w", 1, host.address)
+    world.wait(State.UP, timeout_s=30)
+    started = world.irecv(torch.zeros(1), 1)
+    leaving = threading.Thread(target=host.leave, args=(world,), daemon=True)
+    leaving.start()
+    leaving.join(60)
+    assert not leaving.is_alive() and world.state is State.CLOSED
+    with pytest.raises(WorldClosed):
+        started.wait()
+
+
 def test_a_name_that_was_given_up_is_used_again_at_once(managers):
     host, one = managers(), managers()
     for _ in range(20):
