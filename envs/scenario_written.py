@@ -34,6 +34,9 @@ def write(scenario: Scenario, folder: Path, comments: str) -> Path:
     if capacities is not None:
         capacities.to_csv(folder / CAPACITIES, index=False)
         said["capacities"] = CAPACITIES
+    for load in said.get("workload", {}).values():
+        if Path(load["trace"]).suffix:  # a file: a relative name would be looked for in this folder
+            load["trace"] = str(Path(load["trace"]).absolute())
     path, head = folder / NAME, "".join(f"# {line}\n" for line in comments.splitlines())
     path.write_text(f"{head}\n{yaml.safe_dump(said, sort_keys=False, width=120)}", encoding="utf-8")
     return path
