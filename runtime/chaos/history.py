@@ -41,6 +41,11 @@ class Asked:
     due_s: float
     tries: tuple[Try, ...]
 
+    @property
+    def doubled(self) -> bool:
+        """Whether it was answered more than once: by two tries, or on one connection."""
+        return sum(one.right for one in self.tries) > 1 or any(one.answers > 1 for one in self.tries)
+
 
 @dataclass(frozen=True)
 class Held:

@@ -17,8 +17,8 @@ Invariant = Callable[[History], Iterator[str]]
 def answered_or_refused(history: History) -> Iterator[str]:
     """Every request has one right answer, or was refused, with a reason, when it was sent last."""
     for asked in history.asked:
-        last, right = asked.tries[-1], sum(t.right for t in asked.tries)
-        if right > 1 or any(t.answers > 1 for t in asked.tries):
+        last = asked.tries[-1]
+        if asked.doubled:
             yield f"request {asked.number}: answered more than once"
         elif last.status == 200 and not last.right:
             yield f"request {asked.number}: another answer than its own: {last.told}"

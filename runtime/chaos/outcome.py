@@ -35,7 +35,7 @@ def figures(asked: Sequence[Asked]) -> dict[str, Any]:
         "requests": len(asked), "answered": len(right), "at_once": sum(len(one.tries) == 1 for one in right),
         "refused": sum(not one.tries[-1].right and one.tries[-1].status > 0 for one in asked),
         "lost": sum(one.tries[-1].status == 0 for one in asked),
-        "doubled": sum(sum(t.right for t in one.tries) > 1 or any(t.answers > 1 for t in one.tries) for one in asked),
+        "doubled": sum(one.doubled for one in asked),
         "p99_s": latencies_s[int(0.99 * len(latencies_s))] if latencies_s else None,
     }  # fmt: skip
 
