@@ -36,10 +36,11 @@ WEEK_S = 7 * 86_400.0
 FLAT = 1.05  # the last quarter over the second one
 SLOWER = 1.5  # times are of a machine that others use, too
 RATE_RPS, SAMPLE_S = 280.0, 2.0
+ACCEPTED = ("01", "08")  # in /proc/net/tcp: established, and left by the client
 
 
 class Sample(NamedTuple):
-    """Of one process at one time."""
+    """Of one process at one time; `files` are descriptors but for the connections of clients."""
 
     memory_bytes: float
     files: int
@@ -50,6 +51,12 @@ def sample(pid: int) -> Sample:
     """What it has now."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return Sample(1024.0 * int(status["VmRSS"].split()[0]), len(os.listdir(f"/proc/{pid}/fd")), int(status["Threads"]))
+
+
+def clients(port: int) -> int:
+    """Connections that clients have to a port of this machine: their number is theirs to say."""
+    ends = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum(words[1].endswith(f":{port:04X}") and words[3] in ACCEPTED for words in ends)
 
 
 def parts(weeks: float, seconds: float) -> dict[str, Part]:
@@ -89,8 +96,9 @@ def live_rows(seconds: float) -> Iterator[Row]:
 
             def look() -> None:
                 while not over.wait(SAMPLE_S):
-                    for name, pid in (("cluster", live.server.pid), ("autoscaler", scaler.pid)):
-                        kept[name].append(sample(pid))
+                    of_cluster = sample(live.server.pid)
+                    kept["cluster"].append(of_cluster._replace(files=of_cluster.files - clients(live.port)))
+                    kept["autoscaler"].append(sample(scaler.pid))
 
             looking = threading.Thread(target=look, daemon=True)
             looking.start()

@@ -17,6 +17,9 @@ from runtime.gateway.limits import SHEDDING, Limits
 from runtime.gateway.reader import BadRequest, Heads, HttpRequest, Reader
 
 
+LOOK_S = 0.01  # in which a loop reads what has arrived
+
+
 class HttpAnswer(NamedTuple):
     """What is sent back."""
 
@@ -228,12 +231,16 @@ class Connection(asyncio.Protocol):
         if self._timer is None and self._deadline_s < math.inf:
             self._timer = self._loop.call_at(self._deadline_s, self._run_down)
 
-    def _run_down(self) -> None:
+    def _run_down(self, looked: bool = False) -> None:
+        """A loop that was held up comes to its timers before it reads what has arrived meanwhile: it looks again."""
         self._timer = None
-        if self._deadline_s <= self._loop.time():
+        if self._deadline_s > self._loop.time():
+            if self._deadline_s < math.inf:
+                self._timer = self._loop.call_at(self._deadline_s, self._run_down)
+        elif not looked:
+            self._timer = self._loop.call_later(LOOK_S, self._run_down, True)
+        else:
             self._too_slow()
-        elif self._deadline_s < math.inf:
-            self._timer = self._loop.call_at(self._deadline_s, self._run_down)
 
     def _too_slow(self) -> None:
         if self._reader.begun and not self._busy and not self._transport.is_closing():

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import shutil
+import socket
 import subprocess
 import time
 
 import numpy as np
 import pytest
 import requests
+import uvloop
 from emulation import made
 from prometheus_client.parser import text_string_to_metric_families
 from web import PAYLOAD, QUICK, HandClock, answer_of, call, gateway, infer, message, raw, until
@@ -169,6 +171,31 @@ def test_clients_that_are_slow_are_hung_up_on():
             assert not g.server._served.connections
 
     run(play())
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_request_that_came_in_time_is_answered_though_the_loop_was_held_up(loop):
+    """It comes in the midst of a turn, at whose end the time for it is over."""
+    async def play():
+        async with gateway(header_s=0.5) as g:
+            request = message("POST", "/v2/models/s/infer", json.dumps(PAYLOAD).encode())
+            with socket.create_connection(("127.0.0.1", g.port), 20) as client:
+                await until(lambda: g.server._served.connections)
+
+                def hold():
+                    running.remove_reader(ear)
+                    client.sendall(request)
+                    time.sleep(0.8)
+
+                running, (ear, mouth) = asyncio.get_running_loop(), socket.socketpair()
+                with ear, mouth:
+                    running.add_reader(ear, hold)
+                    mouth.send(b"!")
+                    client.setblocking(False)
+                    assert answer_of(await running.sock_recv(client, 4096)).status == 200
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(asyncio.wait_for(play(), 30))
 
 
 def test_a_header_that_trickles_gains_no_time():
