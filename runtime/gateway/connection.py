@@ -16,7 +16,6 @@ from runtime.gateway.crowd import Crowd
 from runtime.gateway.limits import SHEDDING, Limits
 from runtime.gateway.reader import BadRequest, Heads, HttpRequest, Reader
 
-
 LOOK_S = 0.01  # in which a loop reads what has arrived
 
 
