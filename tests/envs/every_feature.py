@@ -10,7 +10,10 @@ def everything(early: bool) -> Flags:
 
 
 class Whole(SimulatedCluster):
-    """With every feature."""
+    """With every feature, so it records, too: into memory that is there only when it was asked for."""
+
+    def __init__(self, *args, **more):
+        super().__init__(*args, **{**more, "record": True})
 
     def _features(self):
         return everything(self.scenario.binding == "early")
