@@ -73,20 +73,19 @@ def nothing_runs_away(history: History) -> Iterator[str]:
 
 
 def changes_per_window(history: History) -> Iterator[str]:
-    """The autoscaler moves no candidate further within the window than the operator lets it. What it leaves as it is in force
-    may have come there by somebody else's hand.
+    """The autoscaler moves no candidate further within the window than the operator lets it, from where others may have put
+    it by hand.
     """
     limits, intents = history.limits, {intent.decision_id: intent for intent in history.intents}
     done = [intents[v.decision_id] for v in history.versions if v.decision_id in intents] if history.journal_whole else []
     for number, intent in enumerate(done):
         after, befores = history.scenario.levels(intent.after), _recent(done[:number], intent, history)
         for candidate, level in enumerate(after):
-            if level == befores[-1][candidate]:
-                continue
+            now = befores[-1][candidate]
             low, high = (pick(before[candidate] for before in befores) for pick in (min, max))
-            if limits.max_rise is not None and level > low + limits.max_rise:
+            if limits.max_rise is not None and level > max(low + limits.max_rise, now):
                 yield f"decision {intent.decision_id}: candidate {candidate} rises from {low} to {level} in the window"
-            if limits.max_fall is not None and level < high - limits.max_fall:
+            if limits.max_fall is not None and level < min(high - limits.max_fall, now):
                 yield f"decision {intent.decision_id}: candidate {candidate} falls from {high} to {level} in the window"
 
 

@@ -136,12 +136,12 @@ def test_falling_too_far(history, scenario):
     assert names(history) == {"changes per window"}
 
 
-@pytest.mark.parametrize("wanted, within", [((2, 3), True), ((1, 4), False)])
-def test_what_an_operator_has_raised_may_stay_but_not_go_further(history, scenario, wanted, within):
-    """The autoscaler wants two, somebody makes three of them by hand."""
-    none, two, three, wanted = (scenario.deployment(said) for said in ((1, 0), (1, 2), (1, 3), wanted))
-    history.versions = [Version(1, none), Version(2, two, "j/2"), Version(3, three), Version(4, wanted, "j/4")]
-    history.intents = [Intent("j/2", 1.0, none, two), Intent("j/4", 2.0, three, wanted)]
+@pytest.mark.parametrize("by_hand, wanted, within", [(3, (2, 3), True), (4, (1, 3), True), (3, (1, 4), False)])
+def test_what_an_operator_has_raised_may_stay_or_fall_but_not_go_further(history, scenario, by_hand, wanted, within):
+    """The autoscaler makes two of none, somebody more of them by hand."""
+    none, two, more, wanted = (scenario.deployment(said) for said in ((1, 0), (1, 2), (1, by_hand), wanted))
+    history.versions = [Version(1, none), Version(2, two, "j/2"), Version(3, more), Version(4, wanted, "j/4")]
+    history.intents = [Intent("j/2", 1.0, none, two), Intent("j/4", 2.0, more, wanted)]
     assert names(history) == (set() if within else {"changes per window"})
 
 
