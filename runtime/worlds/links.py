@@ -282,19 +282,27 @@ class Links:
     async def _watch(self) -> None:
         due_s, ticks = time.monotonic(), 0
         while True:
-            due_s += TICK_S
-            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-            late_s, ticks = time.monotonic() - due_s, ticks + 1
-            self._begin()
-            if ticks % PROGRESS_TICKS == 0:
-                self._pulse.progress()
-            if late_s > TICK_S:  # it was we who slept: what the peers sent meanwhile has yet to be read
+            due_s, ticks = due_s + TICK_S, ticks + 1
+            try:
+                await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+                in_time = time.monotonic() - due_s <= TICK_S
+                self._tick(in_time, makes_progress=ticks % PROGRESS_TICKS == 0)
+            except (MemoryError, OSError):  # no memory, no descriptor for a beating process: the watch goes on
+                in_time = False
+                time.sleep(TICK_S)  # which needs neither
+            if not in_time:
                 due_s = time.monotonic()
-                continue
-            for peer in [peer for peers in self._peers.values() for peer in peers if peer.pulses]:
-                peer.silent_s += TICK_S if self._pulse.steady else SLOWLY * TICK_S
-                if peer.silent_s >= self._silence_s - TICK_S / 2:
-                    self._lose(peer, Reason.FROZEN, f"no pulse for {self._silence_s:g} s")
+
+    def _tick(self, in_time: bool, makes_progress: bool) -> None:
+        self._begin()
+        if makes_progress:
+            self._pulse.progress()
+        if not in_time:  # it was we who slept: what the peers sent meanwhile has yet to be read
+            return
+        for peer in [peer for peers in self._peers.values() for peer in peers if peer.pulses]:
+            peer.silent_s += TICK_S if self._pulse.steady else SLOWLY * TICK_S
+            if peer.silent_s >= self._silence_s - TICK_S / 2:
+                self._lose(peer, Reason.FROZEN, f"no pulse for {self._silence_s:g} s")
 
     def _lose(self, peer: Peer, reason: Reason, text: str) -> None:
         links = self._peers.get(peer.uid, [])

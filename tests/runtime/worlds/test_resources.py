@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from runtime.worlds import Exchange, State, WorldManager
+from runtime.worlds.pulse import Pulse
 
 
 def held():
@@ -140,3 +141,21 @@ def test_while_the_beating_process_gets_no_turn_we_beat_ourselves():
         os.kill(one.links._pulse._process.pid, signal.SIGSTOP)
         with pytest.raises(TimeoutError):
             two.wait_any([world], timeout_s=1.5)
+
+
+@pytest.mark.parametrize("lacking", [MemoryError(), OSError(24, "too many open files")], ids=["memory", "descriptors"])
+def test_who_lacks_something_at_a_tick_watches_on(monkeypatch, lacking):
+    found, progress = [], Pulse.progress
+
+    def no_more(pulse):
+        found.append(pulse)
+        if len(found) <= 3:
+            raise lacking
+        progress(pulse)
+
+    monkeypatch.setattr(Pulse, "progress", no_more)
+    with WorldManager():
+        until_s = time.monotonic() + 20
+        while len(found) < 6 and time.monotonic() < until_s:
+            time.sleep(0.05)
+    assert len(found) >= 6
