@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from runtime.demo.processes import WITH_US
+
 ROOT = Path(__file__).resolve().parents[2]
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 MARK = "TIDAL_MEASURED"
@@ -35,7 +37,7 @@ class Server:
         self._mark = f"{MARK}={secrets.token_hex(8)}"
         name, _, value = self._mark.partition("=")
         own = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **(environment or {}), name: value}
-        self._process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=own, text=True,
+        self._process = subprocess.Popen([*WITH_US, sys.executable, "-m", *command], cwd=ROOT, env=own, text=True,
                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
