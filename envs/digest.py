@@ -30,6 +30,8 @@ def digest(scenario: Scenario) -> str:
         del said["price_limit"]
     if scenario.failures.load_factor == 1:
         del said["failures"]["load_factor"]
+    if scenario.failures.load_slowdown == 1:
+        del said["failures"]["load_slowdown"]
     for service in said["services"].values():
         if service["wake"] is None:
             del service["wake"]

@@ -22,6 +22,7 @@ RULES = ("shortest-queue", "least-expected-finish", "last-stage-clock")
 def compile_model(scenario: Scenario, kinds: Sequence[ReplicaKind]) -> Model:
     """The scenario's constants for these kinds (the candidates first, further ones after them)."""
     variants, services, tenants = list(scenario.variants), list(scenario.services), list(scenario.tenants)
+    devices = [k.shape.device for k in kinds]
     n_stages = max(k.shape.inter_op for k in kinds)
     max_batch = max(k.batch for k in kinds)
     latency = np.full((len(kinds), len(variants), max_batch + 1, n_stages), np.inf)
@@ -50,6 +51,7 @@ def compile_model(scenario: Scenario, kinds: Sequence[ReplicaKind]) -> Model:
     return Model(
         latency=latency,
         work=work,
+        kind_device=np.array([devices.index(device) for device in devices], np.int64),
         kind_servers=np.array([k.shape.servers for k in kinds], np.int64),
         kind_stages=np.array([k.shape.inter_op for k in kinds], np.int64),
         kind_batch=np.array([k.batch for k in kinds], np.int64),
@@ -82,6 +84,7 @@ def compile_model(scenario: Scenario, kinds: Sequence[ReplicaKind]) -> Model:
                 failures.load_failure_ratio,
                 failures.mean_time_s or np.inf,
                 scenario.in_place_resize_s or 0.0,
+                failures.load_slowdown,
             ],
             np.float64,
         ),
@@ -130,6 +133,7 @@ def kernel_flags(scenario: Scenario, kinds: Sequence[ReplicaKind], record: bool)
         QUOTAS=any(t.quota_rps for t in scenario.tenants.values()),
         PREDICT=predict,
         RESIZE=scenario.in_place_resize_s is not None,
+        BESIDE_LOADS=scenario.failures.load_slowdown > 1,
         ONE_QUEUE=not early and all(len(h) == 1 for h in hosts),
         SERVERS=any(k.shape.servers > 1 for k in kinds),
         APPS=len(scenario.applications) > 1,

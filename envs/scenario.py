@@ -151,6 +151,7 @@ class Failures(Part):
 
     load_cv: NonNegative = 0.0  # coefficient of variation of load times (gamma)
     load_factor: Positive = 1.0  # what loading takes, over the variants' `load_s`, that policies are told
+    load_slowdown: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0  # of a batch that starts while one loads beside it
     load_failure_ratio: Ratio = 0.0  # share of loads that fail, at the end of the load
     mean_time_s: Positive | None = None  # mean time to failure of a ready replica (exponential)
     detection_s: NonNegative = 1.0  # from failure until it is noticed

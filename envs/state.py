@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 # Model.constants
-OVERHEAD, DROP_AFTER, DETECTION, LOAD_FAILURE_RATIO, MEAN_TIME, RESIZE_S = range(6)
+OVERHEAD, DROP_AFTER, DETECTION, LOAD_FAILURE_RATIO, MEAN_TIME, RESIZE_S, LOAD_SLOWDOWN = range(7)
 # Model.choices
 RULE, DEADLINE, REQUEUE = range(3)
 
@@ -42,6 +42,7 @@ class Model(NamedTuple):
 
     latency: np.ndarray  # (K, V, B+1, S) seconds of a batch in each stage
     work: np.ndarray  # (K, V, S) seconds of a full batch per request
+    kind_device: np.ndarray  # (K,) equal where kinds share a device type
     kind_servers: np.ndarray  # (K,)
     kind_stages: np.ndarray  # (K,)
     kind_batch: np.ndarray  # (K,)
@@ -66,7 +67,7 @@ class Model(NamedTuple):
     service_table: np.ndarray  # (4096,)
     load_table: np.ndarray  # (4096,)
     failure_table: np.ndarray  # (4096,)
-    constants: np.ndarray  # (6,)
+    constants: np.ndarray  # (7,)
     choices: np.ndarray  # (3,) dispatch rule, admission by deadline, requests of failed replicas placed again
 
 

@@ -42,10 +42,12 @@ def _run(arguments: argparse.Namespace) -> int:
         message_s, hold_s = cluster.messages(arguments.requests, arguments.rps)
         print(f"messages   an answer comes {1e3 * message_s:.2f} ms later than the profile says; "
               f"a batch holds its server {1e3 * hold_s:.2f} ms longer")
-        load_s = cluster.loads(arguments.starts) if arguments.starts else {}
+        load_s, load_slowdown = cluster.loads(arguments.starts) if arguments.starts else ({}, 1.0)
         for variant, taken_s in load_s.items():
             print(f"load       {variant}: {taken_s:.3g} s (the scenario says {scenario.variants[variant].load_s:g} s)")
-        times = MeasuredTimes(message_s, hold_s, load_s, cluster.decide_s())
+        if load_s:
+            print(f"load       beside one, a batch takes {load_slowdown:.2f} times as long")
+        times = MeasuredTimes(message_s, hold_s, load_s, cluster.decide_s(), load_slowdown=load_slowdown)
     if arguments.prometheus:
         scrape_s, lag_s = metric_lag(arguments.prometheus)
         times = replace(times, scrape_s=scrape_s, lag_s=lag_s)
@@ -53,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
     print(f"metrics    scraped every {times.scrape_s:.3g} s, seen {1e3 * times.lag_s:.0f} ms later")
     comments = (f"{arguments.scenario}, with what `tidal calibrate` measured on {arguments.gateway}: {arguments.requests} "
                 f"requests, {arguments.starts} start(s) of each variant that fits beside what runs.\n"
-                "In it: overhead_s, load_s, decision_delay_s, scrape, and latency.csv.")
+                "In it: overhead_s, load_s, failures.load_slowdown, decision_delay_s, scrape, and latency.csv.")
     path = scenario_written.write(calibrated(scenario, times), arguments.out, comments)
     print(f"written    {path}: for evaluate.py, train.py and the simulator; the cluster itself keeps its own")
     return 0

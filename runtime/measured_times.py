@@ -3,15 +3,19 @@
 The cluster must be idle. Requests go out one after another, so that none waits for another, at the pace of the load that is
 expected: a model that computes is slower after a rest than in the loop in which it was profiled. What they take beyond the
 profile is the cluster's own. A part of it holds the server, where it is given nothing else until its answer is seen; the rest
-only makes the answer later. Replicas are started one at a time beside what runs, and go again.
+only makes the answer later. Replicas are started one at a time beside what runs, and go again; one client asks on meanwhile,
+since a replica that loads and those that compute take from each other.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -34,7 +38,10 @@ BLOCKS = 10  # of requests; the median block is taken
 QUIET_S = 1.0
 REST_S = 0.2  # longer rests change nothing more
 READ_EVERY_S = 0.05
+LOOK_S = 0.2  # at a load; more often would take from what is measured
 TIMEOUT_S = 10.0
+
+Span = tuple[float, float]  # seconds: from, to
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ class MeasuredTimes:
     Attributes:
         message_s: that each answer of a stage comes later, while no server is held.
         hold_s: that each batch holds its server longer.
-        load_s: from start to ready, by variant.
+        load_s: from start to ready, by variant, beside a replica that computes.
+        load_slowdown: how many times as long a batch takes while a replica loads.
         decide_s: to read the metrics and have a deployment accepted.
         scrape_s, lag_s: between two samples of the metrics, and from a sample until it can be read; 0: they are read at once.
     """
@@ -55,6 +63,7 @@ class MeasuredTimes:
     decide_s: float = 0.0
     scrape_s: float = 0.0
     lag_s: float = 0.0
+    load_slowdown: float = 1.0
 
 
 class ClusterBusy(RuntimeError):
@@ -159,34 +168,88 @@ class MeasuredCluster:
 
     async def _ask(self, application: str, count: int, apart_s: float) -> list[float]:
         """Latencies of requests that go out one after another, so far apart where answers let them, over one connection."""
-        found = []
+        found: list[float] = []
+        async with contextlib.aclosing(self._answers(application, apart_s)) as answers:
+            async for sent_s, done_s in answers:
+                found.append(done_s - sent_s)
+                if len(found) > count:
+                    break
+        return [mean(found[1:]), *found[1:]]  # in place of the first, which opened the connection
+
+    async def _answers(self, application: str, apart_s: float) -> AsyncGenerator[Span, None]:
+        """When each was sent, and answered; without an end."""
         async with aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
             body = orjson.dumps(await request_for(session, self._gateway, application))
-            for _ in range(count + 1):
-                began_s = time.perf_counter()
+            while True:
+                sent_s = time.perf_counter()
                 async with session.post(f"{self._gateway}/v2/models/{application}/infer", data=body) as answer:
                     await answer.read()
                     if answer.status != 200:
                         raise ValueError(f"{self._gateway}: '{application}' answers HTTP {answer.status}")
-                found.append(time.perf_counter() - began_s)
-                await asyncio.sleep(max(0.0, apart_s - found[-1]))
-        return [mean(found[1:]), *found[1:]]  # in place of the first, which opened the connection
+                done_s = time.perf_counter()
+                await asyncio.sleep(max(0.0, sent_s + apart_s - done_s))
+                yield sent_s, done_s
 
     # ---- loads and decisions
 
-    def loads(self, starts: int) -> dict[str, float]:
-        """`load_s` of every variant that a replica can be started of beside what runs: medians of so many starts.
+    def loads(self, starts: int) -> tuple[dict[str, float], float]:
+        """`load_s` of every variant that a replica can be started of beside what runs, medians of so many starts; and
+        `load_slowdown`, to a hundredth. One client asks meanwhile, again as soon as it is answered.
 
         Raises:
             TimeoutError: a replica did not come up.
-            ValueError: the cluster refuses it.
+            ValueError: the cluster refuses it, or requests are not answered.
+            OSError: nobody answers.
         """
+        load_s: dict[str, float] = {}
+        alone: list[Span] = []
+        beside: list[Span] = []
+        if not (kinds := self._startable()):
+            return {}, 1.0
+        with self._asked() as answers:
+            for variant, kind in kinds.items():
+                taken_s = []
+                for _ in range(starts):
+                    time.sleep(REST_S)  # the last one leaves
+                    quiet_s = time.perf_counter()
+                    time.sleep(QUIET_S)
+                    began_s = time.perf_counter()
+                    taken_s.append(self._load_s(kind))
+                    alone.append((quiet_s, began_s))
+                    beside.append((began_s, began_s + taken_s[-1]))
+                load_s[variant] = median(taken_s)
+        slower = _mean_s(answers, beside) / _mean_s(answers, alone)
+        return load_s, 1.0 if math.isnan(slower) else round(max(1.0, slower), 2)
+
+    @contextlib.contextmanager
+    def _asked(self) -> Iterator[list[Span]]:
+        """Meanwhile one client asks the first application without a rest: when each request was sent, and answered."""
+        answers: list[Span] = []
+        over = threading.Event()
+
+        async def ask() -> None:
+            async with contextlib.aclosing(self._answers(next(iter(self._scenario.applications)), 0.0)) as coming:
+                async for answer in coming:
+                    answers.append(answer)
+                    if over.is_set():
+                        break
+
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(asyncio.run, ask())
+            try:
+                yield answers
+            finally:
+                over.set()
+        asking.result()
+
+    def _startable(self) -> dict[str, ReplicaKind]:
+        """By variant, the smallest kind of it alone, where it fits beside what runs."""
         found = {}
         for variant in self._scenario.variants:
             alone = (kind for kind in self._scenario.kinds if kind.variants == (variant,))
             kind = min(alone, key=lambda kind: kind.shape.units, default=None)
             if kind is not None and self._fits(kind):
-                found[variant] = median(self._load_s(kind) for _ in range(starts))
+                found[variant] = kind
         return found
 
     def _fits(self, kind: ReplicaKind) -> bool:
@@ -202,7 +265,7 @@ class MeasuredCluster:
             while (page := self.page()).values.get((m.REPLICAS.name, str(kind), "ready"), 0.0) < wanted:
                 if time.monotonic() > until_s:
                     raise TimeoutError(f"a replica of {kind} did not become ready")
-                time.sleep(READ_EVERY_S)
+                time.sleep(LOOK_S)
             return page.values[m.COLD_START.name, str(kind)]
         finally:
             self._apply(before)
@@ -250,6 +313,12 @@ def metric_lag(prometheus: str, times: int = 60) -> tuple[float, float]:
     return round(apart_s, 2), max(0.0, median(seen[s] for s in samples[1:]) - READ_EVERY_S / 2)
 
 
+def _mean_s(answers: Sequence[Span], spans: Sequence[Span]) -> float:
+    """Mean latency of the requests that were sent and answered within one of the spans; nan: there are none."""
+    within = [done_s - sent_s for sent_s, done_s in answers if any(a_s <= sent_s and done_s <= b_s for a_s, b_s in spans)]
+    return mean(within) if within else math.nan
+
+
 def _sent_ahead(scenario: Scenario, deployment: Deployment) -> bool:
     """Whether replicas have their next batch before they have answered the last one (`runtime.gateway.queues`)."""
     singly = all(kind.batch == 1 and Kind(scenario, kind, 0).in_order for kind in deployment.replicas)
@@ -265,5 +334,6 @@ def calibrated(scenario: Scenario, times: MeasuredTimes) -> Scenario:
     loads = {name: variant.model_copy(update={"load_s": times.load_s.get(name, variant.load_s)})
              for name, variant in scenario.variants.items()}
     scrape = scenario.scrape.model_copy(update={"interval_s": times.scrape_s, "delay_s": times.lag_s})
-    return scenario.with_(overhead_s=scenario.overhead_s + times.message_s, variants=loads, scrape=scrape,
+    failures = scenario.failures.model_copy(update={"load_slowdown": times.load_slowdown})
+    return scenario.with_(overhead_s=scenario.overhead_s + times.message_s, variants=loads, scrape=scrape, failures=failures,
                           decision_delay_s=times.decide_s, profile=scenario.profile.later(times.hold_s))

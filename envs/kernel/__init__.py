@@ -62,6 +62,7 @@ class Flags(NamedTuple):
     QUOTAS: bool  # tenants have admission quotas
     PREDICT: bool  # expected clocks are kept
     RESIZE: bool  # replicas are resized in place
+    BESIDE_LOADS: bool  # a replica that loads slows those beside it
     ONE_QUEUE: bool  # late binding, each service hosted by one kind, with one variant: nothing to dispatch
     SERVERS: bool  # replicas of several servers
     APPS: bool  # several applications

@@ -15,6 +15,7 @@ LANES: bool
 CHAINS: bool
 PIPELINE: bool
 NOISE: bool
+BESIDE_LOADS: bool
 WAIT: bool
 SERVERS: bool
 
@@ -45,6 +46,16 @@ def next_due(s, line):
 
 
 @inlined
+def load_slowdown(m, s, k):
+    """How many times as long a batch of the kind takes that starts now, for a replica that loads on the same device."""
+    factor = 1.0
+    for j in range(m.kind_device.shape[0]):
+        if s.kind_pending[j] > 0 and m.kind_device[j] == m.kind_device[k]:
+            factor = m.constants[st.LOAD_SLOWDOWN]
+    return factor
+
+
+@inlined
 def start_batch(m, s, slot, k, first, last, n, t):
     """A server of the replica takes a batch at t."""
     v = s.request_variant[first]
@@ -55,6 +66,8 @@ def start_batch(m, s, slot, k, first, last, n, t):
     if NOISE:
         stage = s.request_stage[first] if CHAINS else np.uint32(0)
         noise = factor(m.service_table, draw(s.app_key[application(s, first), 0], s.request_number[first], stage))
+    if BESIDE_LOADS:
+        noise *= load_slowdown(m, s, k)
     if not EARLY:
         if idle == 0:
             remove_idle(s, k, slot)

@@ -50,7 +50,8 @@ def compare(case: Case, trace: str | None, seconds: float, repeats: int, folder:
     count = sum(len(due_s) for due_s in arrivals.values())
     say(f"{case.name}: {count} requests in {intervals} intervals of {scenario.interval_s:g} s, {repeats} times")
     times = measured(scenario, case.models, count / (intervals * scenario.interval_s), folder)
-    say(f"  idle: answers {1e3 * times.message_s:.2f} ms later, servers held {1e3 * times.hold_s:.2f} ms longer")
+    say(f"  idle: answers {1e3 * times.message_s:.2f} ms later, servers held {1e3 * times.hold_s:.2f} ms longer, "
+        f"{times.load_slowdown:.2f} times as long beside a load")
     runs: list[Lived] = []
     for number in range(repeats):
         runs.append(lived(scenario, case.models, case.policy, arrivals, intervals, case.seed, folder / f"run-{number}"))

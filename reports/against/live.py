@@ -79,7 +79,8 @@ def measured(scenario: Scenario, models: str, rps: float, folder: Path) -> Measu
         gateway, control = _serve(processes, path, models, 0)
         with contextlib.closing(MeasuredCluster(idle, gateway, control)) as cluster:
             messages = cluster.messages(CALIBRATION_REQUESTS, rps)
-            return MeasuredTimes(*messages, cluster.loads(STARTS) if models else {})
+            loads, slowdown = cluster.loads(STARTS) if models else ({}, 1.0)
+            return MeasuredTimes(*messages, loads, load_slowdown=slowdown)
 
 
 def lived(scenario: Scenario, models: str, policy: str, arrivals: Arrivals, intervals: int, seed: int, folder: Path) -> Lived:

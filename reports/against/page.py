@@ -37,6 +37,7 @@ def _section(one: Result) -> str:
     times = one["times"]
     told = (f"{one['told']}. Measured on the idle cluster and given to the simulator: an answer "
             f"{1e3 * times['message_s']:.2f} ms later, a server held {1e3 * times['hold_s']:.2f} ms longer by a batch, "
+            f"{times.get('load_slowdown', 1.0):.2f} times as long beside a load, "
             f"a decision in force after {1e3 * times['decide_s']:.0f} ms. Clients sent "
             f"{100 * max(one['sent_late']):.2f} % more than 20 ms late.")  # fmt: skip
     heads = "".join(f'<th scope="col">{head}</th>' for head in HEADS)

@@ -43,6 +43,7 @@ class Features:
     dropping: bool = True
     load_noise: bool = True
     load_failures: bool = True
+    load_slowdown: bool = True  # of the replicas beside one that loads
     failures: bool = True
     lost: bool = True  # requests of a broken replica, in some cases
     deployments: bool = True
@@ -153,6 +154,8 @@ class _Cases:
                 "load_cv": self.sometimes("load cv", on.load_noise and free, 0.5, lambda d: float(d.choice([0.3, 1.0])), 0.0),
                 "load_failure_ratio": self.sometimes(
                     "load failure", on.load_failures, 0.4, lambda d: float(d.uniform(0, 0.5)), 0.0),
+                "load_slowdown": self.sometimes(
+                    "load slowdown", on.load_slowdown, 0.4, lambda d: float(d.choice([1.5, d.uniform(1.0, 3.0)])), 1.0),
                 "mean_time_s": self.sometimes("failure", on.failures, 0.5, lambda d: float(d.uniform(4.0, 25.0)), None),
                 "detection_s": self.sometimes("detection", True, 0.8, lambda d: self.time(d, 0.1, 2.0), 0.0),
                 "in_flight": self.sometimes("lost", on.lost, 0.4, lambda _: "lost", "requeued")}}

@@ -581,6 +581,8 @@ class Reference:
         head, n, kind = requests[0], len(requests), replica.kind
         server = replica.idle.pop()
         factor = self.variates.factor(Cause.SERVICE, head.application.index, head.number, head.stage)
+        if any(other.kind.what.shape.device == kind.what.shape.device for other in self._replicas("pending")):
+            factor *= self.scenario.failures.load_slowdown
         x, busy = t, 0.0
         for s, latency in enumerate(kind.latency[head.variant, n]):
             d = latency * factor

@@ -325,6 +325,15 @@ def test_failed_loads_are_tried_again():
     assert reference.gauges()["kinds"][kind("v")]["pending"] == 40 - ready[-1]
 
 
+@pytest.mark.parametrize("loading, slow", [(ONE_CORE, 1.5), (Shape(device="gpu"), 1.0)])
+def test_batches_that_start_while_one_loads_on_their_device_are_slower(loading, slow):
+    scenario = problem({"v": [1.0]}, failures={"load_slowdown": 1.5})
+    wanted = Counter([kind("v"), kind("v", shape=loading)])
+    reference = after(scenario, [0.5, 2.0, 5.5, 7.5], [(1.0, Deployment(wanted))])  # it loads from 1 to 6
+    assert settled(reference) == [("good", t) for t in (1.5, 2.0 + slow, 5.5 + slow, 8.5)]
+    assert sum(row["busy_ns"] for row in reference.counters()["kinds"].values()) == (2 + 2 * slow) * 10**9
+
+
 def test_resize_in_place():
     scenario = problem({"v": [1.0]}, binding="early", in_place_resize_s=0.5, candidates=[{"variants": ["v"], "cores": [1, 3]}])
     large, small = kind("v", shape=Shape(cores=3)), kind("v")

@@ -67,6 +67,30 @@ def test_requests_go_out_at_the_pace_of_the_load(cluster):
 
 
 @pytest.mark.parametrize("cluster", ["early"], indirect=True)
+def test_by_how_much_replicas_beside_a_load_are_slower(cluster, monkeypatch):
+    _, measured = cluster
+    loading = threading.Event()
+
+    async def answers(application, apart_s):
+        while True:
+            await asyncio.sleep(0.02)
+            done_s = time.perf_counter()
+            yield done_s - (0.015 if loading.is_set() else 0.01), done_s
+
+    def load_s(kind):
+        loading.set()
+        time.sleep(0.3)
+        loading.clear()
+        return 0.25
+
+    monkeypatch.setattr(measured, "_answers", answers)
+    monkeypatch.setattr(measured, "_load_s", load_s)
+    monkeypatch.setattr("runtime.measured_times.QUIET_S", 0.2)
+    load_s_, slowdown = measured.loads(1)
+    assert set(load_s_.values()) == {0.25} and slowdown == 1.5
+
+
+@pytest.mark.parametrize("cluster", ["early"], indirect=True)
 def test_a_cluster_that_serves_somebody_is_not_measured(cluster, monkeypatch):
     _, measured = cluster
     counts = iter([10.0, 13.0])
@@ -96,11 +120,12 @@ def test_nobody_is_there(capsys):
 
 
 def test_the_simulator_takes_what_was_measured():
-    times = MeasuredTimes(0.25, 0.125, {"medium": 9.0}, decide_s=0.5, scrape_s=2.0, lag_s=0.1)
+    times = MeasuredTimes(0.25, 0.125, {"medium": 9.0}, decide_s=0.5, scrape_s=2.0, lag_s=0.1, load_slowdown=1.25)
     found = calibrated(TOLD, times)
     kind = TOLD.kinds[0]
     assert found.overhead_s == TOLD.overhead_s + 0.25 and found.decision_delay_s == 0.5
     assert (found.scrape.interval_s, found.scrape.delay_s) == (2.0, 0.1)
+    assert found.failures == TOLD.failures.model_copy(update={"load_slowdown": 1.25})
     assert [v.load_s for v in found.variants.values()] == [0.5, 9.0, 1.0]
     before, after = (s.profile.latency_s(kind.variants[0], kind.shape, 1) for s in (TOLD, found))
     assert after == (before[0] + 0.125, *before[1:])
