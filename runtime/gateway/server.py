@@ -26,9 +26,9 @@ from runtime.gateway.dispatcher import Dispatcher
 from runtime.gateway.json_tensors import InferRequest, read_request, write_answer
 from runtime.gateway.limits import Limits
 from runtime.gateway.reader import HttpRequest
-from runtime.gateway.request import Outcome, Request
+from runtime.gateway.request import Outcome
 from runtime.gateway.tensors import ProtocolError
-from runtime.gateway.traces import Traces
+from runtime.gateway.traces import Trace, Traces
 from runtime.models.model import TensorSpec
 
 log = logging.getLogger(__name__)
@@ -184,17 +184,18 @@ class Gateway:
         model = self._calls.metadata(name)
         said = read_request(http.body, _json_bytes(http), model.inputs, model.outputs)
         request = self._calls.submit(name, said.tensors, _patience_s(http), http.headers)
-        request.then.append(partial(self._settled, request, http, said, reply))
+        request.then.append(partial(self._settled, name, request.trace, http, said, reply))
         return partial(self._dispatcher.withdraw, request)
 
-    def _settled(self, request: Request, http: HttpRequest, said: InferRequest, reply: Reply, outcome: Outcome) -> None:
-        name = request.application.name
+    def _settled(self, name: str, trace: Trace | None, http: HttpRequest, said: InferRequest, reply: Reply,
+                 outcome: Outcome) -> None:
+        """Answers. It must not know the request, which knows it: each would be left to a collection of garbage."""
         try:
             answer = self._answer(name, said, self._calls.answered(name, outcome))
         except Exception as error:
             answer = _failed(http, error)
-        if request.trace:
-            answer = answer._replace(headers={**answer.headers, **request.trace.headers})
+        if trace:
+            answer = answer._replace(headers={**answer.headers, **trace.headers})
         reply(answer)
 
     def _answer(self, name: str, said: InferRequest, outcome: Outcome) -> HttpAnswer:

@@ -1,6 +1,7 @@
 """The gateway over HTTP: the protocol, tenants, limits, clients that misbehave, and shedding."""
 
 import asyncio
+import gc
 import json
 import shutil
 import socket
@@ -16,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from web import PAYLOAD, QUICK, HandClock, answer_of, call, gateway, infer, message, raw, until
 
 from runtime import metrics as m
+from runtime.gateway.request import Request
 
 SLOW = made({"v": 0.3}, [{"variants": ["v"], "cores": [1]}], service_cv=0.0)
 TENANTS = QUICK.with_(tenants={"a": {}, "b": {"quota_rps": 0.5}}, applications={}, services={
@@ -52,6 +54,24 @@ def test_the_protocol_with_a_real_client():
         async with gateway() as g:
             await asyncio.to_thread(talk, g.server.url)
             assert g.dispatcher.counters.app_count[0, 0] == 3
+
+    run(play())
+
+
+def test_a_request_is_let_go_of_once_it_is_answered():
+    """Not only when somebody looks for cycles, which holds up all others."""
+
+    async def play():
+        async with gateway() as g:
+            await infer(g.port)
+            gc.disable()
+            try:
+                for headers in ({}, {"traceparent": f"00-{1:032x}-{1:016x}-01"}):
+                    assert (await infer(g.port, **headers)).status == 200
+                assert (await infer(g.port, Tidal_Timeout_Seconds="1e-9")).status == 503
+                await until(lambda: not any(isinstance(one, Request) for one in gc.get_objects()))
+            finally:
+                gc.enable()
 
     run(play())
 
