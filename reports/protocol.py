@@ -3,6 +3,7 @@
 - *Reference* of a cell: of all planners, each calibrated with the same number of simulator calls, the one with the highest
   mean reward on the very windows that are reported: no agent gains from a planner that was chosen badly.
 - *Share of a gap*: (policy - reference) / (oracle - reference), and the same with the perfect-forecast planner.
+- *Violations at equal cost and accuracy*: an agent's over those of the planners, taking turns (`reports.protocol_front`).
 - *Not inferior*: policy - reference is above -2 % of (oracle - static), by window; static is the better of the constant
   deployments that are rows, and where no oracle is known for a scenario the perfect-forecast planner stands in: both make the
   margin smaller. *Better*: policy - reference is above 0. *Worse*: reference - policy is. Each at 2.5 % one-sided, corrected
@@ -18,11 +19,13 @@ from typing import Any
 import numpy as np
 
 from reports.measures import ACCURACY, COST, REWARD, VIOLATIONS
+from reports.protocol_front import turns
 from reports.protocol_play import BOUND, KNOWS, ORACLE, PERFECT, PLANNER, STATIC, STATIC_FAST
 from reports.protocol_statistics import ALPHA, Drawn, Draws, holm
 from reports.statistics import Estimate
 
 MARGIN_RATIO = 0.02
+HALF = 0.5  # of the planners' violations: what an agent is to stay below at equal cost and accuracy
 MEASURED = (REWARD, VIOLATIONS, ACCURACY, COST)
 NOTHING = Estimate(np.nan, np.nan, np.nan)
 BETTER, WORSE, NOT_INFERIOR, UNDECIDED, REFERENCE = "better", "worse", "not inferior", "undecided", "reference"
@@ -42,6 +45,7 @@ class Standing:
         measured: by name of the measure.
         against: reward - the reference's; nan for the reference and for hindsight.
         of_oracle, of_perfect: shares of the gaps closed.
+        of_front: of an agent, its violations over the planners' at equal cost and accuracy; None: they do not get there.
         p: by claim (`BETTER`, `WORSE`, `NOT_INFERIOR`), not corrected.
         corrected: the same by Holm over the judged cells; empty where no verdict is given.
         verdict: one of the words above, or empty.
@@ -58,6 +62,7 @@ class Standing:
     against: Estimate = NOTHING
     of_oracle: Estimate = NOTHING
     of_perfect: Estimate = NOTHING
+    of_front: Estimate | None = NOTHING
     p: Mapping[str, float] = field(default_factory=dict)
     corrected: Mapping[str, float] = field(default_factory=dict)
     verdict: str = ""
@@ -105,10 +110,26 @@ def _cell(outcomes: Sequence[Mapping[str, Any]], draws: Draws) -> list[Standing]
                 against=gain.estimate(),
                 of_oracle=gain.share_of(oracle - rewards[best]) if oracle else NOTHING,
                 of_perfect=gain.share_of(perfect - rewards[best]) if perfect else NOTHING,
+                of_front=_of_front(outcome, [played[p] for p in planners], draws) if _learned(standing) else NOTHING,
                 p=_p_values(gain, margin) if standing.kind != KNOWS else {},
             )
         found.append(standing)
     return found
+
+
+def _of_front(agent: Mapping[str, Any], planners: Sequence[Mapping[str, Any]], draws: Draws) -> Estimate | None:
+    """An agent's violations over those of the planners that take turns at its cost and accuracy."""
+    points = [[float(np.nanmean(values(o, m.total))) for m in (VIOLATIONS, ACCURACY, COST)] for o in (agent, *planners)]
+    shares = turns(points[1:], points[0])
+    if shares is None:
+        return None
+    own, *others = (draws.mean(np.nan_to_num(values(o, VIOLATIONS.total))) for o in (agent, *planners))
+    first, *rest = (drawn * float(share) for drawn, share in zip(others, shares) if share > 0)
+    return own.share_of(sum(rest, first))
+
+
+def _learned(standing: Standing) -> bool:
+    return standing.kind not in (PLANNER, KNOWS)
 
 
 def _p_values(gain: Drawn, margin: Drawn | None) -> dict[str, float]:
@@ -173,6 +194,19 @@ def summary(found: Sequence[Standing]) -> list[str]:
         counts = [f"{claim} in {words.count(claim)}" for claim in (BETTER, NOT_INFERIOR, WORSE, UNDECIDED) if claim in words]
         kinds = ", ".join(dict.fromkeys(s.kind for s in found if s.row == row and s.kind))
         told.append(f"{row} ({kinds}), {len(words)} judged {'cell' if len(words) == 1 else 'cells'}: {', '.join(counts)}.")
+    return told + _fronts(found)
+
+
+def _fronts(found: Sequence[Standing]) -> list[str]:
+    """A sentence for each agent: how its violations stand to the planners' at equal cost and accuracy."""
+    told = []
+    for row in dict.fromkeys(s.row for s in found if s.measured and _learned(s)):
+        fronts = [s.of_front for s in found if s.row == row and s.measured and _learned(s)]
+        ratios = [e for e in fronts if e is not None and np.isfinite(e.value)]
+        half = sum(e.value <= HALF for e in ratios)
+        sure = sum(e.high <= HALF for e in ratios)
+        told.append(f"{row}, violations at equal cost and accuracy: at most half of the planners' in {half} of {len(ratios)} "
+                    f"cells (interval too: {sure}); in {fronts.count(None)} more no planners are as cheap and as accurate.")
     return told
 
 
@@ -189,6 +223,8 @@ def figures(found: Sequence[Standing]) -> list[dict[str, Any]]:
             ("reward against the best calibrated planner", s.against, "", "paired by window", best),
             ("share of the gap to the oracle", s.of_oracle, "ratio", "(policy - peer) / (oracle - peer)", best),
             ("share of the gap to the perfect forecast", s.of_perfect, "ratio", "(policy - peer) / (perfect - peer)", best),
+            ("violations over the planners'", s.of_front or NOTHING, "ratio", "planners in turns, at equal cost and accuracy",
+             None),
         ]
         rows += [{"figure": name, "value": e.value, "low": e.low, "high": e.high, "unit": unit, "how": how, "peer": peer,
                   **about} for name, e, unit, how, peer in estimates if np.isfinite(e.value)]

@@ -22,8 +22,9 @@ def markdown(found: Sequence[Standing], document: Mapping[str, Any], curves: Map
         "", *(f"- {told}" for told in (*document["summary"], *document["notes"])), "",
         f"Written by the command below, {document['made']}, code `{document['versions']['tidal']}`; {document['size']}.",
         "", f"    {document['command']}", "", *(f"- validation load: {load}" for load in document["loads"]), "",
-        "A cell: reward; against the best calibrated planner of that cell, with its 95 % interval; the verdict; violations, "
-        "accuracy and cost in percent. What each means is in [the protocol](protocol.md#figures).", "",
+        "A cell: reward; against the best calibrated planner of that cell, with its 95 % interval; of agents, violations as a "
+        "multiple of the planners' at equal cost and accuracy; the verdict; violations, accuracy and cost in percent. What "
+        "each means is in [the protocol](protocol.md#figures).", "",
         *(line for name in sources for line in _table(name, [s for s in found if s.cell["source"]["name"] == name])),
         *_curves(curves)])
 
@@ -46,6 +47,9 @@ def _cell(s: Standing | None) -> str:
     if np.isfinite(s.against.value):
         parts.append(f"{REWARD.show(s.against.value, sign=True)} {REWARD.interval(s.against.low, s.against.high, sign=True)}")
     parts += [f"{share(closed)} of the gap to the {gap}" for gap, closed in closed_gaps(s).items()]
+    if s.of_front is None or np.isfinite(s.of_front.value):
+        parts.append(f"violations × {s.of_front.value:.2f} [{s.of_front.low:.2f}, {s.of_front.high:.2f}]" if s.of_front
+                     else "no planners as cheap and as accurate")
     parts += [s.verdict] if s.verdict else []
     parts.append(" ".join(f"{100 * s.measured[m.name].value:.1f}" for m in (VIOLATIONS, ACCURACY, COST)))
     return "<br>".join(parts)

@@ -131,6 +131,23 @@ def test_seeds_of_training_are_members_of_one_row():
     assert agent.against.low == pytest.approx(0.01) and agent.against.high == pytest.approx(0.03)
 
 
+def test_violations_are_held_against_planners_of_the_same_cost_and_accuracy():
+    """Of all planners 1 % of requests are violated, at half of the budget; the noise is the windows'."""
+    rows = cell(np.random.default_rng(9), half=0.0, cheaper=0.0)
+    for row in rows[-2:]:
+        for window, episode in enumerate(row["episodes"]):
+            episode["violation_ratio"] = 0.004 + 0.002 * (window % 2)  # 0.5 % on average
+            episode["accuracy"] = 0.75 / 0.99 * 0.995  # answers as accurate as the planners'
+            episode["cost"] = {"half": 0.5, "cheaper": 0.4}[row["row"]]
+    told = found(rows)
+    ratio = one(told, "half").of_front
+    assert ratio.value == pytest.approx(0.5) and 0.4 < ratio.low < 0.5 < ratio.high < 0.6
+    assert one(told, "cheaper").of_front is None and np.isnan(one(told, "hpa").of_front.value)
+    sentences = " ".join(summary(told))
+    assert "half, violations at equal cost and accuracy: at most half of the planners' in 1 of 1 cells" in sentences
+    assert "in 1 more no planners are as cheap and as accurate" in sentences
+
+
 def test_the_page_and_the_record_tell_the_same(tmp_path):
     told = found(cell(np.random.default_rng(8), ahead=0.03))
     document = record(figures(told), ["evaluate.py", "--protocol"], scenario={"name": "resnet-variants"}, size="small",
