@@ -42,3 +42,4 @@ class Burial:
                 except Exception:
                     log.exception("a callback of on_broken failed for world %r", world.name)
             world.free()
+            del world  # the next one may be long in coming

@@ -1,14 +1,19 @@
-"""A world that comes up: a coroutine on the links' thread, which what the links bring stirs. No thread waits for it."""
+"""A world that comes up: a coroutine on the links' thread, which what the links bring stirs. No thread waits for it.
+
+It is no task of the loop: what stirs it has it go on in the same turn, and a world that comes up is done in as many turns as
+frames come for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import base64
+import binascii
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from socket import socket
+from typing import Any
 
 from .backends.wire import Backend, Wire, aside
 from .board import Board
@@ -19,8 +24,18 @@ from .streams import Key, Streams, Way
 from .world import World
 
 
+class _Stirring:
+    """What is awaited until the next stir."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+_STIRRING = _Stirring()
+
+
 class Coming:
-    """A world that comes up, and where it waits.
+    """A world that comes up, and the work that brings it up.
 
     Args:
         world: the one.
@@ -29,23 +44,35 @@ class Coming:
 
     def __init__(self, world: World, deadline_s: float) -> None:
         self.world, self.deadline_s = world, deadline_s
-        self._waiting: asyncio.Future[None] | None = None
-        self._late = False
+        self._work: Coroutine[Any, Any, None] | None = None
+        self._rests = False  # until it is stirred
 
     @property
     def left_s(self) -> float:
         """Until the deadline."""
         return max(0.0, self.deadline_s - time.monotonic())
 
-    def stir(self) -> None:
-        """What it waits for may be there. On the links' thread."""
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work, up to where it waits for a stir or for a future of the loop. It must not fail. On the links' thread."""
+        self._work = work
+        self._go_on()
 
-    def is_late(self) -> None:
-        """The deadline has come. On the links' thread."""
-        self._late = True
-        self.stir()
+    def stir(self) -> None:
+        """What it waits for may be there, or its time over. On the links' thread."""
+        if self._rests:
+            self._go_on()
+
+    def _go_on(self, _: object = None) -> None:
+        assert self._work is not None
+        self._rests = False
+        try:
+            awaited: asyncio.Future[Any] | None = self._work.send(None)
+        except (StopIteration, asyncio.CancelledError):  # it is done, or the links are closed
+            return
+        if awaited is None:
+            self._rests = True
+        else:
+            awaited.add_done_callback(self._go_on)
 
     async def until(self, ready: Callable[[], bool], missing: Callable[[], str]) -> None:
         """Wait for something that stirs it.
@@ -56,10 +83,9 @@ class Coming:
         """
         while not ready():
             self.world.raise_if_over()
-            if self._late:
+            if not self.left_s:
                 raise TimeoutError(missing())
-            self._waiting = asyncio.get_running_loop().create_future()
-            await self._waiting
+            await _STIRRING
 
 
 async def bring_up(
@@ -76,22 +102,22 @@ async def bring_up(
     Raises:
         WorldError, RuntimeError, TimeoutError, OSError: it cannot be; the caller breaks the world.
     """
-    world, members, rank = coming.world, invitation.members, invitation.rank
+    world, uid, members, rank = coming.world, invitation.uid, invitation.members, invitation.rank
     if invitation.backend not in backends:
         raise RuntimeError(f"the world is to run on {invitation.backend!r}, which this process does not have")
 
     def post(key: str, value: bytes, ranks: Iterable[int]) -> None:
-        note = {"type": "note", "world": world.uid, "rank": rank, "key": key, "value": base64.b64encode(value).decode()}
+        note = {"type": "note", "world": uid, "rank": rank, "key": key, "value": binascii.b2a_base64(value).decode()}
         for other in ranks:
             links.send(members[other].uid, note)
 
     def dial(peer: int, way: Way) -> Future[socket]:
-        return links.dial(members[peer].address, str(Key(world.uid, rank, way)))
+        return links.dial(members[peer].address, str(Key(uid, rank, way)))
 
     board, streams, backend = Board(rank, len(members), post), Streams(dial), backends[invitation.backend]
     world.set_out(invitation, board, streams, partial(links.caught_up, VERDICT_S))
     admit(world)
-    connect = partial(backend.connect, board, streams, world.uid, world.device, coming.deadline_s)
+    connect = partial(backend.connect, board, streams, uid, world.device, coming.deadline_s)
     wire: Wire | None = None
 
     async def heard(key: str, ranks: Iterable[int]) -> None:
@@ -121,7 +147,7 @@ async def bring_up(
                 await heard("linked", board.others)
                 board.announce("go")
         if wire is None:
-            wire = await asyncio.wrap_future(aside(connect, "worlds-connect")) if backend.blocks else connect()
+            wire = await links.spawn(_result(aside(connect, "worlds-connect"))) if backend.blocks else connect()
             board.announce("up")
         await heard("up", board.others)
         world.comes_up(wire)
@@ -130,3 +156,7 @@ async def bring_up(
             wire.abort()
             wire.close()
         raise
+
+
+async def _result(future: Future[Wire]) -> Wire:
+    return await asyncio.wrap_future(future)

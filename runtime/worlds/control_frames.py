@@ -29,8 +29,9 @@ class ControlFrames(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         data, at = self._rest + data, 0
+        size = len(data)
         try:
-            while len(data) >= (body := at + HEAD_BYTES) and len(data) >= (end := body + body_bytes(data, at)):
+            while size >= (body := at + HEAD_BYTES) and size >= (end := body + body_bytes(data, at)):
                 at = end
                 self._on_frame(decode(data[body:end]))
         except Exception as error:  # the link is of no use any more, and its end is told as such

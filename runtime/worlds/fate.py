@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 
 class State(StrEnum):
@@ -76,6 +77,14 @@ class TensorMismatch(WorldError, ValueError):
     """This tensor must not go on the wire: wrong dtype, size, device or layout. Nothing was sent."""
 
 
+def _failure(name: str, state: State, broken: Broken | None, left_by: Broken | None) -> WorldBroken | WorldClosed:
+    if broken is not None:
+        return (InitFailed if broken.reason is Reason.INIT_FAILED else WorldBroken)(name, broken)
+    if left_by is not None:
+        return WorldBroken(name, left_by)
+    return WorldClosed(f"world {name!r} is {state}: operations need one that is up")
+
+
 class Fate:
     """The life of one world: moves forward only, wakes who waits, and ends once.
 
@@ -112,11 +121,11 @@ class Fate:
 
     def failure(self) -> WorldBroken | WorldClosed:
         """What operations raise where it is not UP."""
-        if self._broken is not None:
-            return (InitFailed if self._broken.reason is Reason.INIT_FAILED else WorldBroken)(self.name, self._broken)
-        if self.left_by is not None:
-            return WorldBroken(self.name, self.left_by)
-        return WorldClosed(f"world {self.name!r} is {self._state}: operations need one that is up")
+        return self.failing()()
+
+    def failing(self) -> Callable[[], WorldBroken | WorldClosed]:
+        """What makes `failure` as it is now, for who shall not keep the world."""
+        return partial(_failure, self.name, self._state, self._broken, self.left_by)
 
     def raise_if_over(self) -> None:
         """Raise what its operations raise, where it is over."""
@@ -178,6 +187,7 @@ class Fate:
     def _end(self) -> None:
         for call in self.at_end:
             call()
+        self.at_end.clear()  # what was called keeps the world: it should be gone without a run of the collector
         with self._changed:
             self._turned()
 

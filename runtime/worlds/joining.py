@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections import defaultdict
+from itertools import count
 from typing import Any
 
 from .coming import Coming
@@ -48,6 +48,7 @@ class Joining:
 
     def __init__(self, links: Links) -> None:
         self._links = links
+        self._numbers = count()
         self._epochs: dict[str, int] = defaultdict(int)
         self._rolls: dict[str, _Roll] = {}
         self._waiting: list[tuple[str, dict[str, Any], float]] = []  # came before their world was created; uid, frame, until
@@ -85,7 +86,7 @@ class Joining:
             if self._rolls.get(name) is roll:  # it was left, and its name is used again
                 del self._rolls[name]
         members = [Member(self._links.uid, self._links.address), *(roll.came[rank] for rank in range(1, size))]
-        return Invitation(secrets.token_hex(16), epoch, 0, backend, members)
+        return Invitation(f"{self._links.uid}-{next(self._numbers)}", epoch, 0, backend, members)
 
     def welcome(self, name: str, invitation: Invitation, stands: bool) -> None:
         """Tell the others that all have come, and whether our wire stands."""

@@ -26,6 +26,10 @@ class Send(Protocol):
     def __call__(self, frame: dict[str, Any], ranks: list[int] | None = None) -> None: ...
 
 
+Later = Callable[[float, Callable[[], None]], None]
+"""Calls something after so many seconds."""
+
+
 def take_leave(world: World, send: Send, drain_s: float) -> None:
     """The leaver's part, in the caller's thread; blocks at most about `drain_s`."""
     if world.state in (State.NEW, State.JOINING):
@@ -72,20 +76,19 @@ class Receipts:
         return received < self._sent and now_s < self._since_s + STALL_S
 
 
-def answer_leave(world: World, rank: int, sent: int, send: Send, later: Callable[[float, Callable[[], None]], None]) -> None:
+def answer_leave(world: World, rank: int, sent: int, send: Send, later: Later) -> None:
     """The others' part, on the links' thread: `rank` leaves, having sent us `sent`. Does not block."""
     if world.state is State.JOINING:  # all are there, but we have yet to see it
         later(POLL_S, partial(answer_leave, world, rank, sent, send, later))
         return
     world.drains_for(rank)
-    until_s, receipts = time.monotonic() + GRACE_S, Receipts(world, rank, sent)
+    _settle(world, rank, Receipts(world, rank, sent), time.monotonic() + GRACE_S, send, later)
 
-    def settle() -> None:
-        if (receipts.due() or (world.sending() and time.monotonic() < until_s)) and not world.over:
-            later(POLL_S, settle)
-            return
-        send({"type": "farewell", "sent": world.sent_to(rank)}, [rank])
-        if world.left_by is not None:
-            world.breaks(Reason.LEFT, rank, world.left_by.text)
 
-    settle()
+def _settle(world: World, rank: int, receipts: Receipts, until_s: float, send: Send, later: Later) -> None:
+    if (receipts.due() or (world.sending() and time.monotonic() < until_s)) and not world.over:
+        later(POLL_S, partial(_settle, world, rank, receipts, until_s, send, later))
+        return
+    send({"type": "farewell", "sent": world.sent_to(rank)}, [rank])
+    if world.left_by is not None:
+        world.breaks(Reason.LEFT, rank, world.left_by.text)

@@ -50,6 +50,7 @@ class Links:
         on_frame: called with `(uid, frame)` on the loop's thread; must not block.
         on_lost: called with `(uid, reason, text)` on the loop's thread when a peer is gone; must not block.
         on_stream: called with `(uid, name, connection)` on the loop's thread when a peer has opened a stream; must not block.
+        on_tick: called on the loop's thread every `TICK_S` or so; must not block.
         silence_s: without a pulse, after which a peer has frozen.
 
     Raises:
@@ -64,13 +65,15 @@ class Links:
         on_frame: Callable[[str, dict[str, Any]], None],
         on_lost: Callable[[str, Reason, str], None],
         on_stream: Callable[[str, str, socket.socket], None],
+        on_tick: Callable[[], None],
         silence_s: float = SILENCE_S,
     ) -> None:
         self.uid, self._silence_s = uuid.uuid4().hex, silence_s
         self._token, self._on_frame, self._on_lost, self._on_stream = token, on_frame, on_lost, on_stream
+        self._on_tick = on_tick
         self._peers: dict[str, list[Peer]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._beginning: deque[Coroutine[Any, Any, None]] = deque()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._beginning: deque[Callable[[], None]] = deque()
         self._listener = socket.create_server((host, port))
         self.address = f"{host}:{self._listener.getsockname()[1]}"
         self._pulse = Pulse()
@@ -86,15 +89,17 @@ class Links:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._server = self._loop.run_until_complete(asyncio.start_server(self._accept, sock=self._listener))
-        self._spawn(self._watch())
+        self.spawn(self._watch())
         self._serving.set()
         self._loop.run_forever()
         self._loop.close()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run a coroutine on the loop, whose thread is ours."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def run(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
         """Run a coroutine on the loop from another thread, and wait for it.
@@ -108,17 +113,17 @@ class Links:
         finally:
             future.cancel()
 
-    def start(self, work: Coroutine[Any, Any, None], presses: Callable[[], bool]) -> None:
-        """Begin a coroutine on the loop, from any thread: at once, or where nothing presses with the next frame or tick, and
+    def start(self, call: Callable[[], None], presses: Callable[[], bool]) -> None:
+        """Call something on the loop's thread, from any: at once, or where nothing presses with the next frame or tick, and
         the loop is not woken for it. It must not block, nor fail.
         """
-        self._beginning.append(work)
+        self._beginning.append(call)
         if presses():
             self._loop.call_soon_threadsafe(self._begin)
 
     def _begin(self) -> None:
         while self._beginning:
-            self._spawn(self._beginning.popleft())
+            self._beginning.popleft()()
 
     def soon(self, call: Callable[[], None]) -> None:
         """Call something on the loop's thread; at once where that is ours. It must not block."""
@@ -144,7 +149,7 @@ class Links:
             call()
 
         with contextlib.suppress(RuntimeError):  # closed meanwhile
-            self._loop.call_soon_threadsafe(lambda: self._spawn(catch_up()))
+            self._loop.call_soon_threadsafe(lambda: self.spawn(catch_up()))
 
     def close(self) -> None:
         """Say goodbye to all peers and stop. Worlds should have been left before."""
@@ -193,6 +198,9 @@ class Links:
         for peers in self._peers.values():
             if peers[0].address == address and peers[0].pulses is not None:
                 return peers[0].uid
+        return await self.spawn(self._connect(address, timeout_s))
+
+    async def _connect(self, address: str, timeout_s: float) -> str:
         async with asyncio.timeout(timeout_s):
             them, reader, writer = await self._open(address, "control")
             peer = await self._register(them, reader, writer)
@@ -254,7 +262,7 @@ class Links:
     def _beat(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer.pulses = writer
         self._pulse.add(writer.get_extra_info("socket"))
-        self._spawn(self._feel(peer, reader))
+        self.spawn(self._feel(peer, reader))
 
     # --- Listening -----------------------------------------------------------------------------------------------------------
 
@@ -295,6 +303,7 @@ class Links:
 
     def _tick(self, in_time: bool, makes_progress: bool) -> None:
         self._begin()
+        self._on_tick()
         if makes_progress:
             self._pulse.progress()
         if not in_time:  # it was we who slept: what the peers sent meanwhile has yet to be read

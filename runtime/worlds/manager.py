@@ -54,7 +54,6 @@ class WorldManager:
         self._lock = threading.Lock()
         self._named: dict[str, World] = {}
         self._closed = False
-        self._changed = threading.Condition()
         self._burial = Burial()
         self._post = Post(host, port, token, silence_s)
         self.links = self._post.links
@@ -194,7 +193,6 @@ class WorldManager:
             await bring_up(coming, await invite(coming), self._backends, self.links, self._post.admit, welcome)
         except Exception as error:  # whatever it is, it is why the world did not come up
             coming.world.breaks(Reason.INIT_FAILED, None, f"{error}" or type(error).__name__)
-        self._notify()
 
     # --- Living with them ----------------------------------------------------------------------------------------------------
 
@@ -215,23 +213,25 @@ class WorldManager:
         Raises:
             TimeoutError: none in time.
         """
-        worlds, awaited = tuple(worlds), states or (State.CLOSED, State.BROKEN)
-
-        def found() -> World | None:
-            return next((world for world in worlds if world.state in awaited), None)
-
-        with self._changed:
-            world = self._changed.wait_for(found, timeout_s)
-        if world is None:
-            raise TimeoutError(f"no world of {len(worlds)} was {' or '.join(awaited)} within {timeout_s} s")
-        return world
+        worlds, awaited, turned = tuple(worlds), states or (State.CLOSED, State.BROKEN), threading.Event()
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        for world in worlds:
+            world.at_turn.append(turned.set)
+        try:
+            while (found := next((world for world in worlds if world.state in awaited), None)) is None:
+                if not turned.wait(None if until_s is None else max(0.0, until_s - time.monotonic())):
+                    raise TimeoutError(f"no world of {len(worlds)} was {' or '.join(awaited)} within {timeout_s} s")
+                turned.clear()
+            return found
+        finally:
+            for world in worlds:
+                world.at_turn.remove(turned.set)
 
     def leave(self, world: World, drain_s: float = 5.0) -> None:
         """Take leave of a world: finish what is under way for at most `drain_s`, tell the others, close it. One that is over:
         nothing.
         """
         take_leave(world, partial(self._post.send, world), drain_s)
-        self._notify()
 
     def close(self) -> None:
         """Leave all worlds, and stop."""
@@ -244,10 +244,6 @@ class WorldManager:
         self.links.close()
         self._backends.clear()  # and with them what their worlds shared
 
-    def _notify(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-
     def _on_end(self, world: World) -> None:
         """A world is over: its name is free, and it is freed."""
         with self._lock:
@@ -258,4 +254,3 @@ class WorldManager:
             self._burial.add(world)
         else:
             world.free()  # by who leaves it, and may take his time
-        self._notify()

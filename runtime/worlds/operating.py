@@ -71,7 +71,7 @@ class Operating(Fate):
     def _release(self) -> None:
         """Free whoever waits or is in an operation."""
         if self.board is not None:
-            self.board.fail(self.failure)
+            self.board.fail(self.failing())
         if self.streams is not None:
             self.streams.abort()
         if self._wire is not None:

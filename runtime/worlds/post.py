@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
+import binascii
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable
@@ -42,7 +41,8 @@ class Post:
         self._worlds: dict[str, World] = {}  # by uid
         self._coming: dict[World, Coming] = {}
         self._early: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self.links = Links(host, port, token, self._on_frame, self._on_lost, self._on_stream, silence_s)
+        self.links = Links(host, port, token, self._on_frame, self._on_lost, self._on_stream, self._on_tick,
+                           silence_s)  # fmt: skip
         self.joining = Joining(self.links)
         self.links.serve()
 
@@ -62,7 +62,8 @@ class Post:
         """The world is over."""
         with self._lock:
             self._worlds.pop(world.uid, None)
-        self._stir(world)
+        if (coming := self._coming.get(world)) is not None:
+            self.links.soon(coming.stir)
 
     def send(self, world: World, frame: dict[str, Any], ranks: Iterable[int] | None = None) -> None:
         """Send a frame to the other members of a world; all, or those of the given ranks. From any thread."""
@@ -79,23 +80,20 @@ class Post:
     # --- Coming up -----------------------------------------------------------------------------------------------------------
 
     def bring_up(self, coming: Coming, work: Coroutine[Any, Any, None], presses: Callable[[], bool]) -> None:
-        """Have the links' thread do it; what comes for the world stirs it meanwhile. From any thread."""
+        """Have the links' thread do it; what comes for the world stirs it meanwhile, and every tick. From any thread."""
         self._coming[coming.world] = coming
 
         async def until_it_is_done() -> None:
-            late = asyncio.get_running_loop().call_later(coming.left_s, coming.is_late)
             try:
                 await work
             finally:
-                late.cancel()
                 del self._coming[coming.world]
 
-        self.links.start(until_it_is_done(), presses)
+        self.links.start(partial(coming.begin, until_it_is_done()), presses)
 
-    def _stir(self, world: World) -> None:
-        coming = self._coming.get(world)
-        if coming is not None:
-            self.links.soon(coming.stir)
+    def _on_tick(self) -> None:
+        for coming in list(self._coming.values()):
+            coming.stir()
 
     # --- What comes ----------------------------------------------------------------------------------------------------------
 
@@ -115,8 +113,9 @@ class Post:
     def _deliver(self, world: World, frame: dict[str, Any]) -> None:
         kind, rank = frame["type"], frame["rank"]
         if kind == "note":
-            world.note(rank, frame["key"], base64.b64decode(frame["value"]))
-            self._stir(world)
+            world.note(rank, frame["key"], binascii.a2b_base64(frame["value"]))
+            if (coming := self._coming.get(world)) is not None:
+                coming.stir()
         elif kind == "over":
             world.breaks(Reason(frame["reason"]), frame["peer"], f"rank {rank} says: {frame['text']}")
         elif kind == "leave":

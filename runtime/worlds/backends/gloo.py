@@ -62,7 +62,7 @@ class Gloo:
     def connect(self, board: Board, streams: Streams, uid: str, device: torch.device | None, deadline_s: float) -> GlooWire:
         """A member's end of a world; see `Backend`."""
         device = device or CPU
-        if device.type != "cpu":
+        if device is not CPU and device.type != "cpu":  # asking for a type takes 10 µs
             raise RuntimeError(f"gloo worlds carry CPU tensors; the device is {device}")
         return GlooWire(device, board, streams, self._traffic, self._host)
 

@@ -1,9 +1,11 @@
 """Coming up: absent, late, dying and unwelcome members, names used again, and all of it in order where nothing goes wrong."""
 
 import asyncio
+import gc
 import socket
 import threading
 import time
+import weakref
 
 import pytest
 import torch
@@ -302,6 +304,26 @@ def test_asyncio_waits_for_a_world_without_a_thread(managers):
         return await asyncio.wait_for(asyncio.gather(*up), 30), await asyncio.wait_for(waiting[0].wait(State.UP), 30)
 
     assert asyncio.run(wait()) == ([State.UP, State.UP, State.BROKEN], State.UP)
+
+
+def test_a_world_that_was_left_is_gone_without_a_run_of_the_collector(managers):
+    host, one = managers(), managers()
+    gc.disable()
+    try:
+        world = host.create("w", 2, wait=False)
+        other = one.join("w", 1, host.address)
+        other.send_message([torch.arange(3)], 0)
+        world.recv_message(1)
+        host.leave(world)
+        other.wait()
+        gone = [weakref.ref(world), weakref.ref(other)]
+        del world, other
+        deadline_s = time.monotonic() + 30
+        while any(one() is not None for one in gone):  # other threads drop theirs last
+            assert time.monotonic() < deadline_s
+            time.sleep(0.002)
+    finally:
+        gc.enable()
 
 
 def test_a_manager_that_is_closed_makes_no_world():
