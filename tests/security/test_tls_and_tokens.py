@@ -137,27 +137,68 @@ def test_a_certificate_is_replaced_while_connections_go_on(pair, tmp_path):
     run(play())
 
 
+def live_over(channel):
+    """Asks over gRPC whether it lives."""
+    from runtime.gateway import grpc_predict_v2_pb2 as pb
+
+    call = channel.unary_unary("/inference.GRPCInferenceService/ServerLive", pb.ServerLiveRequest.SerializeToString,
+                               pb.ServerLiveResponse.FromString)
+    return call(pb.ServerLiveRequest(), timeout=20)
+
+
+@asynccontextmanager
+async def serving_grpc(certificate):
+    service = Service(SCENARIO, callers=CALLERS)
+    await service.start(("127.0.0.1", 0), ("127.0.0.1", 0), ("127.0.0.1", 0), certificate)
+    try:
+        yield service.grpc.address
+    finally:
+        await service.close()
+
+
 @needs_openssl
 def test_a_certificate_over_grpc(pair):
     grpc = pytest.importorskip("grpc")
-    from runtime.gateway import grpc_predict_v2_pb2 as pb
-
-    async def live(credentials, address):
-        async with grpc.aio.secure_channel(address, credentials) as channel:
-            call = channel.unary_unary("/inference.GRPCInferenceService/ServerLive", pb.ServerLiveRequest.SerializeToString,
-                                       pb.ServerLiveResponse.FromString)
-            return (await call(pb.ServerLiveRequest(), timeout=20)).live
 
     async def play():
-        service = Service(SCENARIO, callers=CALLERS)
-        await service.start(("127.0.0.1", 0), ("127.0.0.1", 0), ("127.0.0.1", 0), Certificate(*pair))
-        try:
-            trusting = grpc.ssl_channel_credentials(pair[0].read_bytes())
-            assert await live(trusting, service.grpc.address)
-            with pytest.raises(grpc.aio.AioRpcError):
-                await live(grpc.ssl_channel_credentials(), service.grpc.address)
-        finally:
-            await service.close()
+        async with serving_grpc(Certificate(*pair)) as address:
+            async with grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(pair[0].read_bytes())) as trusting:
+                assert (await live_over(trusting)).live
+            async with grpc.aio.secure_channel(address, grpc.ssl_channel_credentials()) as other:
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await live_over(other)
+    run(play())
+
+
+@needs_openssl
+def test_a_certificate_is_replaced_while_grpc_connections_go_on(pair, tmp_path):
+    grpc = pytest.importorskip("grpc")
+    files = [shutil.copy(file, tmp_path) for file in pair]
+    other = made(tmp_path, "two")
+
+    def trusting(address, root):
+        apart = (("grpc.use_local_subchannel_pool", 1),)  # a connection of its own
+        return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(root.read_bytes()), apart)
+
+    async def play():
+        certificate = Certificate(*[tmp_path / file.name for file in pair])
+        async with serving_grpc(certificate) as address, trusting(address, pair[0]) as before:
+            assert (await live_over(before)).live
+            shutil.copy(other[0], files[0])
+            with pytest.raises(CertificateError):  # not of this key
+                certificate.renew()
+            async with trusting(address, pair[0]) as channel:
+                assert (await live_over(channel)).live
+            shutil.copy(other[1], files[1])
+            certificate.renew()
+            assert await asyncio.to_thread(shown, address) == ssl.PEM_cert_to_DER_cert(other[0].read_text())
+            async with trusting(address, other[0]) as channel:
+                assert (await live_over(channel)).live
+            async with trusting(address, pair[0]) as late:
+                with pytest.raises(grpc.aio.AioRpcError):  # whom it trusts is not shown any more
+                    await live_over(late)
+            assert before.get_state() == grpc.ChannelConnectivity.READY
+            assert (await live_over(before)).live
     run(play())
 
 
