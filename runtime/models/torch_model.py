@@ -60,10 +60,10 @@ class TorchModel(Model):
             raise ModelError(f"{self.name}: not loaded; call load() first")
         self._check(tensors)
         with torch.inference_mode():
-            given = tuple(self._cast(tensor.to(self.device), self.dtype) for tensor in tensors)
+            given = [self._cast(tensor.to(self.device), self.dtype) for tensor in tensors]
             answer = as_tensors(self._module(*given), self.name)
             dtype = torch.float32 if self.placement.last else self.dtype
-            return tuple(self._cast(tensor, dtype).contiguous() for tensor in answer)
+            return tuple([self._cast(tensor, dtype).contiguous() for tensor in answer])
 
     def unload(self) -> None:
         """Gives the memory back."""
@@ -92,7 +92,7 @@ class TorchModel(Model):
 
     @staticmethod
     def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+        return tensor if tensor.dtype is dtype or not tensor.is_floating_point() else tensor.to(dtype)
 
 
 def as_tensors(output: Any, name: str) -> Tensors:

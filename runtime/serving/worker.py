@@ -46,12 +46,13 @@ class Servers:
     """
 
     def __init__(self, count: int) -> None:
-        self.count, self._busy, self._changed = count, 0, threading.Condition()
+        self.count, self._busy, self._changed = count, 0, threading.Condition(threading.Lock())
 
     def take(self) -> None:
         """Takes one; waits until one is free."""
         with self._changed:
-            self._changed.wait_for(lambda: self._busy < self.count)
+            while self._busy >= self.count:
+                self._changed.wait()
             self._busy += 1
 
     def give_back(self) -> None:

@@ -11,20 +11,16 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
-import torch
 
 from .fate import TensorMismatch
-from .frames import DTYPES, HEAD, Layout, head_of, lay_out, pieces, read_head, read_layout
+from .frames import COPIED_BYTES, HEAD, NUMPY, Layout, head_of, lay_out, pieces, read_head, read_layout
 from .streams import Way
 from .world import World
 
 log = logging.getLogger(__name__)
 WAY = Way("messages", 0)
 SCRATCH_BYTES = 1 << 17  # for what comes, until it is known what it is
-COPIED_BYTES = 1 << 15  # a smaller body is copied from there, a larger one received in its place
-_UNKNOWN = {torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2}  # to numpy
-_NUMPY = {dtype: torch.empty(0, dtype=dtype).numpy().dtype for dtype in DTYPES if dtype not in _UNKNOWN}
-_TORCH = {of_numpy: of_torch for of_torch, of_numpy in _NUMPY.items()}
+_TORCH = {of_numpy: of_torch for of_torch, of_numpy in NUMPY.items()}
 
 Heard = Callable[[list[np.ndarray]], None]
 
@@ -84,8 +80,11 @@ class AsyncMessages:
             layout = lay_out(tuple([(_TORCH[array.dtype], array.shape) for array in arrays]))
         except KeyError as error:
             raise TensorMismatch(f"a message cannot hold {error}") from None
-        bodies = [_bytes(array) for array in arrays]
-        self._out.writelines([head_of(layout, self._last, self._sends.passed), *pieces(layout, bodies)])
+        parts = [head_of(layout, self._last, self._sends.passed), *pieces(layout, [_bytes(array) for array in arrays])]
+        if layout.body_bytes <= COPIED_BYTES:
+            self._out.write(b"".join(parts))  # one piece costs the loop less than several
+        else:
+            self._out.writelines(parts)
         self._last = layout
         self._sends.passed += 1
 
@@ -196,9 +195,9 @@ class _Incoming(asyncio.BufferedProtocol):
         self._number += 1
         self._heard(
             [
-                np.frombuffer(body, _NUMPY[place.dtype], place.numel, place.offset).reshape(place.shape)
+                np.ndarray(place.shape, NUMPY[place.dtype], body, place.offset)
                 if place.nbytes
-                else np.empty(place.shape, _NUMPY[place.dtype])
+                else np.empty(place.shape, NUMPY[place.dtype])
                 for place in self._layout.places
             ]
         )

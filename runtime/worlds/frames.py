@@ -6,6 +6,7 @@ connection a head goes before both; it leaves the description out where that is 
 
 from __future__ import annotations
 
+import ctypes
 import math
 import struct
 import sys
@@ -27,6 +28,9 @@ DTYPES = (
     *(torch.float8_e4m3fn, torch.float8_e5m2),
 )
 _CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
+_UNKNOWN = {torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2}  # to numpy
+NUMPY = {dtype: torch.empty(0, dtype=dtype).numpy().dtype for dtype in DTYPES if dtype not in _UNKNOWN}
+COPIED_BYTES = 1 << 15  # a smaller body is copied sooner than it is shown or received in its place
 HEAD = struct.Struct("<IIQ")  # magic, bytes of the description, which message it is
 _MAGIC, _AS_BEFORE = 0x71DA1, 0xFFFFFFFF
 _PADDING = bytes(ALIGN)
@@ -146,6 +150,8 @@ def unpack(buffer: np.ndarray, layout: Layout) -> list[torch.Tensor]:
 def _view(buffer: np.ndarray, place: Place) -> torch.Tensor:
     if not place.nbytes:
         return torch.empty(place.shape, dtype=place.dtype)
+    if dtype := NUMPY.get(place.dtype):  # quicker by way of numpy
+        return torch.from_numpy(np.ndarray(place.shape, dtype, buffer, place.offset))
     flat = torch.frombuffer(buffer, dtype=place.dtype, count=place.numel, offset=place.offset)
     return flat if len(place.shape) == 1 else flat.view(place.shape)
 
@@ -166,6 +172,13 @@ def as_bytes(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.reshape(-1).view(torch.uint8)
 
 
+def body_of(tensor: torch.Tensor) -> memoryview | bytes:
+    """The bytes of a contiguous tensor on the CPU; where they are few, a copy is made sooner than a view."""
+    if tensor.nbytes <= COPIED_BYTES:
+        return ctypes.string_at(tensor.data_ptr(), tensor.nbytes)
+    return as_bytes(tensor.detach()).numpy().data
+
+
 class Buffer:
     """Memory for one message, in the two forms in which it is used.
 
@@ -174,19 +187,23 @@ class Buffer:
         data: the same, to receive into.
     """
 
-    __slots__ = ("_unused", "data", "memory")
+    __slots__ = ("_unused", "_whole", "data", "memory")
 
     def __init__(self, size: int) -> None:
-        memory = np.empty(size + ALIGN, np.uint8)
-        start = -memory.ctypes.data % ALIGN
-        self.memory = memory[start : start + size]
+        self._whole = np.empty(size + ALIGN, np.uint8)
+        start = -self._whole.ctypes.data % ALIGN
+        self.memory = self._whole[start : start + size]
         self.data = self.memory.data
-        self._unused = sys.getrefcount(self.memory)
+        self._unused = self._users()
+
+    def _users(self) -> int:
+        """A view keeps what it was made from: torch's the memory, numpy's the whole."""
+        return sys.getrefcount(self.memory) + sys.getrefcount(self._whole)
 
     @property
     def unused(self) -> bool:
         """Whether no tensor of a message is in it any more."""
-        return sys.getrefcount(self.memory) == self._unused
+        return self._users() == self._unused
 
 
 class Buffers:

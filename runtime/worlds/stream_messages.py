@@ -8,7 +8,7 @@ from socket import socket
 
 import torch
 
-from .frames import HEAD, Buffers, Layout, as_bytes, head_of, pieces, read_head, read_layout, unpack
+from .frames import HEAD, Buffers, Layout, body_of, head_of, pieces, read_head, read_layout, unpack
 from .streams import Streams, Way, read, write
 
 
@@ -26,7 +26,7 @@ class Outbox:
 
     def send(self, timeout_s: float | None, tensors: Sequence[torch.Tensor], layout: Layout) -> None:
         """Send one message; blocks while more is on its way than the stream holds."""
-        bodies = pieces(layout, [as_bytes(tensor.detach()).numpy().data for tensor in tensors])
+        bodies = pieces(layout, [body_of(tensor) for tensor in tensors])
         write(self._stream, [head_of(layout, self._last, self._number), *bodies], timeout_s)
         self._last = layout
         self._number += 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from members import world_of
 
 from runtime.worlds import AsyncWorld, Reduction, TensorMismatch, WorldError
-from runtime.worlds.frames import ALIGN, DTYPES, lay_out, read_layout
+from runtime.worlds.frames import ALIGN, DTYPES, Buffers, lay_out, read_layout, unpack
 
 
 def exchange_plain(manager):
@@ -374,3 +374,16 @@ def test_asyncio_talks_both_ways_and_a_cancelled_receive_loses_no_message(team):
     for rank, (got, total) in enumerate(team.play(members, converse, 60)):
         assert got == [[number, 1 - rank] for number in range(60)]
         assert total == 2.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)  # seen by way of numpy, and by torch alone
+def test_memory_of_a_message_is_not_used_again_while_somebody_has_a_tensor_of_it(dtype):
+    buffers, layout = Buffers(), lay_out(((dtype, (4,)), (dtype, (2, 8))))
+    buffer = buffers.take(layout.body_bytes)
+    tensors = unpack(buffer.memory, layout)
+    row = tensors.pop()[1:]
+    assert not buffer.unused and buffers.take(layout.body_bytes) is not buffer
+    del tensors
+    assert not buffer.unused
+    del row
+    assert buffer.unused
