@@ -70,9 +70,13 @@ def _kept(folder: Path) -> list[dict[str, Any]]:
 
 
 def _tell(result: dict[str, Any], logs: Path) -> None:
+    from runtime.chaos.faults import on_ray
+
     print(f"seed {result['seed']} ({result['replicas']}): {len(result['faults'])} faults, {result['requests']} requests: "
           f"{result['answered']} answered ({result['at_once']} at once), {result['refused']} refused, {result['lost']} lost, "
           f"{result['doubled']} answered twice; {'all held' if not result['broken'] else 'BROKEN:'}", flush=True)
+    if on_ray(result["seed"]) and result["replicas"] == "workers":
+        print("  without the faults of Ray's nodes: pip install ray (the extra `ray`)")
     for text in result["broken"][:MOST_TOLD]:
         print(f"  {text}")
     if result["broken"]:

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from runtime.chaos.faults import BURST, drawn
+from runtime.chaos.faults import BURST, drawn, on_ray
 from runtime.chaos.history import Asked, Try
 from runtime.chaos.problem import INPUT, RATE_RPS, SERVICE
 
 BURST_RATIO = 10.0
-TRY_S, PATIENCE_S, PAUSE_S = 4.0, 60.0, 0.2
+TRY_S, PAUSE_S = 4.0, 0.2
+PATIENCE_S, RAY_PATIENCE_S = 60.0, 180.0  # the latter: a worker of Ray imports all that it needs, for seconds
 _HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 
@@ -36,18 +37,23 @@ def arrivals(seed: int, seconds: float) -> Iterator[float]:
         yield at_s
 
 
-async def play(host: str, port: int, due_s: Iterator[float], begin_s: float) -> list[Asked]:
-    """Sends a request at each of these times, and waits for all of them."""
+def patience_s(seed: int) -> float:
+    """For how long a trial's clients ask."""
+    return RAY_PATIENCE_S if on_ray(seed) else PATIENCE_S
+
+
+async def play(host: str, port: int, due_s: Iterator[float], begin_s: float, for_s: float) -> list[Asked]:
+    """Sends a request at each of these times, again for so long as need be, and waits for all of them."""
     tasks = []
     for number, at_s in enumerate(due_s, 1):
         await asyncio.sleep(begin_s + at_s - time.time())
-        tasks.append(asyncio.create_task(_ask(host, port, number, begin_s + at_s)))
+        tasks.append(asyncio.create_task(_ask(host, port, number, begin_s + at_s, for_s)))
     return list(await asyncio.gather(*tasks))
 
 
-async def _ask(host: str, port: int, number: int, due_s: float) -> Asked:
+async def _ask(host: str, port: int, number: int, due_s: float, for_s: float) -> Asked:
     tries = [await _try(host, port, number)]
-    while not tries[-1].right and tries[-1].status not in (200, 400) and time.time() < due_s + PATIENCE_S:
+    while not tries[-1].right and tries[-1].status not in (200, 400) and time.time() < due_s + for_s:
         await asyncio.sleep(PAUSE_S)
         tries.append(await _try(host, port, number))
     return Asked(number, due_s, tuple(tries))
@@ -107,7 +113,8 @@ def from_json(rows: list[Any]) -> list[Asked]:
 
 def main(host: str, port: str, seed: str, seconds: str, begin_s: str, file: str) -> None:
     """See above."""
-    found = asyncio.run(play(host, int(port), arrivals(int(seed), float(seconds)), float(begin_s)))
+    due_s = arrivals(int(seed), float(seconds))
+    found = asyncio.run(play(host, int(port), due_s, float(begin_s), patience_s(int(seed))))
     Path(file).write_text(json.dumps(to_json(found)), encoding="utf-8")
 
 

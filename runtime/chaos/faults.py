@@ -20,11 +20,13 @@ class Sort(NamedTuple):
         for_s: from ... to; it lasts a time between them. (0, 0): a moment.
         workers: whether there must be worker processes for it.
         holds: what must hold, in a few words, beside all invariants.
+        ray: whether there must be nodes of a Ray cluster for it.
     """
 
     for_s: tuple[float, float]
     workers: bool
     holds: str
+    ray: bool = False
 
 
 SORTS: Mapping[str, Sort] = {
@@ -32,6 +34,8 @@ SORTS: Mapping[str, Sort] = {
     "worker hung": Sort((0, 0), True, "noticed, fenced, replaced; its late answer is nobody's"),
     "loading worker killed": Sort((0, 0), True, "another one loads"),
     "draining worker killed": Sort((0, 0), True, "what it had goes elsewhere"),
+    "Ray node killed": Sort((0, 0), True, "what its workers had is computed again elsewhere; they are replaced", ray=True),
+    "Ray node hung": Sort((1.0, 4.0), True, "as if it were lost; what it computes later is nobody's", ray=True),
     "cluster killed": Sort((0, 0), False, "the next process takes its workers over; clients ask again"),
     "cluster hung": Sort((0.2, 2.0), False, "goes on, with the workers that it had"),
     "cluster told to end": Sort((0, 0), False, "answers what is under way; clients of the time between ask again"),
@@ -54,6 +58,7 @@ SORTS: Mapping[str, Sort] = {
     "operator changes the deployment": Sort((0, 0), False, "the autoscaler's change of before is a conflict"),
 }
 BURST = "burst of 10 times the load"
+OFTEN = 3  # times as often as others: those that only few trials have
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,17 @@ def with_workers(seed: int) -> bool:
     return seed % 2 == 1
 
 
+def on_ray(seed: int) -> bool:
+    """Whether a seed's worker processes run on the nodes of a Ray cluster: every fourth one's, where Ray is installed."""
+    return seed % 8 == 5
+
+
 def drawn(seed: int, seconds: float) -> list[Fault]:
     """The faults of a trial of this length, in order. They may overlap."""
     generator = np.random.default_rng((seed, 10))
-    names = [name for name, sort in SORTS.items() if with_workers(seed) or not sort.workers]
+    names = [name for name, sort in SORTS.items() if not sort.ray and (with_workers(seed) or not sort.workers)]
+    if on_ray(seed):
+        names += OFTEN * [name for name, sort in SORTS.items() if sort.ray]
     found, at_s = [], FIRST_S
     while at_s < seconds - LAST_S:
         name = names[generator.integers(len(names))]

@@ -9,12 +9,13 @@ import resource
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
 
+from runtime.chaos import ray_nodes
 from runtime.chaos.faults import Fault
 from runtime.chaos.problem import LEVELS, SERVICE
 from runtime.chaos.system import System
@@ -44,6 +45,8 @@ def do(fault: Fault, system: System, watch: Watch) -> tuple[str, Undo]:
     whom = whom.removesuffix("'s")
     if fault.name.endswith("worker killed") or fault.name == "worker hung":
         return _worker(fault, watch)
+    if whom == "Ray":
+        return _node(fault, system, watch)
     if whom in ("cluster", "autoscaler", "Prometheus"):
         names = [name for name in system.parts if name.startswith(whom.lower())]
         if not names:
@@ -176,6 +179,47 @@ def _leader(journal: Path) -> int:
 TO_A_PROCESS = {"killed": _killed, "told to end": _told_to_end, "hung": _hung, "starved of CPU": _starved,
                 "disk full": _full_disk, "without descriptors": _without_descriptors, "without memory": _without_memory,
                 "handed over": _handed_over, "killed, journal torn": _torn}
+
+
+# ---- to a node of Ray's
+
+def _node(fault: Fault, system: System, watch: Watch) -> tuple[str, Undo]:
+    """To a node on which replicas are ready, while the others are there too: one always stays."""
+    nodes = [part for part in system.parts.values() if part.name.startswith(ray_nodes.NODE)]
+    if not nodes or not all(part.up for part in nodes):
+        raise NobodyThere
+    hit = [(part, replicas) for part in nodes if (replicas := _replicas_on(part.pid, watch))]
+    if not hit:
+        raise NobodyThere
+    part, replicas = hit[int(fault.victim * len(hit))]
+    return ", ".join([part.name, *replicas]), (_node_killed if fault.name == "Ray node killed" else _node_hung)(part.pid)
+
+
+def _replicas_on(node: int, watch: Watch) -> list[str]:
+    """Those that are ready there."""
+    there = set(ray_nodes.session(node))
+    return [f"replica {replica.number}" for replica in watch.replicas()
+            if replica.state == "ready" and any(pid in there for pid, _ in replica.processes)]
+
+
+def _node_killed(pid: int) -> Undo:
+    """As if its power had gone."""
+    _send_to_all(lambda: ray_nodes.session(pid), signal.SIGKILL)
+    return _nothing
+
+
+def _node_hung(pid: int) -> Undo:
+    _send_to_all(lambda: ray_nodes.session(pid), signal.SIGSTOP)
+    return lambda: _send_to_all(lambda: ray_nodes.session(pid), signal.SIGCONT)
+
+
+def _send_to_all(found: Callable[[], Iterable[int]], number: int) -> None:
+    """Until there is none that it was not sent to: some were just being started."""
+    sent = set[int]()
+    while new := set(found()) - sent:
+        for pid in new:
+            _send(pid, number)
+        sent |= new
 
 
 # ---- from outside

@@ -61,11 +61,19 @@ class Held:
 
 @dataclass(frozen=True)
 class Look:
-    """What the cluster remembered at one time, and whether it served then: was up, and not told to end."""
+    """What the cluster remembered at one time.
+
+    Attributes:
+        at_s: when.
+        replicas: all.
+        serving: whether it served then: was up, and not told to end.
+        wanted: replicas of each candidate that the newest version wants.
+    """
 
     at_s: float
     replicas: tuple[Held, ...]
     serving: bool = True
+    wanted: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

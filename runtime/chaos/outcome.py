@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
+from statistics import median
 from typing import Any
 
 from runtime.chaos.faults import Fault
-from runtime.chaos.history import Asked, History
+from runtime.chaos.harm import SHARE
+from runtime.chaos.history import Asked, History, Look
 
 AFTER_S = 3.0  # what was first sent until then after a fault counts as of its time
+HEARD_S = 1.0
+STOPPED = {"cluster hung": 1.0, "cluster starved of CPU": 1 - SHARE}  # which part of a fault's time the cluster stood still
 
 
 @dataclass(frozen=True)
@@ -40,40 +48,78 @@ def figures(asked: Sequence[Asked]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def outcome(met: Met, history: History, events: Sequence[dict[str, Any]], decided_s: Sequence[float]) -> dict[str, Any]:
-    """Of one fault. Those that overlap share what became of the requests of their time.
+def outcome(met: Met, all_met: Sequence[Met], history: History, events: Sequence[dict[str, Any]],
+            decided_s: Sequence[float]) -> dict[str, Any]:
+    """Of one fault of all those that were done. Those that overlap share what became of the requests of their time.
 
-    It is back when the cluster answers a request that was sent after the fault, when an autoscaler decides again, and when
-    another replica is ready in the place of the one that was hit: seconds after the fault's end, or its beginning.
+    It is noticed when the cluster says so of the replica that was hit. It is back when the cluster answers a request that was
+    sent after the fault, when an autoscaler decides again, and when as many replicas of the candidate that was hit are ready
+    as were wanted before, or are wanted then if those are fewer: seconds after the fault's end, or its beginning.
+    `..._net_s` leaves out the time in which the cluster did not run, or was stopped by another fault.
     """
     name, end_s = met.fault.name, met.at_s + met.fault.for_s
     about = [one for one in history.asked if met.at_s <= one.due_s < end_s + AFTER_S]
-    noticed_s = back_s = None
-    if "worker" in name:
-        noticed_s, back_s = _replaced(met, events)
+    noticed_s = back_s = noticed_net_s = back_net_s = None
+    if hit := [int(number) for number in re.findall(r"replica (\d+)", met.whom)]:
+        if (noticed_s := _after(met.at_s, _failures(hit, met, events), max)) is not None:
+            noticed_net_s = noticed_s - _stood_s(met.at_s, noticed_s, all_met, history)
+            if (back_s := _after(met.at_s, _as_wanted(hit, met.at_s, met.at_s + noticed_s, history))) is not None:
+                back_net_s = back_s - _stood_s(met.at_s, back_s, all_met, history)
     elif name.startswith("cluster"):
         back_s = _after(end_s, (t.done_s for one in history.asked for t in one.tries if t.right and t.sent_s >= end_s))
     elif name.startswith("autoscaler"):
         back_s = _after(met.at_s, (at_s for at_s in decided_s if at_s > met.at_s))
     return {
         "name": name, "at_s": met.at_s, "for_s": met.fault.for_s, "whom": met.whom,
-        "noticed_s": noticed_s, "back_s": back_s,
+        "noticed_s": noticed_s, "noticed_net_s": noticed_net_s, "back_s": back_s, "back_net_s": back_net_s,
         "requests": len(about), "again": sum(len(one.tries) > 1 for one in about),
         "unanswered": sum(not one.tries[-1].right for one in about),
     }  # fmt: skip
 
 
-def _after(from_s: float, times_s: Iterable[float]) -> float | None:
+def load_s(looks: Sequence[Look]) -> float | None:
+    """How long replicas took from their start until they were ready for the first time: the median; None: none did."""
+    loading, took_s = set[int](), dict[int, float]()
+    for look in looks:
+        for replica in look.replicas:
+            if replica.state == "pending":
+                loading.add(replica.number)
+            elif replica.state == "ready" and replica.number in loading:
+                took_s.setdefault(replica.number, look.at_s - replica.started_s)
+    return median(took_s.values()) if took_s else None
+
+
+def _after(from_s: float, times_s: Iterable[float], which: Callable[..., float | None] = min) -> float | None:
     """How long it took until the first of these times; None: there is none."""
-    return min((at_s - from_s for at_s in times_s), default=None)
+    return which((at_s - from_s for at_s in times_s), default=None)
 
 
-def _replaced(met: Met, events: Sequence[dict[str, Any]]) -> tuple[float | None, float | None]:
-    """After how long the loss of the replica that was hit was noticed, and another one of its kind was ready."""
-    number, later = int(met.whom.removeprefix("replica ")), [event for event in events if event["t_s"] >= met.at_s]
-    failed = next((event for event in later if event["what"] == "failed" and event["replica"] == number), None)
-    if failed is None:
-        return None, None
-    ready = (event["t_s"] for event in later
-             if event["what"] == "ready" and event["t_s"] > failed["t_s"] and event["kind"] == failed["kind"])
-    return failed["t_s"] - met.at_s, _after(met.at_s, ready)
+def _failures(hit: Sequence[int], met: Met, events: Sequence[dict[str, Any]]) -> list[float]:
+    """When the cluster noticed that replicas were lost. What is over can be noticed for a while only."""
+    to_s = met.at_s + met.fault.for_s + HEARD_S if met.fault.for_s else inf
+    return [event["t_s"] for event in events
+            if event["what"] == "failed" and event["replica"] in hit and met.at_s <= event["t_s"] <= to_s]
+
+
+def _as_wanted(hit: Sequence[int], at_s: float, from_s: float, history: History) -> Iterator[float]:
+    """When, from a time on, as many were ready as were wanted at another, of each candidate that some were lost of."""
+    about = {replica.candidate for look in history.looks for replica in look.replicas if replica.number in hit}
+    before = [look for look in history.looks if look.at_s <= at_s][-1].wanted
+    for look in history.looks:
+        ready = Counter(replica.candidate for replica in look.replicas if replica.state == "ready")
+        if look.at_s > from_s and look.serving and all(
+                ready[candidate] >= min(before[candidate], look.wanted[candidate]) for candidate in about):
+            yield look.at_s
+
+
+def _stood_s(from_s: float, for_s: float, all_met: Sequence[Met], history: History) -> float:
+    """How much of a time the cluster did not run, or was stopped by a fault."""
+    to_s = from_s + for_s
+    stood_s = sum(STOPPED.get(met.fault.name, 0.0) * _shared_s(met.at_s, met.at_s + met.fault.for_s, from_s, to_s)
+                  for met in all_met)
+    return stood_s + sum(_shared_s(look.at_s, after.at_s, from_s, to_s)
+                         for look, after in pairwise(history.looks) if not look.serving)
+
+
+def _shared_s(begin_s: float, end_s: float, from_s: float, to_s: float) -> float:
+    return max(0.0, min(end_s, to_s) - max(begin_s, from_s))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.chaos import ray_nodes
 from runtime.chaos.problem import Written
 from runtime.demo.processes import Processes, Running
 
@@ -78,6 +80,7 @@ class System:
         processes: starts its processes.
         problem: what is served.
         folder: for what it writes.
+        on_ray: workers run on the nodes of a Ray cluster.
 
     Attributes:
         parts: by name.
@@ -85,20 +88,20 @@ class System:
         state, journal, advice: what cluster, autoscalers and adviser write.
     """
 
-    def __init__(self, processes: Processes, problem: Written, folder: Path) -> None:
-        self._processes, self.problem, self._folder = processes, problem, folder
+    def __init__(self, processes: Processes, problem: Written, folder: Path, on_ray: bool) -> None:
+        self._processes, self.problem, self._folder, self.on_ray = processes, problem, folder, on_ray
         self.state, self.journal, self.advice = folder / "state.json", folder / "journal", folder / "advice"
         self.parts: dict[str, Part] = {}
         self.gateway = self.control = ""
 
     def start(self) -> None:
-        """Starts cluster, Prometheus and autoscalers, and waits for each.
+        """Starts Ray's nodes, cluster, Prometheus and autoscalers, and waits for each.
 
         Raises:
             ProcessFailed: one did not come up.
         """
         models = ("--models", self.problem.models) if self.problem.models else ()
-        options = ("serve", "--scenario", self.problem.path, "--state", self.state, *models)
+        options = ("serve", "--scenario", self.problem.path, "--state", self.state, *models, *self._launcher())
         first = self._start(Part("cluster", (*options, "--gateway", "127.0.0.1:0", "--control", "127.0.0.1:0"), SERVES))
         self.gateway, self.control = first.waits_for(SERVES).groups()
         addresses = ("--gateway", self.gateway.removeprefix("http://"), "--control", self.control.removeprefix("http://"))
@@ -113,6 +116,17 @@ class System:
         for part in self.parts.values():
             assert part.running is not None
             part.running.waits_for(part.sign)
+
+    def _launcher(self) -> tuple[str, ...]:
+        """Who starts the workers."""
+        if not self.on_ray:
+            return ()
+        address = self._start(Part("head", ray_nodes.head(), ray_nodes.STARTED, sys.executable)).waits_for(
+            ray_nodes.ADDRESS).group(1)
+        for number in range(1, ray_nodes.NODES + 1):  # one by one: Ray gives each 30 s of its own, however busy the machine
+            part = Part(f"{ray_nodes.NODE} {number}", ray_nodes.node(number, address), ray_nodes.STARTED, sys.executable)
+            self._start(part).waits_for(part.sign)
+        return "--launcher", "ray", "--ray-address", address
 
     def _source(self) -> tuple[str, ...]:
         """Where the autoscalers see the cluster: in a Prometheus, where there is one."""

@@ -10,11 +10,12 @@ from runtime.chaos.faults import SORTS
 from runtime.figures import millis
 
 BEGIN, END = "<!-- chaos table -->", "<!-- end -->"
+IN_TIME_S = 3.0  # beyond the load time, for planned capacity to be back
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """As Markdown: a line on all trials, and a row for each sort of fault."""
-    return "\n\n".join([_all(results), "\n".join(_rows(results))])
+    """As Markdown: a line on all trials, one on planned capacity, and a row for each sort of fault."""
+    return "\n\n".join([_all(results), _capacity(results), "\n".join(_rows(results))])
 
 
 def put_into(page: Path, text: str) -> None:
@@ -35,13 +36,23 @@ def _all(results: Sequence[dict[str, Any]]) -> str:
     counted = ("requests", "answered", "at_once", "refused", "lost", "doubled")
     total = {name: sum(result[name] for result in results) for name in counted}
     of = max(1, total["requests"])
-    workers = sum(result["replicas"] == "workers" for result in results)
+    emulated, ray = (sum(result["replicas"] == what for result in results) for what in ("emulated", "on Ray"))
     broken = sum(bool(result["broken"]) for result in results)
-    return (f"{len(results)} trials of {_spans(results)} s ({workers} with worker processes, the others emulated), "
+    return (f"{len(results)} trials of {_spans(results)} s ({len(results) - emulated} with worker processes, {ray} of them on "
+            f"Ray, the others emulated), "
             f"{sum(len(result['faults']) for result in results)} faults: {total['requests']} requests, of which "
             f"{total['answered'] / of:.3%} answered within retries ({total['at_once'] / of:.1%} at the first try), "
             f"{total['refused']} refused with a reason, {total['lost']} lost, {total['doubled']} answered twice; "
             f"{broken} trials broke an invariant.")
+
+
+def _capacity(results: Sequence[dict[str, Any]]) -> str:
+    """How often it was back in time."""
+    lost = [(fault[what] - result["load_s"], what) for result in results for fault in result["faults"]
+            for what in ("back_s", "back_net_s") if fault.get("back_net_s") is not None and result["load_s"] is not None]
+    all_, net = ([later_s <= IN_TIME_S for later_s, which in lost if which == what] for what in ("back_s", "back_net_s"))
+    return (f"Capacity that was planned was back within the load time (the trial's median) and {IN_TIME_S:g} s {sum(all_)} of "
+            f"{len(all_)} times; {sum(net)} times, not counting the time in which the cluster did not run.")
 
 
 def _spans(results: Sequence[dict[str, Any]]) -> str:
@@ -60,6 +71,12 @@ def _rows(results: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _times(met: Sequence[dict[str, Any]], what: str) -> str:
-    """Median and longest."""
-    known = sorted(fault[what] for fault in met if fault[what] is not None)
-    return f"{millis(known[len(known) // 2])}, at most {millis(known[-1])}" if known else ""
+    """Median and longest, and the longest without the time in which the cluster did not run."""
+    known = _known(met, what)
+    net = _known(met, what.replace("_s", "_net_s"))
+    return (f"{millis(known[len(known) // 2])}, at most {millis(known[-1])}" if known else "") + (
+        f" (net {millis(net[-1])})" if net else "")
+
+
+def _known(met: Sequence[dict[str, Any]], what: str) -> list[float]:
+    return sorted(fault[what] for fault in met if fault.get(what) is not None)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runtime.autoscaler.journal import Record, newest_first
-from runtime.chaos import clients, problem
-from runtime.chaos.faults import Fault, drawn, with_workers
+from runtime.chaos import clients, problem, ray_nodes
+from runtime.chaos.faults import Fault, drawn, on_ray, with_workers
 from runtime.chaos.harm import NobodyThere, Undo, do
 from runtime.chaos.history import Begun, History, Intent
 from runtime.chaos.invariants import broken
-from runtime.chaos.outcome import Met, figures, outcome
+from runtime.chaos.outcome import Met, figures, load_s, outcome
 from runtime.chaos.system import System
 from runtime.chaos.watch import Watch
 from runtime.chaos.wishes import SEED
@@ -28,8 +29,8 @@ from runtime.deployment_json import from_json
 TURN_S = 0.02
 START_S = 3.0  # of the clients' process
 WAIT_S = 3.0  # for somebody to be there whom a fault can hit: a worker that loads, say
-SETTLED_S, LEFT_S, CLIENTS_S = 60.0, 30.0, 90.0
-"""How long after the faults replicas may take to be ready, processes to be gone, and clients to have their answers."""
+SETTLED_S, LEFT_S, CLIENTS_S = 60.0, 30.0, 30.0
+"""How long after the faults replicas may take to be ready, processes to be gone, and clients to end after their patience."""
 
 
 def play(folder: Path, seed: int, seconds: float) -> dict[str, Any]:
@@ -41,18 +42,19 @@ def play(folder: Path, seed: int, seconds: float) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     written = problem.write(folder, with_workers(seed))
-    environment = {SEED: str(seed), problem.NOTES: str(written.notes)}
-    with interruptible(), contextlib.closing(Processes(folder, environment)) as processes:
-        system = System(processes, written, folder)
+    environment, ray = {SEED: str(seed), problem.NOTES: str(written.notes)}, on_ray(seed) and ray_nodes.there()
+    with (interruptible(), tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as short,
+          contextlib.closing(Processes(folder, environment | ray_nodes.environment(Path(short)))) as processes):
+        system = System(processes, written, folder, ray)
         system.start()
-        watch = Watch(written.scenario, system.state, system.control, lambda: system.parts["cluster"].up)
+        watch = Watch(written.scenario, system.state, system.control, lambda: system.parts["cluster"].up, ray)
         watch.start()
         _until(lambda: watch.settled, SETTLED_S)
         met, began_s = _under_load(processes, system, watch, folder, seed, seconds)
         system.end("autoscaler 1", "autoscaler 2", "adviser")
         settled = _until(lambda: watch.settled, SETTLED_S, system.tend)
         watch.end()
-        system.end(*list(system.parts))
+        system.end(*reversed(system.parts))
         _until(lambda: not processes.left(), LEFT_S)
         left = tuple(processes.left().values())
     asked = clients.from_json(json.loads((folder / "asked.json").read_text(encoding="utf-8")))
@@ -61,9 +63,9 @@ def play(folder: Path, seed: int, seconds: float) -> dict[str, Any]:
         frozenset(intent.decision_id for intent in _intents(system.advice)), _begun(written.notes),
         not any("disk full" in one.fault.name for one in met), settled, left)
     return {
-        "seed": seed, "seconds": seconds, "replicas": "workers" if with_workers(seed) else "emulated",
-        "began_s": began_s, "broken": broken(history), **figures(asked),
-        "faults": [outcome(one, history, watch.events, _decided(system.journal)) for one in met],
+        "seed": seed, "seconds": seconds, "replicas": "on Ray" if ray else "workers" if with_workers(seed) else "emulated",
+        "began_s": began_s, "broken": broken(history), **figures(asked), "load_s": load_s(watch.looks),
+        "faults": [outcome(one, met, history, watch.events, _decided(system.journal)) for one in met],
     }  # fmt: skip
 
 
@@ -76,7 +78,7 @@ def _under_load(processes: Processes, system: System, watch: Watch, folder: Path
     asking = processes.start("clients", command, "clients")
     doing = _Doing(system, watch, drawn(seed, seconds), begin_s)
     try:
-        if not _until(lambda: asking.ended, seconds + CLIENTS_S, doing.turn):
+        if not _until(lambda: asking.ended, seconds + clients.patience_s(seed) + CLIENTS_S, doing.turn):
             raise asking.failed("did not end")
     finally:
         doing.end()

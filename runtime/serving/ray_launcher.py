@@ -72,7 +72,8 @@ class RayLauncher:
         except ValueError:
             self._left(group)
             return None
-        return RayProcess(self._calls, trace, lambda: (actor, actor.lives.remote()), lambda: self._left(group))
+        lives = _named(actor.lives, trace["actor"])
+        return RayProcess(self._calls, trace, lambda: (actor, lives.remote()), lambda: self._left(group))
 
     def close(self) -> None:
         """Leaves the Ray cluster."""
@@ -203,7 +204,12 @@ def _begin(job: Job, name: str, group: _Group) -> tuple[Any, Any]:
     needs = _resources(job)
     actor = _ACTOR.options(name=name, lifetime=_lifetime(job), scheduling_strategy=group.place(job),
                            num_cpus=needs.get("CPU", 0), num_gpus=needs.get("GPU", 0)).remote()
-    return actor, actor.work.remote(job)
+    return actor, _named(actor.work, name).remote(job)
+
+
+def _named(method: Any, name: str) -> Any:
+    """A call of it bears the actor's name, and so does its process in the list of processes."""
+    return method.options(name=name)
 
 
 def _resources(job: Job) -> dict[str, float]:

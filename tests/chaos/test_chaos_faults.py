@@ -3,7 +3,7 @@
 import pytest
 
 from runtime.chaos.clients import arrivals
-from runtime.chaos.faults import BURST, LAST_S, SORTS, drawn, with_workers
+from runtime.chaos.faults import BURST, LAST_S, SORTS, drawn, on_ray, with_workers
 from runtime.chaos.harm import OTHERS, TO_A_PROCESS
 from runtime.chaos.problem import RATE_RPS
 from runtime.chaos.table import BEGIN, END, put_into, table
@@ -17,6 +17,7 @@ def test_a_seed_has_the_same_faults_and_arrivals_each_time_and_another_has_other
 def test_every_sort_comes_and_ends_within_the_trial():
     trials = {seed: drawn(seed, 30.0) for seed in range(60)}
     assert {fault.name for faults in trials.values() for fault in faults} == set(SORTS)
+    assert all(on_ray(seed) or not SORTS[fault.name].ray for seed, faults in trials.items() for fault in faults)
     for seed, faults in trials.items():
         assert all(fault.at_s < 30.0 - LAST_S and fault.at_s + fault.for_s <= 30.0 for fault in faults)
         assert [fault.at_s for fault in faults] == sorted(fault.at_s for fault in faults)
@@ -34,25 +35,29 @@ def test_every_sort_is_known_how_to_be_done():
     for name in SORTS:
         whom, _, what = name.partition(" ")
         of_a_process = whom.removesuffix("'s") in ("cluster", "autoscaler", "Prometheus") and what in TO_A_PROCESS
-        assert "worker" in name or name in OTHERS or of_a_process
+        assert "worker" in name or SORTS[name].ray or name in OTHERS or of_a_process
 
 
 RESULT = {"seed": 1, "seconds": 30.0, "replicas": "workers", "broken": [], "requests": 1000, "answered": 999,
-          "at_once": 900, "refused": 1, "lost": 0, "doubled": 0, "faults": [
-              {"name": "worker hung", "requests": 90, "again": 2, "unanswered": 1, "noticed_s": 0.5, "back_s": 0.9},
-              {"name": "worker hung", "requests": 10, "again": 1, "unanswered": 0, "noticed_s": 0.6, "back_s": None}]}
+          "at_once": 900, "refused": 1, "lost": 0, "doubled": 0, "load_s": 0.5, "faults": [
+              {"name": "worker hung", "requests": 90, "again": 2, "unanswered": 1, "noticed_s": 0.5, "noticed_net_s": 0.5,
+               "back_s": 3.9, "back_net_s": 3.25},
+              {"name": "worker hung", "requests": 10, "again": 1, "unanswered": 0, "noticed_s": 0.6, "noticed_net_s": 0.55,
+               "back_s": None, "back_net_s": None}]}
 
 
 def test_the_table_says_what_became_of_each_sort():
     told = table([RESULT, RESULT | {"replicas": "emulated", "broken": ["x"], "faults": []}])
-    for said in ("2 trials of 30 s (1 with worker processes",
+    for said in ("2 trials of 30 s (1 with worker processes, 0 of them on Ray",
                  "2 faults: 2000 requests, of which 99.900% answered within retries (90.0% at the first",
-                 "2 refused with a reason, 0 lost, 0 answered twice; 1 trials broke"):
+                 "2 refused with a reason, 0 lost, 0 answered twice; 1 trials broke",
+                 "and 3 s 0 of 1 times; 1 times, not counting"):
         assert said in told
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if line.startswith("| ")]
     assert [row[0] for row in rows[1:]] == list(SORTS) and {len(row) for row in rows} == {8}
     [row] = [row for row in rows if row[0] == "worker hung"]
-    assert row[1:2] + row[3:] == ["2", "100", "3", "1", "600 ms, at most 600 ms", "900 ms, at most 900 ms"]
+    assert row[1:2] + row[3:6] == ["2", "100", "3", "1"]
+    assert row[6:] == ["600 ms, at most 600 ms (net 550 ms)", "3900 ms, at most 3900 ms (net 3250 ms)"]
 
 
 def test_the_table_takes_its_place_in_a_page(tmp_path):

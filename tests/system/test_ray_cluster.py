@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 STARTS_S = 120.0
 CORES = 4  # of a node: room for what comes before what goes has gone
+WORKER = re.compile(rb"ray::[0-9a-f]{16} replica \d+ ")  # in the list of processes
 NAMESPACES = [name for name in os.environ.get("TIDAL_NAMESPACES", "").split(",") if name]
 ACCELERATORS = HERE / "scenarios" / "accelerators.yaml"
 
@@ -55,7 +56,7 @@ class Nodes:
         found = {}
         for pid in self._processes.pids():
             with suppress(OSError):
-                if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::_Worker"):
+                if WORKER.match(Path(f"/proc/{pid}/cmdline").read_bytes()):
                     parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
                     raylet = Path(f"/proc/{parent}/cmdline").read_text()
                     found[pid] = int(re.search(r"--node_ip_address=[\d.]+\.(\d) ", raylet.replace("\0", " "))[1]) - 2
