@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import select
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -139,7 +140,7 @@ class Connection(asyncio.Protocol):
         again.
         """
         handed, transport = self._served.handed, self._transport
-        if handed is None or self._busy or self._reader.begun or transport.is_closing():
+        if handed is None or not self._waits():
             return
         if transport.get_extra_info("ssl_object"):  # what it has agreed upon stays in this process
             transport.close()
@@ -231,15 +232,27 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_at(self._deadline_s, self._run_down)
 
     def _run_down(self, looked: bool = False) -> None:
-        """A loop that was held up comes to its timers before it reads what has arrived meanwhile: it looks again."""
+        """A loop that was held up comes to its timers before it reads what has arrived meanwhile: it looks again, and where
+        no request has begun, until the kernel has nothing that it has not read.
+        """
         self._timer = None
         if self._deadline_s > self._loop.time():
             if self._deadline_s < math.inf:
                 self._timer = self._loop.call_at(self._deadline_s, self._run_down)
-        elif not looked:
+        elif not looked or (self._waits() and self._unread()):
             self._timer = self._loop.call_later(LOOK_S, self._run_down, True)
         else:
             self._too_slow()
+
+    def _waits(self) -> bool:
+        """Whether nothing is under way, and a request may come."""
+        return not (self._busy or self._reader.begun or self._transport.is_closing())
+
+    def _unread(self) -> bool:
+        """Whether the kernel has something for the loop."""
+        readable = select.poll()
+        readable.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(readable.poll(0))
 
     def _too_slow(self) -> None:
         if self._reader.begun and not self._busy and not self._transport.is_closing():

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from web import PAYLOAD, QUICK, HandClock, answer_of, call, gateway, infer, message, raw, until
 
 from runtime import metrics as m
+from runtime.gateway import connection
 from runtime.gateway.request import Request
 
 SLOW = made({"v": 0.3}, [{"variants": ["v"], "cores": [1]}], service_cv=0.0)
@@ -194,8 +195,11 @@ def test_clients_that_are_slow_are_hung_up_on():
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def test_a_request_that_came_in_time_is_answered_though_the_loop_was_held_up(loop):
-    """It comes in the midst of a turn, at whose end the time for it is over."""
+@pytest.mark.parametrize("after_s", [0.0, 0.6], ids=["in time", "at the last look"])
+def test_a_request_that_came_in_time_is_answered_though_the_loop_was_held_up(loop, after_s, monkeypatch):
+    """It comes in the midst of a turn, at whose end the time for it is over, or that for looking once more."""
+    monkeypatch.setattr(connection, "LOOK_S", 0.2)
+
     async def play():
         async with gateway(header_s=0.5) as g:
             request = message("POST", "/v2/models/s/infer", json.dumps(PAYLOAD).encode())
@@ -210,7 +214,7 @@ def test_a_request_that_came_in_time_is_answered_though_the_loop_was_held_up(loo
                 running, (ear, mouth) = asyncio.get_running_loop(), socket.socketpair()
                 with ear, mouth:
                     running.add_reader(ear, hold)
-                    mouth.send(b"!")
+                    running.call_later(after_s, mouth.send, b"!")
                     client.setblocking(False)
                     assert answer_of(await running.sock_recv(client, 4096)).status == 200
 
