@@ -107,7 +107,8 @@ async def bring_up(
         raise RuntimeError(f"the world is to run on {invitation.backend!r}, which this process does not have")
 
     def post(key: str, value: bytes, ranks: Iterable[int]) -> None:
-        note = {"type": "note", "world": uid, "rank": rank, "key": key, "value": binascii.b2a_base64(value, newline=False).decode()}
+        said = binascii.b2a_base64(value, newline=False).decode()
+        note = {"type": "note", "world": uid, "rank": rank, "key": key, "value": said}
         for other in ranks:
             links.send(members[other].uid, note)
 
