@@ -1,6 +1,6 @@
 """Whether anything grows: the autoscaler's loop over simulated weeks, and a whole live system at speed.
 
-    python benchmarks/soak.py [--json FILE] [--weeks N] [--seconds S] [--only weeks live]
+    python benchmarks/soak.py [--json FILE] [--weeks N] [--seconds S] [--rps R] [--only weeks live]
 
 `weeks` runs the autoscaler's own loop, with its journal, around a simulated cluster that it scales, as fast as both go. `live`
 has whole processes serve an open load while a policy changes the deployment at each decision; an hour is `--seconds 3600`, a
@@ -35,7 +35,8 @@ SCENARIO, MEAN_RPS = "live-demo", 60.0
 WEEK_S = 7 * 86_400.0
 FLAT = 1.05  # the last quarter over the second one
 SLOWER = 1.5  # times are of a machine that others use, too
-RATE_RPS, SAMPLE_S = 280.0, 2.0
+CARRIES = 1.2  # a replica, of the load
+SAMPLE_S = 2.0
 ACCEPTED = ("01", "08")  # in /proc/net/tcp: established, and left by the client
 
 
@@ -59,9 +60,9 @@ def clients(port: int) -> int:
     return sum(words[1].endswith(f":{port:04X}") and words[3] in ACCEPTED for words in ends)
 
 
-def parts(weeks: float, seconds: float) -> dict[str, Part]:
+def parts(weeks: float, seconds: float, rate_rps: float) -> dict[str, Part]:
     """What is measured, by name."""
-    return {"weeks": lambda: weeks_rows(weeks), "live": lambda: live_rows(seconds)}
+    return {"weeks": lambda: weeks_rows(weeks), "live": lambda: live_rows(seconds, rate_rps)}
 
 
 def weeks_rows(weeks: float) -> Iterator[Row]:
@@ -82,10 +83,10 @@ def weeks_rows(weeks: float) -> Iterator[Row]:
               target=SLOWER)
 
 
-def live_rows(seconds: float) -> Iterator[Row]:
+def live_rows(seconds: float, rate_rps: float) -> Iterator[Row]:
     """A live system under an open load, changed all the time."""
     candidates = [{"variants": ["echo"], "cores": [1], "max_count": 6}]
-    with cluster(scenario("echo", {"echo": {1: 0.003}}, candidates, [2])) as live, tempfile.TemporaryDirectory() as folder, \
+    with cluster(scenario("echo", {"echo": {1: 1 / (CARRIES * rate_rps)}}, candidates, [2])) as live, tempfile.TemporaryDirectory() as folder, \
             closing(Tool()) as tool:
         scaler = Server("runtime", "autoscale", "--scenario", live.file, "--policy", POLICY, "--source", "scrape", "--url",
                         f"{live.gateway}/metrics", "--actuator", "cluster", "--control", live.control, "--journal", folder)
@@ -102,13 +103,13 @@ def live_rows(seconds: float) -> Iterator[Row]:
 
             looking = threading.Thread(target=look, daemon=True)
             looking.start()
-            played = tool.play(open_loop, Target(live.port, "echo", "payload", 1), poisson(RATE_RPS, seconds, 1))
+            played = tool.play(open_loop, Target(live.port, "echo", "payload", 1), poisson(rate_rps, seconds, 1))
             over.set()
             looking.join()
             changes, fates = live.version() - version, live.fates()
         finally:
             scaler.end()
-    how = (f"{len(played.status):,} requests at {RATE_RPS:.0f}/s over {seconds:.0f} s, {changes} changes of the deployment, "
+    how = (f"{len(played.status):,} requests at {rate_rps:.0f}/s over {seconds:.0f} s, {changes} changes of the deployment, "
            f"settled by the gateway: {sum(fates.values()):,}")
     yield row("live: requests that failed, or were answered wrongly", played.failed, "requests", how, target=0)
     for name, samples in kept.items():
@@ -133,4 +134,5 @@ if __name__ == "__main__":
     parser = command_line(__doc__.splitlines()[0])
     parser.add_argument("--weeks", type=float, default=8.0, help="to be simulated (default: %(default)g)")
     parser.add_argument("--seconds", type=float, default=600.0, help="of live load (default: %(default)g)")
-    report_parts(parser, lambda options: parts(options.weeks, options.seconds))
+    parser.add_argument("--rps", type=float, default=280.0, help="of live load (default: %(default)g)")
+    report_parts(parser, lambda options: parts(options.weeks, options.seconds, options.rps))
