@@ -184,7 +184,7 @@ TO_A_PROCESS = {"killed": _killed, "told to end": _told_to_end, "hung": _hung, "
 # ---- to a node of Ray's
 
 def _node(fault: Fault, system: System, watch: Watch) -> tuple[str, Undo]:
-    """To a node on which replicas are ready, while the others are there too: one always stays."""
+    """To a node on which replicas serve or load, while the others are there too: one always stays."""
     nodes = [part for part in system.parts.values() if part.name.startswith(ray_nodes.NODE)]
     if not nodes or not all(part.up for part in nodes):
         raise NobodyThere
@@ -196,10 +196,10 @@ def _node(fault: Fault, system: System, watch: Watch) -> tuple[str, Undo]:
 
 
 def _replicas_on(node: int, watch: Watch) -> list[str]:
-    """Those that are ready there."""
+    """Those that serve or load there."""
     there = set(ray_nodes.session(node))
     return [f"replica {replica.number}" for replica in watch.replicas()
-            if replica.state == "ready" and any(pid in there for pid, _ in replica.processes)]
+            if replica.state in ("pending", "ready") and any(pid in there for pid, _ in replica.processes)]
 
 
 def _node_killed(pid: int) -> Undo:

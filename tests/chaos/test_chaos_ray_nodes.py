@@ -52,8 +52,9 @@ def played(name, nodes, *replicas):
 
 def test_a_node_is_killed_with_all_that_runs_on_it(node):
     assert {node.pid, node.worker[0]} <= set(ray_nodes.session(node.pid))
-    whom, _ = played("Ray node killed", [node], look("ready", 3, node), look("pending", 4, node))
-    assert whom == "ray node 1, replica 3"
+    whom, _ = played("Ray node killed", [node], look("ready", 3, node), look("pending", 4, node),
+                     look("draining", 5, node))
+    assert whom == "ray node 1, replica 3, replica 4"
     assert node.running.process.wait(10) == -9
     until(lambda: WORKER not in ray_nodes.workers(), "the worker is gone")
 
