@@ -38,14 +38,3 @@ def test_a_result_that_broke_something_says_how_to_play_it_again(tmp_path, capsy
     told = capsys.readouterr().out
     assert "request 3: no answer" in told and "tidal chaos --seed 5 --seconds 30" in told
     assert "without the faults of Ray's nodes" in told  # of which the fifth seed has some
-
-
-@pytest.mark.slow
-def test_a_short_trial_on_ray_loses_a_node_and_breaks_nothing(tmp_path, capsys):
-    pytest.importorskip("ray", reason="the extra ray is not installed")
-    assert main(["chaos", "--seed", "45", "--seconds", "10", "--folder", str(tmp_path)]) == 0, capsys.readouterr().out
-    [kept] = tmp_path.iterdir()
-    result = json.loads(kept.read_text())
-    [node] = [fault for fault in result["faults"] if fault["name"] == "Ray node killed"]
-    assert node["noticed_s"] < 1.0 and node["unanswered"] == 0
-    assert result["replicas"] == "on Ray" and result["lost"] == result["doubled"] == 0
