@@ -47,8 +47,19 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(path.name + ".part")
-    scratch.write_text(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    scratch.write_text(_text(document) + "\n", encoding="utf-8")
     scratch.replace(path)
+
+
+def _text(value: Any, depth: int = 0) -> str:
+    """JSON, with whatever holds nothing but numbers and words on one line."""
+    inner = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else []
+    if not any(isinstance(one, Mapping | list) for one in inner):
+        return json.dumps(value, allow_nan=False, ensure_ascii=False)
+    names = [json.dumps(name, ensure_ascii=False) + ": " for name in value] if isinstance(value, Mapping) else [""] * len(inner)
+    lines = [" " * (depth + 1) + name + _text(one, depth + 1) for name, one in zip(names, inner)]
+    begin, end = "{}" if isinstance(value, Mapping) else "[]"
+    return f"{begin}\n" + ",\n".join(lines) + "\n" + " " * depth + end
 
 
 def command(argv: Sequence[str]) -> str:
