@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,12 +53,15 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
 
 def _text(value: Any, depth: int = 0) -> str:
     """JSON, with whatever holds nothing but numbers and words on one line."""
-    inner = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else []
-    if not any(isinstance(one, Mapping | list) for one in inner):
-        return json.dumps(value, allow_nan=False, ensure_ascii=False)
-    names = [json.dumps(name, ensure_ascii=False) + ": " for name in value] if isinstance(value, Mapping) else [""] * len(inner)
-    lines = [" " * (depth + 1) + name + _text(one, depth + 1) for name, one in zip(names, inner)]
+    whole = partial(json.dumps, allow_nan=False, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        parts = [(whole(name) + ": ", one) for name, one in value.items()]
+    else:
+        parts = [("", one) for one in value] if isinstance(value, list) else []
+    if not any(isinstance(one, Mapping | list) for _, one in parts):
+        return whole(value)
     begin, end = "{}" if isinstance(value, Mapping) else "[]"
+    lines = [" " * (depth + 1) + name + _text(one, depth + 1) for name, one in parts]
     return f"{begin}\n" + ",\n".join(lines) + "\n" + " " * depth + end
 
 

@@ -82,18 +82,21 @@ class FileLease:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             return False  # no room for a new file: tried again
+        ours = False
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = self._newest() == number
         except BlockingIOError:
-            os.close(file)
+            pass
+        finally:
+            if not ours:
+                os.close(file)
+        if not ours:
             return False
-        if self._newest() != number:
-            os.close(file)
-            return False
+        self._file, self._number = file, number
         with suppress(OSError):  # for people only: a full disk keeps nobody from leading
             os.ftruncate(file, 0)
             os.write(file, f"{os.getpid()}\n".encode())
-        self._file, self._number = file, number
         with suppress(FileNotFoundError):
             self._path(number - 1).unlink()
         return True

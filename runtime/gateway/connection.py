@@ -17,6 +17,7 @@ from runtime.gateway.crowd import Crowd
 from runtime.gateway.limits import SHEDDING, Limits
 from runtime.gateway.reader import BadRequest, Heads, HttpRequest, Reader
 
+LATE_S = 1.0  # no loop is so late with its timers, and goes on
 LOOK_S = 0.01  # in which a loop reads what has arrived
 
 
@@ -150,6 +151,13 @@ class Connection(asyncio.Protocol):
             handed.append(socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())))
             transport.abort()  # closes our descriptor alone
 
+    def mend(self) -> None:
+        """Does what the loop had no memory to call. To be called now and then."""
+        if self._transport.is_closing() and not self._transport.get_write_buffer_size():
+            self.connection_lost(None)
+        elif self._timer and self._timer.when() < self._loop.time() - LATE_S:
+            self._run_down()
+
     def give_up(self) -> None:
         """Of a request that has come in part the rest is not waited for."""
         if not (self._busy or self._transport.is_closing()):
@@ -180,9 +188,8 @@ class Connection(asyncio.Protocol):
             return  # the client has gone
         self._withdraw = None
         if answer.status in SHEDDING:
-            crowd = self._served.crowd
-            crowd.turned_away += 1
-            self._loop.call_later(crowd.pause_s, self._turn_away, answer)
+            self._loop.call_later(self._served.crowd.pause_s, self._turn_away, answer)
+            self._served.crowd.turned_away += 1
         else:
             self._send(answer)
 
@@ -194,11 +201,15 @@ class Connection(asyncio.Protocol):
     def _send(self, answer: HttpAnswer) -> None:
         """It is through once the client has taken so much that the rest fits the buffers."""
         self._stays = self._stays and not self._served.closing
-        self._write(answer, self._stays)
-        if self._writable:
-            self._answered()
-        else:
-            self._watch(self._limits.send_s)
+        try:
+            self._write(answer, self._stays)
+            if self._writable:
+                self._answered()
+            else:
+                self._watch(self._limits.send_s)
+        except Exception:  # no memory, say: the client need not wait for what does not come
+            self._transport.abort()
+            raise
 
     def _answered(self) -> None:
         self._busy = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runtime.gateway.limits import Limits
 
+NO_MEMORY = "no memory for it now; send it again"
 TOO_MUCH = "too much is being sent by all clients together"
 
 
@@ -21,5 +22,5 @@ class Crowd:
 
     @property
     def pause_s(self) -> float:
-        """After which the last of those who are turned away is told so."""
-        return self.turned_away / self._refusals_per_s
+        """After which one more who is turned away is told so."""
+        return (self.turned_away + 1) / self._refusals_per_s

@@ -123,6 +123,13 @@ class Dispatcher:
         """Calls it with the application of a request that finds a service asleep which it may wake, before it is placed."""
         self._wake = call
 
+    def mend(self) -> None:
+        """Makes good what a step that failed midway has left. To be called now and then; it finds nothing where none has."""
+        for host in list(self.hosts.values()):
+            host.mend()
+            self._gone_if_done(host)
+        self._serving.mend({request for host in self.hosts.values() for request in host.requests})
+
     @property
     def outstanding(self) -> int:
         """Requests without a fate yet."""

@@ -136,9 +136,10 @@ class GrpcFront:
     async def _fail(self, failure: Unanswered, context: Context) -> Message:
         """Who is turned away is told so after a time, the longer the more there are like it."""
         if failure.status in SHEDDING:
+            pause_s = self._crowd.pause_s
             self._crowd.turned_away += 1
             try:
-                await asyncio.sleep(self._crowd.pause_s)
+                await asyncio.sleep(pause_s)
             finally:
                 self._crowd.turned_away -= 1
         advice = () if failure.retry_after_s is None else (("retry-after", str(failure.retry_after_s)),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from itertools import chain
 
 from envs.rules import nanoseconds
@@ -67,6 +68,11 @@ class Host:
         if not self.own_queue or self.ahead or self._resizing:
             return False
         return self.kind.brief or self.queue.next_is_certain
+
+    @property
+    def requests(self) -> Iterator[Request]:
+        """Those that the replica has."""
+        return chain.from_iterable(batch.requests for batch in (*self.served, *([self.ahead] if self.ahead else ())))
 
     @property
     def in_flight(self) -> int:
@@ -138,11 +144,22 @@ class Host:
     def resized(self, t_s: float) -> None:
         """It has its kind's servers: the highest are cut and take no more batches, new ones are idle, the lowest on top."""
         before, self._servers, self._resizing = self._servers, self.kind.servers, False
-        self._idle = [server for server in self._idle if server < self._servers]
         occupied = self._occupied.values()
+        self._idle = [server for server in self._idle if server < self._servers]
         self._idle += [server for server in range(self._servers - 1, before - 1, -1) if server not in occupied]
         more = range(before, self._servers)
         self._expected_s = [*self._expected_s[: self._servers], *([t_s] * self._stages for _ in more)]
+        self._start_ahead()
+
+    def mend(self) -> None:
+        """Makes good what failed midway: a server is idle or occupied, by a batch that is served, and then none is ahead."""
+        self._occupied = {batch: server for batch, server in self._occupied.items() if batch in self.served}
+        occupied = set(self._occupied.values())
+        idle = [server for server in self._idle if server not in occupied]
+        self._idle = [server for server in range(self._servers) if server not in occupied and server not in idle] + idle
+        self._start_ahead()
+
+    def _start_ahead(self) -> None:
         if self.ahead and self._idle:
             self._occupy(self._idle.pop(), self.ahead)
             self.ahead = None

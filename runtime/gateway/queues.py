@@ -75,8 +75,11 @@ class Queue:
         present = {name for lanes in self._groups.values() for name in lanes} if len(self._share) > 1 else ()
         if present and tenant not in present:  # no credit for the time without requests
             self._virtual_s[tenant] = max(self._virtual_s[tenant], min(self._virtual_s[name] for name in present))
-        request.variant, request.joined_s, request.sequence, request.queue = variant, t_s, next(_sequence), self
-        self._groups.setdefault(variant, {}).setdefault(tenant, OrderedDict())[request.sequence] = request
+        sequence, lanes = next(_sequence), self._groups.get(variant) or {}
+        lane: Lane = lanes.get(tenant) or OrderedDict()
+        lane[sequence] = request
+        lanes[tenant], self._groups[variant] = lane, lanes
+        request.variant, request.joined_s, request.sequence, request.queue = variant, t_s, sequence, self
         self.waiting += 1
 
     def leave(self, request: Request) -> None:

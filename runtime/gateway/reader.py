@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import httptools
 
-from runtime.gateway.crowd import TOO_MUCH, Crowd
+from runtime.gateway.crowd import NO_MEMORY, TOO_MUCH, Crowd
 from runtime.gateway.limits import Limits
 from runtime.gateway.traces import TRACEPARENT
 
@@ -112,6 +112,8 @@ class Reader:
             return  # it is answered in the protocol that it came in, and hung up on
         except httptools.HttpParserError as error:
             cause = error.__context__
+            if isinstance(cause, MemoryError):
+                raise BadRequest(503, NO_MEMORY) from None
             raise cause if isinstance(cause, BadRequest) else BadRequest(400, f"not HTTP/1.1: {error}") from None
         if not self.in_body and self._header_bytes > self._limits.header_bytes:
             raise BadRequest(431, f"more than {self._limits.header_bytes} bytes of headers")

@@ -22,6 +22,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from runtime.gateway.access import Access
 from runtime.gateway.calls import NAME, VERSION, Calls, Unanswered
 from runtime.gateway.connection import Connection, HttpAnswer, Reply, Served, Withdraw
+from runtime.gateway.crowd import NO_MEMORY
 from runtime.gateway.dispatcher import Dispatcher
 from runtime.gateway.json_tensors import InferRequest, read_request, write_answer
 from runtime.gateway.limits import Limits
@@ -88,6 +89,12 @@ class Gateway:
         address = self._server.sockets[0].getsockname()
         name = f"[{address[0]}]" if ":" in address[0] else address[0]
         self.url = f"{'https' if secure else 'http'}://{name}:{address[1]}"
+
+    def mend(self) -> None:
+        """Makes good what failed midway, for want of memory, say; of the dispatcher, too. To be called now and then."""
+        self._dispatcher.mend()
+        for connection in list(self._served.connections):
+            connection.mend()
 
     async def hand_over(self, patience_s: float = 30.0) -> tuple[list[socket.socket], list[socket.socket]]:
         """Takes no more connections, and answers what is under way for so long; gives where it listens, and the connections
@@ -262,6 +269,8 @@ def _failed(http: HttpRequest, error: BaseException) -> HttpAnswer:
             return _error(error.status, str(error), _advice(error))
         case ProtocolError():
             return _error(400, str(error))
+        case MemoryError():
+            return _error(503, NO_MEMORY, {"Retry-After": "1"})
     log.error("%s %s", http.method, http.path, exc_info=error)
     return _error(500, "an error in the gateway; its log says more")
 

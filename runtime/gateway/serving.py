@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 from runtime.gateway.hosts import Host
@@ -19,6 +19,7 @@ from runtime.models.server_clocks import Head
 from runtime.serving.replica import Replica, ReplicaLost, RequestRefused, Tensors
 
 log = logging.getLogger(__name__)
+AGAIN_S = 0.1  # after which there may be memory
 
 
 class Serving:
@@ -76,6 +77,16 @@ class Serving:
             asyncio.get_running_loop().call_soon(self._end_of_turn)
         self._due[queue] = None
 
+    def mend(self, held: Collection[Request]) -> None:
+        """Makes good what has failed midway: requests that neither wait nor are held are placed again, queues in which some
+        wait are tried at the end of the turn, and who has not been told what has settled is told.
+        """
+        self.place([request for request in self._requests if not request.queue and request not in held],
+                   self._clock.now_s(), FAILED)
+        self._due.update(dict.fromkeys(request.queue for request in self._requests if request.queue))
+        asyncio.get_running_loop().call_soon(self._end_of_turn)
+        self._requests.tell()
+
     def try_own(self, host: Host) -> None:
         """Tries, at the end of the turn, the queue that a replica takes from: of its kind, while it does not drain."""
         if not host.gone or host.own_queue:
@@ -89,10 +100,14 @@ class Serving:
     def _start(self, host: Host, batch: Batch, t_s: float) -> None:
         host.start(batch, t_s)
         first = batch.requests[0]
-        host.replica.serve(batch.variant, [request.tensors for request in batch.requests],
-                           Head(first.application.name, first.number, first.stage),
-                           [request.trace.parent if request.trace else "" for request in batch.requests],
-                           partial(self._freed, host, batch), partial(self._answered, host, batch))
+        try:
+            host.replica.serve(batch.variant, [request.tensors for request in batch.requests],
+                               Head(first.application.name, first.number, first.stage),
+                               [request.trace.parent if request.trace else "" for request in batch.requests],
+                               partial(self._freed, host, batch), partial(self._answered, host, batch))
+        except Exception:  # it has not come there, and no answer follows
+            host.finish(batch, t_s)
+            raise
 
     def _freed(self, host: Host, batch: Batch) -> None:
         """A batch has left the first stage: its server takes the next one."""
@@ -100,10 +115,31 @@ class Serving:
             self.try_own(host)
 
     def _answered(self, host: Host, batch: Batch, answers: Sequence[Tensors | Exception] | Exception) -> None:
-        """A batch comes back. One that comes when the replica was given up already is nobody's."""
-        if isinstance(answers, ReplicaLost):
-            self._lost(host.replica, answers)
+        """A batch comes back."""
+        try:
+            if isinstance(answers, ReplicaLost):
+                self._lost(host.replica, answers)
+            else:
+                self._finish(host, batch, answers)
+        except MemoryError:  # nobody answers it a second time
+            asyncio.get_running_loop().call_later(AGAIN_S, self._answered, host, batch, answers)
+            raise
+
+    def _finish(self, host: Host, batch: Batch, answers: Sequence[Tensors | Exception] | Exception) -> None:
+        """Its server takes the next one. A batch that comes when the replica was given up already is nobody's."""
+        t_s = self._clock.now_s()
+        if not host.finish(batch, t_s):
             return
+        try:
+            self._settle(host, batch, answers, t_s)
+            if host.queue.waiting:
+                self.try_own(host)
+            self._emptied(host)
+        finally:
+            self._requests.tell()  # now, as who is told may ask again at once
+
+    def _settle(self, host: Host, batch: Batch, answers: Sequence[Tensors | Exception] | Exception, t_s: float) -> None:
+        """Its requests settle or go on."""
         if not isinstance(answers, Exception) and len(answers) != len(batch):
             answers = ValueError(f"{len(answers)} answers to {len(batch)} requests")
         if isinstance(answers, Exception):
@@ -111,26 +147,13 @@ class Serving:
             log.error("replica %d could not serve a batch of '%s' (traces: %s)", host.replica.number, batch.variant, traces,
                       exc_info=answers)
             answers = [answers] * len(batch)
-        self._finish(host, batch, answers)
-
-    def _finish(self, host: Host, batch: Batch, answers: Sequence[Tensors | Exception]) -> None:
-        """Its requests settle or go on, and its server takes the next one."""
-        t_s = self._clock.now_s()
-        if not host.finish(batch, t_s):
-            return
         outputs = host.replica.outputs.get(batch.variant, ())
-        try:
-            for request, answer in zip(batch.requests, answers):
-                if isinstance(answer, Exception):
-                    cause = Cause.REFUSED if isinstance(answer, RequestRefused) else Cause.BROKEN
-                    self._requests.unanswered(request, FAILED, t_s, cause, str(answer))
-                elif self._requests.answered(request, answer, outputs, t_s, self.thresholds):
-                    self.place([request], t_s, DROPPED)
-            if host.queue.waiting:
-                self.try_own(host)
-            self._emptied(host)
-        finally:
-            self._requests.tell()  # now, as who is told may ask again at once
+        for request, answer in zip(batch.requests, answers):
+            if isinstance(answer, Exception):
+                cause = Cause.REFUSED if isinstance(answer, RequestRefused) else Cause.BROKEN
+                self._requests.unanswered(request, FAILED, t_s, cause, str(answer))
+            elif self._requests.answered(request, answer, outputs, t_s, self.thresholds):
+                self.place([request], t_s, DROPPED)
 
     def _wake(self, queue: Queue) -> None:
         """It is time to try a queue."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
 from envs.rules import in_time
@@ -41,7 +42,7 @@ class Settling:
         self.counters = Counters(scenario)
         self._drop_after_s = scenario.admission.drop_after_s or math.inf
         self._outstanding: dict[Request, None] = {}
-        self._untold: list[tuple[Request, Outcome]] = []
+        self._untold: deque[tuple[Request, Outcome]] = deque()
 
     def __iter__(self) -> Iterator[Request]:
         """Requests without a fate yet, in order of arrival."""
@@ -59,8 +60,8 @@ class Settling:
         what = self.applications[application]
         request = Request(what, self.counters.offered(what.row), t_s, tensors, LIVES, min(patience_s, self._drop_after_s),
                           trace=trace)
-        self._outstanding[request] = None
         self.counters.at_service(request.service)
+        self._outstanding[request] = None
         return request
 
     def answered(self, request: Request, answer: Tensors, outputs: Sequence[TensorSpec], t_s: float,
@@ -80,20 +81,20 @@ class Settling:
         self.counters.answered(request.service, variant)
         last = request.stage == len(application.services) - 1
         accuracy = what.accuracy
-        if application.cascade:
-            if not last:
-                threshold = thresholds.get((application.name, request.stage), 1.0)
-                last = self._leaving.leaves(request, threshold, outputs, answer)
-                accuracy = accuracy_of_leavers(what, threshold)
-        else:
-            request.accuracy = accuracy = request.accuracy * accuracy
-            request.tensors = answer  # a chain's next stage gets the answer; a cascade's, what the first one got
+        if not application.cascade:
+            accuracy *= request.accuracy
+        elif not last:
+            threshold = thresholds.get((application.name, request.stage), 1.0)
+            last = self._leaving.leaves(request, threshold, outputs, answer)
+            accuracy = accuracy_of_leavers(what, threshold)
         if last:
             fate = GOOD if in_time(t_s, request.arrival_s, application.slo_s) else LATE
             self.settle(request, Outcome(fate, t_s, variant, answer), accuracy)
             return False
+        self.counters.at_service(application.services[request.stage + 1])
+        if not application.cascade:  # a chain's next stage gets the answer; a cascade's, what the first one got
+            request.accuracy, request.tensors = accuracy, answer
         request.stage += 1
-        self.counters.at_service(request.service)
         return True
 
     def unanswered(self, request: Request, fate: int, t_s: float, cause: Cause, details: str = "") -> None:
@@ -103,17 +104,23 @@ class Settling:
 
     def settle(self, request: Request, outcome: Outcome, accuracy: float = 0.0) -> None:
         """It has its fate; `accuracy` is that of its answer."""
-        del self._outstanding[request]
-        self.counters.settled(request, outcome, accuracy)
-        request.settle(outcome)
         self._untold.append((request, outcome))
+        del self._outstanding[request]
+        request.settle(outcome)
+        self.counters.settled(request, outcome, accuracy)
 
     def tell(self) -> None:
-        """Tells whoever asked what has settled."""
-        untold, self._untold = self._untold, []
-        for request, outcome in untold:
-            for call in request.then:
+        """Tells whoever asked what has settled. Whom there is no memory for is told the next time."""
+        again = []
+        while self._untold:
+            request, outcome = self._untold.popleft()
+            while request.then:
                 try:
-                    call(outcome)
+                    request.then[0](outcome)
+                except MemoryError:
+                    again.append((request, outcome))
+                    break
                 except Exception:
                     log.exception("what follows from a request of '%s'", request.application.name)
+                del request.then[0]
+        self._untold.extend(again)

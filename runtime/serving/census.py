@@ -56,7 +56,8 @@ class Census:
 
     def gone(self, number: int, t_s: float) -> None:
         """It has given its resources back."""
-        self._account(self._lives.pop(number), t_s)
+        self._account(self._lives[number], t_s)
+        del self._lives[number]
 
     def count(self, state: State) -> Counter[ReplicaKind]:
         """Replicas in a state, by kind."""

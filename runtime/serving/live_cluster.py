@@ -62,6 +62,7 @@ class LiveCluster:
         self._kinds = list(scenario.kinds)
         self._next_number = 0
         self._given: Deployment | None = None  # what the dispatcher has
+        self._saved: Remembered | None = None
         self._resuming: asyncio.Task[None] | None = None
         self._running = False
         self._adopted: list[Member] = []
@@ -90,6 +91,15 @@ class LiveCluster:
         there = self._adopted or list(self._members.values())
         if loading := [member.task for member in there if member.task]:
             await asyncio.wait(loading, timeout=TAKEN_OVER_S)
+
+    def mend(self) -> None:
+        """Makes good what failed midway, for want of memory, say; there is nothing to be done where none has. To be called now
+        and then.
+        """
+        self._lives.mend()
+        self._reconcile("a look")
+        if self._running:
+            self.save()
 
     def rest(self) -> None:
         """Starts and stops nothing any more, and leaves replicas as they are: another process goes on with them."""
@@ -274,7 +284,10 @@ class LiveCluster:
     def _save(self) -> None:
         if self._remember:
             started = (Started(m.number, m.kind, m.state, m.started_s, m.replica.whereabouts) for m in self._members.values())
-            self._remember.write(Remembered(self.desired, self._next_number, tuple(started)))
+            now = Remembered(self.desired, self._next_number, tuple(started))
+            if now != self._saved:
+                self._remember.write(now)
+                self._saved = now
 
     def save(self) -> None:
         """Remembers what there is; where that fails, goes on, and says so."""

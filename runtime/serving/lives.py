@@ -104,10 +104,24 @@ class Lives:
         """A replica that is pending, since `started_s`; it does nothing yet."""
         if replica.number in self.members:
             raise AssertionError(f"replica {replica.number} is there already")
-        member = self.members[replica.number] = Member(replica, started_s)
-        self.census.started(member.number, member.kind, started_s, self._clock.now_s())
+        member = Member(replica, started_s)
         replica.on_lost(lambda why: self._lose(member, why))
+        self.census.started(member.number, member.kind, started_s, self._clock.now_s())
+        self.members[replica.number] = member
         return member
+
+    def mend(self) -> None:
+        """Makes good what failed midway, for want of memory, say: a replica that nothing goes on with is lost, or ended. To be
+        called now and then.
+        """
+        for member in list(self.members.values()):
+            task = member.task
+            if not task or (task.done() and (member.state != "ready" or task.cancelled() or task.exception())):
+                self._lose(member, "nothing goes on with it")
+                if member.task is task:
+                    member.task = asyncio.create_task(self._end(member))
+            elif member.served and (not member.watching or member.watching.done()):
+                member.watching = asyncio.create_task(self._watch(member))
 
     def bring_up(self, member: Member, why: str, *, adopted: bool = False) -> None:
         """Has it load and become ready."""
@@ -130,11 +144,12 @@ class Lives:
             return
         if member.state != "pending":
             return
-        member.state, member.served = "ready", True
+        member.served = True
+        self._dispatcher.add(member.replica)
+        member.state = "ready"
         self._backoff.succeeded(kind)
         self.census.ready(member.number, None if adopted else self._clock.now_s() - began_s)
         self.note("ready", f"after {self._clock.now_s() - began_s:.3g} s" if not adopted else "taken over", member)
-        self._dispatcher.add(member.replica)
         member.watching = asyncio.create_task(self._watch(member))
         self._changed(f"replica {member.number} became ready")
 
@@ -184,20 +199,24 @@ class Lives:
             await drained
         except Exception as error:
             self.note("not drained", _said(error), member)
-        member.served = False
+        else:
+            member.served = False
         await self._end(member)
 
     def _lose(self, member: Member, why: str) -> None:
         """It is gone, or never came up: fence it, then replace it, then give what it had to others."""
         if member.state == "failed" or (member.state == "draining" and not member.served):
             return
-        served, member.served = member.served, False
         self._leave(member, "failed", why)
         self._fence(member)
         member.task = asyncio.create_task(self._end(member))
         self._changed(f"replica {member.number} failed")
-        if served:
+        self._serves_no_more(member)
+
+    def _serves_no_more(self, member: Member) -> None:
+        if member.served:
             self._dispatcher.lost(member.replica)
+            member.served = False
 
     def _leave(self, member: Member, state: State, why: str) -> None:
         if member.task and member.task is not asyncio.current_task():
@@ -216,8 +235,10 @@ class Lives:
         except Exception as error:
             self.note("not stopped", f"{_said(error)}; it was fenced", member)
             self._fence(member)
-        del self.members[member.number]
-        self.census.gone(member.number, self._clock.now_s())
+        self._serves_no_more(member)
+        number = member.number
+        self.census.gone(number, self._clock.now_s())
+        del self.members[number]
         self.note("gone", "stopped" if member.state == "draining" else "fenced", member)
         self._gone()
 

@@ -5,10 +5,11 @@ What cannot be used is told in one line, and what was there stays; so does all t
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from runtime.serving.rounds import rounds
 
 LOOK_S = 1.0
 
@@ -32,20 +33,21 @@ class Renewal:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            await asyncio.sleep(self._look_s)
-            for files, renew, seen in self._watched:
-                looks = _looks(files)
-                if looks == seen[0]:
-                    continue
-                seen[0] = looks
-                names = ", ".join(map(str, files))
-                try:
-                    renew()
-                except (ValueError, OSError) as error:
-                    log.error("%s: not taken up, what was there stays: %s", names, " ".join(str(error).split()))
-                else:
-                    log.info("%s: taken up", names)
+        await rounds(self._look_s, self._look)
+
+    def _look(self) -> None:
+        for files, renew, seen in self._watched:
+            looks = _looks(files)
+            if looks == seen[0]:
+                continue
+            names = ", ".join(map(str, files))
+            try:
+                renew()
+            except (ValueError, OSError) as error:
+                log.error("%s: not taken up, what was there stays: %s", names, " ".join(str(error).split()))
+            else:
+                log.info("%s: taken up", names)
+            seen[0] = looks
 
 
 def _looks(files: Sequence[Path]) -> list[tuple[int, int, int] | None]:

@@ -28,6 +28,7 @@ from runtime.serving.gpu_shares import GpuShares
 from runtime.serving.handover import Handed
 from runtime.serving.live_cluster import LiveCluster
 from runtime.serving.replica import MakeReplica, Replica
+from runtime.serving.rounds import rounds
 from runtime.serving.state_file import StateFile
 from runtime.serving.unix_clock import UnixClock
 from runtime.serving.usage import Usage, workers_of
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from runtime.serving.crew import Launcher, Models
 
 log = logging.getLogger(__name__)
+MEND_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ class Service:
             await self.grpc.start(*grpc, certificate)
         if not handed:
             self.cluster.start()
-        self._watching = [asyncio.create_task(self._watch())]
+        self._watching = [asyncio.create_task(rounds(self.scenario.interval_s, self._look)),
+                          asyncio.create_task(rounds(MEND_S, self.gateway.mend, self.cluster.mend))]
         if self._usage:
             self._watching.append(asyncio.create_task(self._usage.watch()))
 
@@ -201,11 +204,6 @@ class Service:
 
     def _told(self, moment: Moment) -> Pages:
         return {self.scenario.name: told_by(self.page.families(moment))}
-
-    async def _watch(self) -> None:
-        while True:
-            self._look()
-            await asyncio.sleep(self.scenario.interval_s)
 
     def _look(self) -> None:
         """Keeps what an observation is made of; made when it is asked for, as that takes milliseconds without serving."""

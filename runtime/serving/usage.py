@@ -6,6 +6,7 @@ What cannot be read (of workers on other hosts, or without NVML) is missing, and
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import time
@@ -18,6 +19,7 @@ from envs.scenario import Scenario
 from runtime.exposition import Used
 from runtime.serving.replica import Replica
 
+log = logging.getLogger(__name__)
 READ_EVERY_S = 1.0
 MEMORY_EVERY = 5  # readings: to tell what is shared takes the kernel some milliseconds for each process
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
@@ -25,7 +27,6 @@ USER_TIME, SYSTEM_TIME = 11, 12  # of the fields of /proc/PID/stat after the nam
 
 Workers = Mapping[str, Sequence[int | None]]
 """By device type, the processes of all workers; None for one on another host."""
-
 
 
 def workers_of(replicas: Iterable[Replica]) -> Workers:
@@ -70,10 +71,14 @@ class Usage:
     async def watch(self) -> None:
         """Reads, for ever."""
         while True:
-            self._memory = await asyncio.to_thread(self._read_memory, self._workers())
-            for _ in range(MEMORY_EVERY):
+            try:
+                self._memory = await asyncio.to_thread(self._read_memory, self._workers())
+                for _ in range(MEMORY_EVERY):
+                    await asyncio.sleep(READ_EVERY_S)
+                    self._count()
+            except Exception:  # no thread can be had, say
+                log.exception("what workers use could not be read")
                 await asyncio.sleep(READ_EVERY_S)
-                self._count()
 
     def used(self) -> dict[str, Used]:
         """By device type: compute up to now, memory as it was read last."""
