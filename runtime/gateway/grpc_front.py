@@ -16,7 +16,7 @@ from runtime.certificate import Certificate
 from runtime.gateway import grpc_predict_v2_pb2 as pb
 from runtime.gateway.access import Access
 from runtime.gateway.calls import NAME, VERSION, Calls, Unanswered
-from runtime.gateway.crowd import TOO_MUCH, Crowd
+from runtime.gateway.crowd import NO_MEMORY, TOO_MUCH, Crowd
 from runtime.gateway.dispatcher import Dispatcher
 from runtime.gateway.grpc_tensors import read_request, write_answer
 from runtime.gateway.limits import SHEDDING, Limits
@@ -95,12 +95,17 @@ class GrpcFront:
         """One call in, one out. It is taken as a stream of one, so that whoever is slow to send it can be told so."""
         async def handle(_: object, context: Context) -> Message:
             try:
-                with _Body(self._crowd) as body:
+                body = _Body(self._crowd)
+                try:
                     return await answer(await self._asked(takes, context, body), context)
+                finally:  # no call, which might fail
+                    self._crowd.left_bytes += body.held_bytes
             except Unanswered as error:
                 failure = error.with_traceback(None)  # which would keep the body
             except ProtocolError as error:
                 failure = Unanswered(HTTPStatus.BAD_REQUEST, str(error))
+            except MemoryError:
+                failure = Unanswered(HTTPStatus.SERVICE_UNAVAILABLE, NO_MEMORY, 1)
             except Exception:
                 log.exception("%s", takes.DESCRIPTOR.name)
                 failure = Unanswered(HTTPStatus.INTERNAL_SERVER_ERROR, "an error in the gateway; its log says more")
@@ -182,16 +187,10 @@ class GrpcFront:
 
 
 class _Body:
-    """The room that one call's message takes until the call is answered."""
+    """The room that one call's message takes until the call is answered, `held_bytes`; who made it gives it back."""
 
     def __init__(self, crowd: Crowd) -> None:
-        self._crowd, self._held_bytes = crowd, 0
-
-    def __enter__(self) -> _Body:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._crowd.left_bytes += self._held_bytes
+        self._crowd, self.held_bytes = crowd, 0
 
     def holds(self, size_bytes: int) -> None:
         """It takes so much.
@@ -199,8 +198,8 @@ class _Body:
         Raises:
             Unanswered: all together take too much.
         """
-        self._crowd.left_bytes -= size_bytes - self._held_bytes
-        self._held_bytes = size_bytes
+        self._crowd.left_bytes -= size_bytes - self.held_bytes
+        self.held_bytes = size_bytes
         if self._crowd.left_bytes < 0:
             raise Unanswered(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MUCH)
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from envs import state as st
@@ -109,16 +110,17 @@ class Request:
         if self._settled is None:
             self._settled = asyncio.get_running_loop().create_future()
             if self.outcome:
-                self._settled.set_result(self.outcome)
+                _set(self._settled, self.outcome)
+            else:
+                self.then.append(partial(_set, self._settled))
         return self._settled
-
-    def settle(self, outcome: Outcome) -> None:
-        """It has its outcome."""
-        self.outcome = outcome
-        if self._settled and not self._settled.done():  # cancelled where nobody waits any more
-            self._settled.set_result(outcome)
 
     @property
     def service(self) -> str:
         """The service of its present stage."""
         return self.application.services[self.stage]
+
+
+def _set(settled: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not settled.done():  # cancelled where nobody waits any more
+        settled.set_result(outcome)

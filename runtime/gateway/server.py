@@ -126,6 +126,7 @@ class Gateway:
         for connection in list(self._served.connections):
             connection.close(at_once=True)
         while self._served.connections:
+            self.mend()
             await asyncio.sleep(0)
 
     def _handle(self, http: HttpRequest, reply: Reply) -> Withdraw:

@@ -106,7 +106,7 @@ class Settling:
         """It has its fate; `accuracy` is that of its answer."""
         self._untold.append((request, outcome))
         del self._outstanding[request]
-        request.settle(outcome)
+        request.outcome = outcome
         self.counters.settled(request, outcome, accuracy)
 
     def tell(self) -> None:
