@@ -79,12 +79,14 @@ class Serving:
 
     def mend(self, held: Collection[Request]) -> None:
         """Makes good what has failed midway: requests that neither wait nor are held are placed again, queues in which some
-        wait are tried at the end of the turn, and who has not been told what has settled is told.
+        wait although there is a server are tried at the end of the turn, and who has not been told what has settled is told.
         """
         self.place([request for request in self._requests if not request.queue and request not in held],
                    self._clock.now_s(), FAILED)
-        self._due.update(dict.fromkeys(request.queue for request in self._requests if request.queue))
-        asyncio.get_running_loop().call_soon(self._end_of_turn)
+        waiting = dict.fromkeys(request.queue for request in self._requests if request.queue)
+        self._due.update(dict.fromkeys(queue for queue in waiting if _next_host(queue)))
+        if self._due:
+            asyncio.get_running_loop().call_soon(self._end_of_turn)
         self._requests.tell()
 
     def try_own(self, host: Host) -> None:
