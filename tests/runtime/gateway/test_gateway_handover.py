@@ -48,7 +48,7 @@ async def taken_over(old):
         try:
             yield server, new.dispatcher
         finally:
-            await server.close(patience_s=1.0)
+            await server.close()
 
 
 def counted(dispatcher):

@@ -25,10 +25,10 @@ async def asked(port):
     return [answer[:3] for answer in said.split(b"HTTP/1.1 ")[1:]]
 
 
-def left(dispatcher, crowd):
-    """Requests, refusals, bytes of bodies, and requests of replicas."""
+def left(dispatcher, crowd, connections):
+    """Requests, refusals, bytes of bodies, requests of replicas, and connections."""
     return (dispatcher.outstanding, crowd.turned_away, Limits().bodies_bytes - crowd.left_bytes,
-            sum(host.outstanding for host in dispatcher.hosts.values()))
+            sum(host.outstanding for host in dispatcher.hosts.values()), len(connections))
 
 
 def replace_hanging(dispatcher):
@@ -39,7 +39,7 @@ def replace_hanging(dispatcher):
             dispatcher.add(host.replica)
 
 
-async def each_call_once(dispatcher, crowd, ask, mend):
+async def each_call_once(dispatcher, crowd, connections, ask, mend):
     """How many calls there are."""
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # it would show all of them
     for n in count(1, EACH):
@@ -54,9 +54,9 @@ async def each_call_once(dispatcher, crowd, ask, mend):
             async with asyncio.timeout(20):
                 assert await asking in TOLD
                 assert await ask() == [b"200"]
-                await until(lambda: left(dispatcher, crowd) == (0, 0, 0, 0))
+                await until(lambda: left(dispatcher, crowd, connections) == (0, 0, 0, 0, 0))
         except TimeoutError:
-            pytest.fail(f"{shortage.where}: {left(dispatcher, crowd)} is left")
+            pytest.fail(f"{shortage.where}: {left(dispatcher, crowd, connections)} is left")
         mending.cancel()
         if not shortage.where:
             print(f"no memory at each {EACH}th of {n} calls of the gateway")
@@ -71,8 +71,8 @@ def test_no_memory_at_any_call_of_the_gateway(scenario, caplog, monkeypatch):
 
     async def play():
         async with gateway(scenario) as g:
-            await each_call_once(g.dispatcher, g.server.crowd, partial(asked, g.port), g.server.mend)
-            await asyncio.wait_for(until(lambda: not g.server._served.connections), 5)
+            connections = g.server._served.connections
+            await each_call_once(g.dispatcher, g.server.crowd, connections, partial(asked, g.port), g.server.mend)
 
     asyncio.run(play())
 
@@ -94,6 +94,6 @@ def test_no_memory_at_any_call_of_the_gateway_over_grpc(caplog):
                     known = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN  # by us, or by the library when it had none
                     return [b"503" if error.code() in known else str(error).encode()]
 
-            await each_call_once(f.dispatcher, f.server._crowd, ask, f.dispatcher.mend)
+            await each_call_once(f.dispatcher, f.server._crowd, (), ask, f.dispatcher.mend)
 
     asyncio.run(play())
