@@ -2,6 +2,8 @@
 
     python train.py --scenario resnet-variants --trace twitter_2021 --agent ppo --steps 1000000 --seed 0
     python train.py --agent order-keep --trace twitter_2021,nasa_1995_jul,worldcup_1998 --seeds 10
+    python train.py --agent ppo --seeds 3 --sweep learning_rate=0.001,0.0005 --jobs 2      # six runs, two at a time
+    python train.py --agent ppo --seeds 3 --engine ray                                     # on a Ray cluster (extra `ray`)
     python train.py --scenario video --agent proposals --seed 0
     python train.py --config runs/mine/config.yaml                 # the same run again
     python train.py --resume runs/mine                             # go on where it stopped
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -56,7 +59,8 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--agent", choices=(*LEARNERS, "cem", "order-keep", "proposals", "dagger"), help="how it learns (ppo)")
     what.add_argument("--steps", type=_count, metavar="N", help="decisions learnt from (1e6; order-keep 8e6, proposals 2e6)")
     what.add_argument("--seed", type=int, metavar="S", help="of weights, actions and loads (0)")
-    what.add_argument("--seeds", type=_count, metavar="N", help="train N agents, of seeds S, S + 1, ..., one after another")
+    what.add_argument("--seeds", type=_count, metavar="N", help="train N agents, of seeds S, S + 1, ...")
+    what.add_argument("--sweep", action="append", metavar="SETTING=A,B,...", help="one of each; repeat it for all pairs")
     what.add_argument(
         "--set", action="append", metavar="SETTING=VALUE", help="a setting of the agent, such as gamma=0.9; repeat it"
     )
@@ -71,6 +75,8 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument("--name", help="its folder in runs/ (scenario, agent, seed)")
     runs.add_argument("--config", type=Path, metavar="FILE", help="a run's config.yaml; what is said beside it wins")
     runs.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run; nothing else is needed")
+    runs.add_argument("--jobs", type=_count, metavar="N", help="of several, so many at a time in processes (1, in this one)")
+    runs.add_argument("--engine", choices=("processes", "ray"), help="where several agents are trained; ray: see RAY_ADDRESS")
     runs.add_argument("--export", type=Path, metavar="FOLDER", help="write the best agent there too")
     runs.add_argument("--threads", type=_count, metavar="N", help="of torch; more than 1 rarely pays (1)")
     return top
@@ -84,17 +90,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     said = vars(parser().parse_args(words))
-    codes = (_train(wishes) for wishes in _each_seed(said))
-    return next((code for code in codes if code), 0)  # the first that goes wrong ends it
+    at_once, engine = said.pop("jobs", 1), said.pop("engine", "processes")
+    try:
+        wishes = list(_each(said))
+        if engine == "ray" or (at_once > 1 and len(wishes) > 1):
+            return _train_elsewhere(wishes, at_once, engine)
+    except (ValueError, LookupError, OSError, ImportError, yaml.YAMLError) as error:
+        print(f"train.py: {' '.join(str(error).split())}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return next((code for code in map(_train, wishes) if code), 0)  # the first that goes wrong ends it
 
 
-def _each_seed(said: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _train_elsewhere(wishes: Sequence[dict[str, Any]], at_once: int, engine: str) -> int:
+    from agents.engines import Job, in_processes, on_ray
+
+    jobs = [Job(folder, config) for config, folder, _ in map(_config, wishes)]
+    codes = on_ray(jobs, None) if engine == "ray" else in_processes(jobs, at_once)
+    return next((code for code in codes if code), 0)
+
+
+def _each(said: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The command line for each agent that is to be trained."""
     count, first, name = said.pop("seeds", None), said.get("seed", DEFAULTS["seed"]), said.get("name")
-    for seed in range(first, first + (count or 0)):
-        yield {**said, "seed": seed, **({"name": f"{name}-seed{seed}"} if name else {})}
-    if count is None:
-        yield said
+    swept = [_swept(wish) for wish in said.pop("sweep", [])]
+    for wishes in itertools.product(*swept):
+        named = "-".join([name or _default_name(said), *wishes]) if wishes else name
+        one = {**said, "set": [*said.get("set", []), *wishes]} if wishes else said
+        if count is None and not wishes:
+            yield one
+        for seed in range(first, first + (count or bool(wishes))):
+            yield {**one, "seed": seed, **({"name": f"{named}-seed{seed}"} if named else {})}
+
+
+def _swept(wish: str) -> list[str]:
+    """A SETTING=VALUE for each value."""
+    setting, equals, values = wish.partition("=")
+    if not (equals and values):
+        raise ValueError(f"--sweep {wish}: give a setting and its values, such as gamma=0.9,0.99")
+    return [f"{setting}={value}" for value in values.split(",")]
+
+
+def _default_name(said: dict[str, Any]) -> str:
+    return f"{Path(said.get('scenario', DEFAULTS['scenario'])).stem}-{said.get('agent', DEFAULTS['agent'])}"
 
 
 def _train(said: dict[str, Any]) -> int:

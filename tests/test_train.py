@@ -109,3 +109,35 @@ def test_a_run_is_not_overwritten_and_strange_configs_are_refused(folder, capsys
     (folder / "config.yaml").write_text(yaml.safe_dump({"speed": 3}))
     assert train.main(["--config", "config.yaml"]) == train.WRONG
     assert "unknown speed" in capsys.readouterr().err
+
+
+SWEPT = [*SMALL, "--seed", "1", "--seeds", "1", "--sweep", "gamma=0.9,0.99", "--name", "swept"]
+
+
+def as_alone(folder, said):
+    """Two were trained elsewhere, and one of them is what it is when it is trained here."""
+    names = ["swept-gamma=0.9-seed1", "swept-gamma=0.99-seed1"]
+    assert sorted(path.name for path in (folder / "runs").iterdir()) == names
+    assert all(f"[{name}] runs/{name}: 384 of 384 steps" in said for name in names)
+    assert train.main([*SMALL, "--seed", "1", "--set", "gamma=0.9", "--name", "alone"]) == 0
+    assert weights(folder / "runs" / "alone" / "best") == weights(folder / "runs" / names[0] / "best")
+    assert yaml.safe_load((folder / "runs" / names[1] / "config.yaml").read_text())["settings"]["gamma"] == 0.99
+
+
+def test_several_are_trained_in_processes_as_each_would_be_alone(folder, capfd):
+    assert train.main([*SWEPT, "--jobs", "2"]) == 0
+    as_alone(folder, capfd.readouterr().out)
+    assert train.main([*SWEPT, "--jobs", "2"]) == 0  # nothing is left to be done
+
+
+@pytest.mark.slow
+def test_several_are_trained_on_ray_as_each_would_be_alone(folder, capfd):
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    assert train.main([*SWEPT, "--engine", "ray"]) == 0
+    as_alone(folder, capfd.readouterr().out)
+
+
+@pytest.mark.parametrize("wish", ["gamma", "gamma="])
+def test_a_sweep_without_values_is_refused(wish, capsys):
+    assert train.main([*SMALL, "--sweep", wish]) == train.WRONG
+    assert "give a setting and its values" in capsys.readouterr().err
