@@ -5,6 +5,7 @@
     python evaluate.py --policies infadapter,ppo --trace twitter_2021 --windows 24 --json out/twitter.json
     python evaluate.py --calibrate 300 --trace twitter_2021
     python evaluate.py --protocol --quick
+    python evaluate.py --weightings --quick
     python evaluate.py --reproduce all
     python evaluate.py --live 60
     python evaluate.py --live 100 --cases all
@@ -15,7 +16,8 @@ verdict go to the terminal, every number to --json, one row per episode to --csv
 
 With --calibrate N nothing is compared: the settings of each policy are tuned in N calls of the simulator on the training part,
 and kept for all later uses (baselines/calibrated/). With --reproduce NAME|all numbers that others published are made again.
-With --protocol learned agents are held against planners calibrated for each source of load and cold start (docs/protocol.md).
+With --protocol learned agents are held against planners calibrated for each source of load and cold start, with --weightings
+against planners that are calibrated and solved anew wherever cost and violations weigh something else (docs/protocol.md).
 With --bench POLICY,... any policy is scored on frozen tasks, and --leaderboard makes docs/leaderboard.md of such results
 (docs/bench.md). With --robustness policies meet what a real cluster does to them, one trouble at a time (docs/robustness.md).
 With --replay SOURCE a recorded load is played: what other policies would have done and cost (docs/replay.md).
@@ -49,18 +51,20 @@ class Mode(NamedTuple):
     """What can be asked for in place of a comparison."""
 
     command: str  # module of `reports` whose `run(arguments, argv)` does it, and says whether all of it
-    options: tuple[str, ...]  # that go with it alone
+    options: tuple[str, ...]  # that go with it, and with no mode that does not name them
     interrupted: str  # what is left of it then
     failed: int = FAILED  # exit code where it was not all
 
 
+PLAYED, TASKS = ("quick", "cold_starts", "store"), ("tasks", "results")
 MODES = {
     "replay": Mode("replay.command", ("begin", "end", "slo", "select", "system", "save_load"), "nothing is written"),
     "reproduce": Mode("reproduce", (), "nothing is written", failed=WRONG),
     "live": Mode("live_command", ("cases", "repeats", "speed"), "all processes are ended, nothing is written"),
-    "protocol": Mode("protocol_command", ("quick", "cold_starts", "cells", "store"), "what was played is kept"),
-    "bench": Mode("bench.command", (), "the policies that were played to their end have their files"),
-    "leaderboard": Mode("bench.leaderboard", (), "nothing is written"),
+    "protocol": Mode("protocol_command", ("cells", *PLAYED), "what was played is kept"),
+    "weightings": Mode("weightings_command", PLAYED, "what was played is kept"),
+    "bench": Mode("bench.command", TASKS, "the policies that were played to their end have their files"),
+    "leaderboard": Mode("bench.leaderboard", TASKS, "nothing is written"),
     "robustness": Mode("robustness.command", (), "nothing is written"),
     "calibrate": Mode("calibrate_command", ("save", "tables"), "nothing is written"),
 }
@@ -105,8 +109,9 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("--reproduce", metavar="NAME|all", help=f"published numbers, ours beside theirs: {known}")
     held = top.add_argument_group("the protocol, in place of a comparison")
     held.add_argument("--protocol", action="store_true", help="agents against planners, calibrated per trace and cold start")
+    held.add_argument("--weightings", action="store_true", help="agents at nine weightings of cost and violations")
     held.add_argument("--quick", action="store_true", help="a small one, minutes, without verdicts")
-    held.add_argument("--cold-starts", metavar="S,...", help="seconds (10,30,60,120,300)")
+    held.add_argument("--cold-starts", metavar="S,...", help="seconds (10,30,60,120,300; --weightings: 60)")
     held.add_argument("--cells", metavar="SOURCE:S,...", help="play these now; the report has all that are complete")
     held.add_argument("--store", type=Path, metavar="FOLDER", help="what is played once stays here (out/protocol)")
     live = top.add_argument_group("live, in place of a comparison")
@@ -167,12 +172,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(asked: str | None, arguments: argparse.Namespace) -> Callable[[argparse.Namespace, Sequence[str]], bool]:
     """What does it: its options, and those alone, are given."""
-    if asked not in ("bench", "leaderboard") and (arguments.tasks or arguments.results):
-        raise ValueError("--tasks and --results belong to --bench and --leaderboard")
-    for name, mode in MODES.items():
-        for option in mode.options:
-            if name != asked and getattr(arguments, option):
-                raise ValueError(f"--{SPELT.get(option, option).replace('_', '-')} belongs to --{name}")
+    for option in dict.fromkeys(option for mode in MODES.values() for option in mode.options):
+        owners = [name for name, mode in MODES.items() if option in mode.options]
+        if asked not in owners and getattr(arguments, option):
+            raise ValueError(f"--{SPELT.get(option, option).replace('_', '-')} belongs to --{' and --'.join(owners)}")
     if asked != "replay":
         arguments.scenario = arguments.scenario or SCENARIO
     run = import_module(f"reports.{MODES[asked].command}").run if asked else compare_command.run  # the live one imports torch

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import time
-from collections.abc import Container, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Container, Mapping, Sequence
 from datetime import date
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +36,8 @@ from reports.protocol_plan import (
     sized,
     sources,
 )
-from reports.protocol_play import ORACLE, Row, Task, hindsight_rows, keys_of, outcome, rows_of
+from reports.protocol_play import ORACLE, Row, Task, hindsight_rows, keys_of, rows_of
+from reports.protocol_run import play
 from reports.protocol_store import Store
 from reports.protocol_table import tables
 from reports.record import record, write
@@ -69,14 +66,14 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
         ValueError: what was asked cannot be done; nothing was played then.
         LookupError, OSError, ImportError: likewise, from what reads scenarios, traces and policies.
     """
-    _refuse(arguments)
-    scenario, sizes = load_scenario(arguments.scenario), _sizes(arguments)
-    cells = _cells(arguments, scenario)
+    refuse(arguments)
+    scenario, sizes = load_scenario(arguments.scenario), sizes_of(arguments)
+    cells = cells_of(arguments, scenario)
     now = _named(arguments.cells, cells) if arguments.cells else cells
     for cell in now:  # a trace that is missing is told before anything is played
         for split in ("train", "val"):
             cell.loads(split, sizes.windows * sizes.intervals * scenario.interval_s)
-    words = [word.strip() for word in (arguments.policies or "").split(",") if word.strip()] or _usual(scenario)
+    words = [word.strip() for word in (arguments.policies or "").split(",") if word.strip()] or usual(scenario)
     of_source = {source: [*rows_of([word.replace(LEFT_OUT, source.name) for word in words], scenario), *hindsight_rows()]
                  for source in dict.fromkeys(cell.source for cell in cells)}
     rows = list(dict.fromkeys(row for some in of_source.values() for row in some))
@@ -84,7 +81,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     keys = keys_of(Task(cell, row, sizes) for cell in cells for row in of_source[cell.source])
     missing = {task: key for dear in (False, True) for cell in now for task, key in keys.items()
                if task.cell == cell and (task.row.label == ORACLE) is dear and store.get(key) is None}
-    whole = _play(missing, store, arguments.jobs)
+    whole = play(missing, store, arguments.jobs)
     played = {cell: {task.row.label: store.get(key) for task, key in keys.items() if task.cell == cell} for cell in cells}
     complete = {cell: [o for o in some.values() if o] for cell, some in played.items()
                 if all(o or label == ORACLE for label, o in some.items())}
@@ -105,7 +102,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     return whole
 
 
-def _usual(scenario: Scenario) -> list[str]:
+def usual(scenario: Scenario) -> list[str]:
     """The policies of a comparison that names none."""
     return [*PLANNERS, *(name for name in AGENTS if _made(name, scenario))]
 
@@ -118,7 +115,12 @@ def _made(name: str, scenario: Scenario) -> bool:
     return True
 
 
-def _refuse(arguments: argparse.Namespace) -> None:
+def refuse(arguments: argparse.Namespace) -> None:
+    """Refuses what the protocol fixes, or does not write.
+
+    Raises:
+        ValueError: it was asked for.
+    """
     for name in NOT_HERE:
         if getattr(arguments, name) is not None:
             raise ValueError(f"--{name} does not go with --protocol, which fixes or does not write it")
@@ -128,13 +130,14 @@ def _refuse(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--calibrate {arguments.calibrate}: give {LEAST_BUDGET} calls of the simulator or more")
 
 
-def _sizes(arguments: argparse.Namespace) -> Sizes:
+def sizes_of(arguments: argparse.Namespace) -> Sizes:
+    """How much is played."""
     base = QUICK if arguments.quick else FULL
     return sized(base, calls=arguments.calibrate, windows=arguments.windows, intervals=arguments.intervals,
                  seeds=arguments.seeds)
 
 
-def _cells(arguments: argparse.Namespace, scenario: Scenario) -> list[Cell]:
+def cells_of(arguments: argparse.Namespace, scenario: Scenario) -> list[Cell]:
     """All cells asked for, source by source."""
     if arguments.trace:
         chosen = sources([name.strip() for name in arguments.trace.split(",") if name.strip()])
@@ -159,38 +162,6 @@ def _named(words: str, cells: Sequence[Cell]) -> list[Cell]:
     if unknown := [word for word in asked if word not in known]:
         raise ValueError(f"--cells {', '.join(unknown)}: there are {', '.join(known)}")
     return [known[word] for word in asked]
-
-
-def _play(tasks: dict[Task, str], store: Store, jobs: int) -> bool:
-    """Plays tasks and keeps each as it ends; False where it was interrupted."""
-    if not tasks:
-        return True
-    began = time.monotonic()
-    try:
-        for done, (task, found) in enumerate(_outcomes(list(tasks), jobs), start=1):
-            store.put(tasks[task], found)
-            told = f"refused: {found['refused']}" if found["refused"] else f"{found['cpu_s']:.0f} s of CPU"
-            print(f"{done}/{len(tasks)}  {time.monotonic() - began:.0f} s  {task.cell.told}: {task.row.label}, {told}",
-                  file=sys.stderr, flush=True)
-    except KeyboardInterrupt:
-        print(f"\ninterrupted: what was played is in {store.path}; the same command goes on", file=sys.stderr)
-        return False
-    return True
-
-
-def _outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, Any]]]:
-    """In order with one process, as they end with more; those of one source after another, whose load is then read once."""
-    if jobs <= 1:
-        yield from ((task, outcome(task)) for task in tasks)
-        return
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
-    try:
-        waiting = {pool.submit(outcome, task): task for task in tasks}
-        while waiting:
-            for done in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield waiting.pop(done), done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)  # after an interruption: only what is being played now is waited for
 
 
 def _document(argv: Sequence[str], scenario: Scenario, sizes: Sizes, rows: Sequence[Row], cells: Sequence[Sequence[dict]],

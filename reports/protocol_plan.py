@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from agents.randomise import with_cold_start
 from envs.loads import Loads, open_loads
@@ -102,18 +102,31 @@ def generated(scenario: Scenario) -> list[Source]:
     return [Source(name, name, name, False) for name in names]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One source at one cold start."""
+class Weighting(NamedTuple):
+    """What the reward subtracts for cost and for violations, where its accuracy counts as in the scenario."""
 
-    scenario: str
-    source: Source
-    cold_start_s: float
+    cost: float
+    slo: float
 
     @property
     def told(self) -> str:
         """In words, short."""
-        return f"{self.source.name}, {self.cold_start_s:g} s"
+        return f"cost × {self.cost:g}, violations × {self.slo:g}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One source at one cold start, with the scenario's own weights or others."""
+
+    scenario: str
+    source: Source
+    cold_start_s: float
+    weighting: Weighting | None = None
+
+    @property
+    def told(self) -> str:
+        """In words, short."""
+        return f"{self.source.name}, {self.cold_start_s:g} s" + (f", {self.weighting.told}" if self.weighting else "")
 
     @property
     def at_any_cold_start(self) -> Cell:
@@ -121,12 +134,13 @@ class Cell:
         return replace(self, cold_start_s=0.0)
 
     def described(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
+        """As plain data; the scenario's own weights go without saying."""
+        told = {"scenario": self.scenario, "source": asdict(self.source), "cold_start_s": self.cold_start_s}
+        return {**told, "weighting": list(self.weighting)} if self.weighting else told
 
     def problem(self) -> Scenario:
-        """The scenario with this cold start for every variant; all else, its name too, stays."""
-        return _problem(self.scenario, self.cold_start_s)
+        """The scenario with this cold start for every variant, and these weights; all else, its name too, stays."""
+        return _problem(self.scenario, self.cold_start_s, self.weighting)
 
     def loads(self, split: Split, needed_s: float) -> Loads:
         """Its training or validation load, at the scenario's mean load."""
@@ -134,9 +148,10 @@ class Cell:
         return _opened(self.scenario, trace, split, needed_s)
 
 
-@lru_cache(maxsize=2 * len(COLD_STARTS_S))
-def _problem(scenario: str, cold_start_s: float) -> Scenario:
-    return with_cold_start(load_scenario(scenario), cold_start_s)
+@lru_cache
+def _problem(scenario: str, cold_start_s: float, weighting: Weighting | None) -> Scenario:
+    found = with_cold_start(load_scenario(scenario), cold_start_s)
+    return found.with_(weights=found.weights.model_copy(update=weighting._asdict())) if weighting else found
 
 
 @lru_cache(maxsize=2 * SOURCES)  # training and validation parts

@@ -9,7 +9,7 @@ import evaluate
 from agents.tuned_planner import write
 from baselines.perfect_forecast import PerfectForecast
 from envs.scenario_file import load
-from reports import protocol_command
+from reports import protocol_run
 from reports.protocol_plan import FULL, QUICK, Cell, Source, sized, sources
 from reports.protocol_play import Row, Task, outcome, rows_of
 from reports.results import digest
@@ -41,7 +41,7 @@ def test_one_command_makes_it_and_again_it_plays_nothing(folder, capsys, monkeyp
     kinds = {row["policy"]: row["kind"] for row in document["rows"]}
     assert kinds["static"] == "planner" and kinds["perfect-forecast"] == "hindsight"
     assert "infadapter-fast" in (folder / "out/protocol.html").read_text()
-    monkeypatch.setattr(protocol_command, "outcome", lambda task: pytest.fail("played again"))
+    monkeypatch.setattr(protocol_run, "outcome", lambda task: pytest.fail("played again"))
     before = {row["figure"] + row["policy"]: row["value"] for row in document["rows"]}
     assert evaluate.main(words) == 0
     again = json.loads((folder / "p.json").read_text())
@@ -60,7 +60,7 @@ def test_an_interrupted_run_goes_on(folder, capsys, monkeypatch):
         return {"cell": task.cell.described(), "row": task.row.label, "members": [task.row.label], "kind": "planner",
                 "refused": "", "settings": None, "calls": 0, "episodes": episodes, "load": "made", "cpu_s": 0.0}
 
-    monkeypatch.setattr(protocol_command, "outcome", outcome)
+    monkeypatch.setattr(protocol_run, "outcome", outcome)
     assert evaluate.main([*SMALL, "--no-report"]) == evaluate.INTERRUPTED
     assert "the same command goes on" in capsys.readouterr().err
     with (folder / "out/protocol/outcomes.jsonl").open("a") as file:
@@ -82,7 +82,7 @@ def test_cells_are_played_one_at_a_time_and_the_report_has_what_is_complete(fold
                 "refused": "", "settings": None, "calls": 0, "load": "made", "cpu_s": 0.0,
                 "episodes": [{"member": 0, "start_s": 0.0, "seed": 0, **totals}]}
 
-    monkeypatch.setattr(protocol_command, "outcome", outcome)
+    monkeypatch.setattr(protocol_run, "outcome", outcome)
     own = folder / "without-twitter-like-seed0/best"
     write(own, "baselines.hold:HoldPlanner", {}, "live-demo", {})
     words = [*SMALL, "--no-report", "--json", "p.json", "--cold-starts", "5,6", "--policies",

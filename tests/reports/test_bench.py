@@ -123,7 +123,7 @@ def test_twenty_lines_add_a_policy_and_twenty_a_scenario(tmp_path, monkeypatch, 
     [
         (["--bench", "nobody", "--tasks", str(EXAMPLES / "tasks.yaml")], "no policy 'nobody'"),
         (["--bench", "hpa", "--seeds", "3"], "--seeds does not go with --bench"),
-        (["--results", "x"], "--tasks and --results belong to --bench"),
+        (["--results", "x"], "--results belongs to --bench and --leaderboard"),
         (["--bench", "hpa", "--tasks", "nowhere.yaml"], "nowhere.yaml"),
         (["--leaderboard", "--results", "nowhere"], "no result of version"),
     ],
