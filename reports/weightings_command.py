@@ -162,7 +162,7 @@ def _page(found: Mapping[Cell, Sequence[Breadth]], document: Mapping[str, Any]) 
 
 
 def _section(cell: Cell, some: Sequence[Breadth]) -> str:
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("Policy", *HEADS))
+    heads = "".join(f'<th scope="col">{head.capitalize()}</th>' for head in ("policy", *HEADS))
     body = "".join(f'<tr><th scope="row">{html.escape(b.row)}<small>{"" if b.row == TOGETHER else b.kind}</small></th>'
                    f"{''.join(f'<td>{text}</td>' for text in _cells(b))}</tr>" for b in some)
     name = html.escape(cell.told)
