@@ -86,8 +86,8 @@ def weeks_rows(weeks: float) -> Iterator[Row]:
 def live_rows(seconds: float, rate_rps: float) -> Iterator[Row]:
     """A live system under an open load, changed all the time."""
     candidates = [{"variants": ["echo"], "cores": [1], "max_count": 6}]
-    with cluster(scenario("echo", {"echo": {1: 1 / (CARRIES * rate_rps)}}, candidates, [2])) as live, tempfile.TemporaryDirectory() as folder, \
-            closing(Tool()) as tool:
+    problem = scenario("echo", {"echo": {1: 1 / (CARRIES * rate_rps)}}, candidates, [2])
+    with cluster(problem) as live, tempfile.TemporaryDirectory() as folder, closing(Tool()) as tool:
         scaler = Server("runtime", "autoscale", "--scenario", live.file, "--policy", POLICY, "--source", "scrape", "--url",
                         f"{live.gateway}/metrics", "--actuator", "cluster", "--control", live.control, "--journal", folder)
         try:

@@ -90,7 +90,7 @@ class Cluster:
         """Change the deployment: so many replicas of each candidate."""
         kinds = [{"variants": c["variants"], "batch": c.get("batch", 1), "max_wait_s": c.get("max_wait_s", 0.0),
                   "shape": {"cores": c["cores"][0], "inter_op": 1, "intra_op": 1, "device": "cpu"}} for c in candidates]
-        replicas = [{"kind": kinds[i], "count": n} for i, n in counts.items() if n]
+        replicas: list[Any] = [{"kind": kinds[i], "count": n} for i, n in counts.items() if n]
         answer = requests.put(f"{self.control}/v1/deployment", headers={"If-Match": f'"{self.version()}"'}, timeout=PATIENCE_S,
                               json={"deployment": {"replicas": replicas, "routes": [], "thresholds": []}, "decision_id": ""})
         answer.raise_for_status()

@@ -12,6 +12,7 @@ DEPLOYMENT is as in `runtime.deployment_json`. A webhook is not asked what is in
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -50,8 +51,9 @@ class Webhook(LastAccepted):
         self._thread.close()
 
     def _carry_out(self, deployment: Deployment, decision_id: str, grounds: Grounds) -> Outcome:
-        body = {"deployment": to_json(deployment), "before": to_json(self.current().deployment), "decision_id": decision_id,
-                "policy": grounds.policy, "reason": grounds.reason, "bounds": list(grounds.bounds)}
+        body: dict[str, Any] = {"deployment": to_json(deployment), "before": to_json(self.current().deployment),
+                                "decision_id": decision_id, "policy": grounds.policy, "reason": grounds.reason,
+                                "bounds": list(grounds.bounds)}
 
         def post() -> requests.Response:
             auth = Bearer.of(self._token_file)
