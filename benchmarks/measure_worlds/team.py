@@ -58,7 +58,9 @@ def meet(manager: WorldManager, member: Member, name: str, backend: str) -> Worl
 
 
 def join(manager: WorldManager, name: str, address: str, rank: int = 1) -> float:
-    """A member joins; seconds it took."""
+    """A member joins, once it has heard that an earlier world of this name is over; seconds it took."""
+    for earlier in [world for world in manager.list() if world.name == name]:
+        manager.wait_any([earlier])
     began_s = time.perf_counter()
     manager.join(name, rank, address)
     return time.perf_counter() - began_s
