@@ -52,6 +52,7 @@ class PPOSettings:
         load_scale_low, load_scale_high: range of the factor on the load in training; wider is more robust.
         cold_starts_s: seconds with commas between them, in place of the scenario's load times: parts of the clusters each.
         metric_lags_s: likewise, of the time that a metric takes to be seen.
+        vary: other fields of the scenario with values in turn, by path: ``failures.load_cv=0/0.5,services.*.slo_s=0.5/0.75``.
         bursts_per_day: laid over the training load.
     """
 
@@ -76,6 +77,7 @@ class PPOSettings:
     load_scale_high: float = 1.6
     cold_starts_s: str = ""
     metric_lags_s: str = ""
+    vary: str = ""
     bursts_per_day: float = 0.0
 
 

@@ -63,7 +63,7 @@ class Run:
         self.menu = menu_of(scenario) if self.learner.menu else None
         training, selection = parted(loads, config["selection"])
         training = with_bursts(training, self.settings.bursts_per_day, np.random.default_rng(config["seed"]))
-        members = members_of(scenario, self.settings.cold_starts_s, self.settings.metric_lags_s)
+        members = members_of(scenario, self.settings.cold_starts_s, self.settings.metric_lags_s, self.settings.vary)
         scale = (self.settings.load_scale_low, self.settings.load_scale_high)
         count = self.settings.clusters
         self.environment = ServingVecEnv(

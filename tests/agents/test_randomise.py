@@ -20,6 +20,31 @@ def test_members_differ_in_cold_start_and_lag_and_in_nothing_else(scenario):
         members_of(scenario, "soon", "")
 
 
+def test_any_field_varies_by_its_path(scenario):
+    vary = "service_cv=0/0.2,failures.load_cv=0/0.5/1,failures.load_failure_ratio=0/0.1,services.*.slo_s=0.5/1,weights.slo=1/3"
+    cold_starts_s = ",".join(str(10 * i) for i in range(1, 13))
+    members = members_of(scenario, cold_starts_s, "", vary)
+    assert [max(map(m.load_s, m.kinds)) for m in members] == [10.0 * i for i in range(1, 13)]
+    assert sorted(m.service_cv for m in members) == 6 * [0.0] + 6 * [0.2]
+    assert {m.failures.load_cv for m in members} == {0.0, 0.5, 1.0}
+    for member in members:
+        slo_s = {service.slo_s for service in member.services.values()} | {a.slo_s for a in member.applications.values()}
+        assert slo_s in ({0.5}, {1.0})
+    told = [(m.service_cv > 0, m.failures.load_failure_ratio > 0, m.weights.slo > 1) for m in members]
+    assert len({(a, b) for a, b, _ in told}) == len({(b, c) for _, b, c in told}) == 4  # no field goes with another
+    assert members == members_of(scenario, cold_starts_s, "", vary)
+
+
+@pytest.mark.parametrize(("vary", "told"), [
+    ("service_cv", "give a field and its values"), ("service_cv=much", "give a field and its values"),
+    ("speed=1/2", "has no field 'speed'"), ("failures.speed=1", "has no field 'failures.speed'"),
+    ("services.nobody.slo_s=1", "has no field 'services.nobody.slo_s'"), ("services.*.slo_s=-1", "slo_s"),
+])  # fmt: skip
+def test_fields_that_cannot_vary_are_refused(scenario, vary, told):
+    with pytest.raises(ValueError, match=told.replace("*", r"\*")):
+        members_of(scenario, "", "", vary)
+
+
 def test_a_cluster_of_a_family_is_that_of_its_scenario_alone(scenario, loads):
     members = members_of(scenario, "2,9", "")
     family = Family(members, 4, loads=loads)
