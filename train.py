@@ -268,14 +268,13 @@ def _prepare_over_proposals(
     from agents.proposals_training import ProposalsRun
     from envs.loads import DAY_S, open_loads
 
-    if resume:
-        told = f"a run of {config['agent']} takes minutes and is not resumed"
-        raise ValueError(f"{folder}: {told}; give its --config and a --name")
     traces = config["trace"].split(",") if config["trace"] else [None]
     opened = [open_loads(scenario, trace, "train", config["days"] * DAY_S) for trace in traces]
     run = (DaggerRun if config["agent"] == "dagger" else ProposalsRun)(
         scenario, {loads.trace: loads.loads for loads in opened}, config, folder
     )
+    if resume:
+        run.resume()
     told = "; ".join(loads.told for loads in opened)
     learnt = f"{config['agent']} on {scenario.name}, {told}"
     print(f"{folder}: {learnt}; {config['steps']} steps, seed {config['seed']}", flush=True)

@@ -10,7 +10,6 @@ AISTATS 2011.
 
 from __future__ import annotations
 
-import csv
 import sys
 import time
 from collections.abc import Mapping
@@ -23,10 +22,10 @@ import torch
 import yaml
 from torch import nn
 
-from agents import registry
+from agents import registry, run_state
 from agents.proposals import Proposals, moves_of
 from agents.proposals_chain import choice
-from agents.proposals_export import Exported, export
+from agents.proposals_export import Exported, export, read
 from agents.proposals_features import MEMORY, features
 from agents.proposals_network import layers_of, make_network
 from agents.proposals_policy import ProposalsPlanner
@@ -69,12 +68,20 @@ class DaggerSettings:
     scale_high: float = 1.6
 
 
-class Lesson(NamedTuple):
+class Seen(NamedTuple):
     """A decision: loads (MEMORY, A) known, the deployment in force, and what the teacher made of it."""
 
     past_rps: np.ndarray
     here: Deployment
     taught: Deployment
+
+
+class Lesson(NamedTuple):
+    """The same with both deployments as entries of the proposals."""
+
+    past_rps: np.ndarray
+    here: int
+    taught: int
 
 
 class Taught(Policy):
@@ -87,11 +94,11 @@ class Taught(Policy):
 
     def __init__(self, teacher: Policy, player: Policy | None = None) -> None:
         self.teacher, self.player = teacher, player
-        self.lessons: list[Lesson] = []
+        self.seen: list[Seen] = []
         self.memory_intervals = MEMORY
 
     def reset(self, scenario: Scenario) -> None:
-        """Starts afresh; lessons stay."""
+        """Starts afresh; what was seen stays."""
         self._scenario = scenario
         self._past = np.full((MEMORY, len(scenario.applications)), np.nan)
         for policy in (self.teacher, self.player):
@@ -104,7 +111,7 @@ class Taught(Policy):
         rps = [observation.applications[name].offered_rps for name in self._scenario.applications]
         if not np.isnan(rps).any():
             self._past = np.concatenate([self._past[1:], [rps]])
-            self.lessons.append(Lesson(self._past, observation.deployment, taught.deployment))
+            self.seen.append(Seen(self._past, observation.deployment, taught.deployment))
         return taught if self.player is None else self.player.decide(observation)
 
 
@@ -134,6 +141,7 @@ class DaggerRun:
                                       scenario.episode_intervals, (1.0, 1.0), np.random.default_rng(0))
         self.lessons: list[Lesson] = []
         self.best: dict[str, float] = {}
+        self.cpu_s = 0.0
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
 
@@ -143,19 +151,32 @@ class DaggerRun:
         return len(self.lessons)
 
     def learn(self) -> bool:
-        """Plays and learns, round after round; False where it was interrupted."""
-        began, player = time.process_time(), None  # the first round is the teacher's
+        """Plays and learns, round after round, and saves after each; False where it was interrupted."""
+        began = time.process_time() - self.cpu_s
+        player = self._exported(self.folder / "last", {}) if self.lessons else None  # the first round is the teacher's
         try:
             while self.steps < self.config["steps"]:
                 self._play(player)
-                if player is None:
-                    self._begin()
                 agreed = self._fit()
                 player = self._exported(self.folder / "last", {})
                 self._evaluate(player, agreed, time.process_time() - began)
         except KeyboardInterrupt:
             return False
         return True
+
+    def resume(self) -> None:
+        """Goes back to the last round.
+
+        Raises:
+            ValueError: the folder has no checkpoint of such a run.
+        """
+        state = run_state.restore(self.folder, {})
+        self._begin(read(self.folder / "last")[1].proposals, state["mean_rps"].numpy())
+        self.network.load_state_dict(state["network"])
+        past_rps, here, taught = (state[name] for name in Lesson._fields)
+        self.lessons = [Lesson(*row) for row in zip(past_rps.numpy(), here.tolist(), taught.tolist())]
+        self._range, self.cpu_s, self.best = state["range"].numpy(), state["cpu_s"], state["best"]
+        self.rng.bit_generator.state = state["random"]
 
     # ---- inside
 
@@ -167,7 +188,11 @@ class DaggerRun:
         taught = Taught(self.teacher, player)
         for window in drawn:
             self._reward(taught, window)
-        self.lessons += taught.lessons
+        if player is None:
+            self._begin(Proposals.of([self.scenario.initial_deployment, *(one.taught for one in taught.seen)]),
+                        np.mean([one.past_rps[-1] for one in taught.seen], axis=0))
+        entry = self.proposals.index
+        self.lessons += [Lesson(one.past_rps, entry(one.here), entry(one.taught)) for one in taught.seen]
 
     def _reward(self, policy: Policy, window: Window) -> float:
         """Mean reward on a window."""
@@ -175,13 +200,11 @@ class DaggerRun:
         episode = run_episode(self.scenario, policy, loads, seed=window.seed, start_s=window.start_s)
         return float(episode.totals["reward"])
 
-    def _begin(self) -> None:
-        """The network, over all that the teacher has decided on."""
-        initial = self.scenario.initial_deployment
-        self.proposals = Proposals.of([initial, *(lesson.taught for lesson in self.lessons)])
-        self.extra = minded(moves_of(self.scenario, self.proposals))
-        self.mean_rps = np.mean([lesson.past_rps[-1] for lesson in self.lessons], axis=0)
-        inputs = features(self.lessons[0].past_rps, self.mean_rps).shape[-1]
+    def _begin(self, proposals: Proposals, mean_rps: np.ndarray) -> None:
+        """The network, over all that the teacher has decided on in the first round, and the mean loads there."""
+        self.proposals, self.mean_rps = proposals, mean_rps
+        self.extra = minded(moves_of(self.scenario, proposals))
+        inputs = features(np.ones((MEMORY, len(mean_rps))), mean_rps).shape[-1]
         torch.manual_seed(self.config["seed"])
         self.network = make_network(inputs, self.settings.hidden, len(self.proposals))
 
@@ -189,8 +212,7 @@ class DaggerRun:
         """Learns from all lessons; the share of them that the network agrees with afterwards."""
         s = self.settings
         seen = torch.from_numpy(features(np.array([lesson.past_rps for lesson in self.lessons]), self.mean_rps))
-        here, taught = (torch.tensor([self.proposals.index(getattr(lesson, name)) for lesson in self.lessons])
-                        for name in ("here", "taught"))
+        here, taught = (torch.tensor([getattr(lesson, name) for lesson in self.lessons]) for name in ("here", "taught"))
         extra = torch.from_numpy(self.extra).float()
         rounds = s.passes * (len(seen) // s.batch + 1)
         optimiser = torch.optim.AdamW(self.network.parameters(), lr=s.learning_rate, weight_decay=s.weight_decay)
@@ -222,20 +244,23 @@ class DaggerRun:
 
     def _evaluate(self, player: Policy, agreed: float, cpu_s: float) -> None:
         reward = float(np.mean([self._reward(player, window) for window in self.selection]))
-        first, cpu_min = not self.best, cpu_s / 60
-        if first:
-            self.taught = float(np.mean([self._reward(self.teacher, window) for window in self.selection]))
-        found = {"steps": float(self.steps), "cpu_s": cpu_s, "reward": reward, "agreed": agreed, "teacher": self.taught}
-        if first or reward > self.best["reward"]:
+        before = run_state.evaluations(self.folder) if self.best else []
+        teacher = self.best["teacher"] if self.best else float(
+            np.mean([self._reward(self.teacher, window) for window in self.selection]))
+        found = {"steps": float(self.steps), "cpu_s": cpu_s, "reward": reward, "agreed": agreed, "teacher": teacher}
+        if not self.best or reward > self.best["reward"]:
             self.best = found
             self._exported(self.folder / "best", {f"best_{k}": v for k, v in found.items()})
-        with (self.folder / "evaluations.csv").open("w" if first else "a", newline="") as file:
-            writer = csv.DictWriter(file, list(found))
-            if first:
-                writer.writeheader()
-            writer.writerow(found)
-        print(f"{self.steps} lessons, {cpu_min:.2f} CPU-min: reward {reward:.4f} (teacher {self.taught:.4f}), agrees in "
+        run_state.write_evaluations(self.folder, [*before, found])
+        self._save(cpu_s)
+        print(f"{self.steps} lessons, {cpu_s / 60:.2f} CPU-min: reward {reward:.4f} (teacher {teacher:.4f}), agrees in "
               f"{agreed:.1%}", file=sys.stderr, flush=True)
+
+    def _save(self, cpu_s: float) -> None:
+        lessons = {name: torch.from_numpy(np.array(column)) for name, column in zip(Lesson._fields, zip(*self.lessons))}
+        run_state.save(self.folder, {
+            **lessons, "network": self.network.state_dict(), "mean_rps": torch.from_numpy(self.mean_rps),
+            "range": torch.from_numpy(self._range), "cpu_s": cpu_s, "best": self.best, "random": self.rng.bit_generator.state})
 
 
 def scaled(load: Load, scale: float) -> Load:

@@ -7,7 +7,6 @@ that earns most on the last part of every training trace, played by the rule tha
 
 from __future__ import annotations
 
-import csv
 import math
 import sys
 import time
@@ -22,14 +21,13 @@ import yaml
 from torch import nn
 from tqdm import tqdm
 
+from agents import run_state
 from agents.order_keep_batches import DECISIONS, Batch, Batches, BatchSettings
 from agents.order_keep_chain import Prices, expected_reward
 from agents.order_keep_export import Exported, export
 from agents.order_keep_network import band_of, chain_of, layers_of, make_network
 from agents.order_keep_rules import at_cold_start
 from agents.order_keep_stage import Stage
-
-STATE = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -116,18 +114,12 @@ class OrderKeepRun:
         Raises:
             ValueError: the folder has no checkpoint of such a run.
         """
-        path = self.folder / STATE
-        try:
-            state: dict[str, Any] = torch.load(path, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.schedule.load_state_dict(state["schedule"])
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
-            raise ValueError(f"{path}: not a checkpoint of this run ({str(error).splitlines()[0]})") from error
+        parts = {"network": self.network, "optimiser": self.optimiser, "schedule": self.schedule}
+        state = run_state.restore(self.folder, parts)
         self.done, self.cpu_s, self.best = state["done"], state["cpu_s"], state["best"]
         self.batches.rng.bit_generator.state = state["random"]
-        rows = self._evaluations()
-        self._write([row for row in rows if float(row["steps"]) <= self.steps])
+        kept = [row for row in run_state.evaluations(self.folder) if float(row["steps"]) <= self.steps]
+        run_state.write_evaluations(self.folder, kept)
 
     # ---- inside
 
@@ -173,26 +165,15 @@ class OrderKeepRun:
             network = Exported(layers, self.stage.menu, self.stage.response, *self.batches.range, self.stage.constants,
                                cold_starts_s, self.stage.planner, calm)
             export(network, self.folder / "best", self.stage.scenario, told | {"best_by_cell": cells})
-        self._write([*(self._evaluations() if self.done else []), {**found, **cells}])
+        before = run_state.evaluations(self.folder) if self.done else []
+        run_state.write_evaluations(self.folder, [*before, {**found, **cells}])
         told_s = f"{self.cpu_s / 60:.2f} CPU-min: reward {found['reward']:.4f} (best {self.best['reward']:.4f})"
         bar.set_postfix_str(told_s)
         if bar.disable:
             print(f"{self.steps}/{self.config['steps']} steps, {told_s}", file=sys.stderr, flush=True)
 
-    def _evaluations(self) -> list[dict[str, Any]]:
-        with (self.folder / "evaluations.csv").open(newline="") as file:
-            return list(csv.DictReader(file))
-
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        with (self.folder / "evaluations.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-
     def _save(self) -> None:
-        """Never half a file."""
-        scratch = self.folder / f"{STATE}.part"
-        torch.save({"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(),
-                    "schedule": self.schedule.state_dict(), "done": self.done, "cpu_s": self.cpu_s, "best": self.best,
-                    "random": self.batches.rng.bit_generator.state}, scratch)
-        scratch.replace(self.folder / STATE)
+        run_state.save(self.folder, {
+            "network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(), "done": self.done, "cpu_s": self.cpu_s, "best": self.best,
+            "random": self.batches.rng.bit_generator.state})

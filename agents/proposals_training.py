@@ -8,7 +8,6 @@ training load, played by the rule that is exported, is kept.
 
 from __future__ import annotations
 
-import csv
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ import yaml
 from torch import nn
 from tqdm import tqdm
 
+from agents import run_state
 from agents.brain import Layers, forward
 from agents.order_keep_sequences import interval_rates
 from agents.pid_lagrangian import PIDLagrangian
@@ -114,41 +114,54 @@ class ProposalsRun:
                           for name, part in parts.items()}
         torch.manual_seed(config["seed"])
         self.network = make_network(self.seen.shape[-1], s.hidden, len(self.proposals))
+        decisions = s.batch * (self.intervals - 1)
+        self.updates = max(1, config["steps"] // decisions)
+        self.every = max(1, min(self.updates, config["evaluate_every"] // decisions))
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=s.learning_rate, weight_decay=s.weight_decay)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, self.updates, s.learning_rate / 30)
         self.price = PIDLagrangian(s.violations, scenario.weights.slo) if s.violations else None
         self.best: dict[str, float] = {}
-        self.steps = 0
+        self.done, self.cpu_s = 0, 0.0
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
 
+    @property
+    def steps(self) -> int:
+        """Decisions learnt from so far."""
+        return self.done * self.settings.batch * (self.intervals - 1)
+
     def learn(self) -> bool:
-        """Learns until all steps are done; False where it was interrupted."""
-        decisions = self.settings.batch * (self.intervals - 1)
-        updates = max(1, self.config["steps"] // decisions)
-        every = max(1, min(updates, self.config["evaluate_every"] // decisions))
-        s, began = self.settings, time.process_time()
-        bar = tqdm(total=updates, unit="update", disable=not sys.stderr.isatty(), dynamic_ncols=True, leave=False)
+        """Learns until all steps are done; False where it was interrupted. Saves at each evaluation."""
+        began = time.process_time() - self.cpu_s
+        bar = tqdm(total=self.updates, initial=self.done, unit="update", disable=not sys.stderr.isatty(), dynamic_ncols=True,
+                   leave=False)
         try:
-            self._fit()
-            self._evaluate(time.process_time() - began, bar, "supervised")
-            optimiser = torch.optim.AdamW(self.network.parameters(), lr=s.learning_rate, weight_decay=s.weight_decay)
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates, s.learning_rate / 30)
-            for update in range(updates):
-                tau = s.softness_start * (s.softness_end / s.softness_start) ** (update / updates)
-                loss = -self._expected(tau)
-                optimiser.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-                optimiser.step()
-                schedule.step()
-                self.steps += decisions
+            if not self.best:
+                self._fit()
+                self._evaluate(time.process_time() - began, bar, "supervised")
+            while self.done < self.updates:
+                self._update()
                 bar.update()
-                if (update + 1) % every == 0 or update + 1 == updates:
+                if self.done % self.every == 0 or self.done == self.updates:
                     self._evaluate(time.process_time() - began, bar, "reward-trained")
         except KeyboardInterrupt:
             return False
         finally:
             bar.close()
         return True
+
+    def resume(self) -> None:
+        """Goes back to the last evaluation.
+
+        Raises:
+            ValueError: the folder has no checkpoint of such a run.
+        """
+        parts = {"network": self.network, "optimiser": self.optimiser, "schedule": self.schedule}
+        state = run_state.restore(self.folder, parts)
+        self.done, self.cpu_s, self.best = state["done"], state["cpu_s"], state["best"]
+        self.rng.bit_generator.state = state["random"]
+        if self.price:
+            vars(self.price).update(state["price"])
 
     def value(self, table: Table, w_slo: float) -> np.ndarray:
         """(W, T, M) reward for accuracy and violations of each proposal."""
@@ -199,6 +212,17 @@ class ProposalsRun:
             optimiser.step()
             schedule.step()
 
+    def _update(self) -> None:
+        s = self.settings
+        tau = s.softness_start * (s.softness_end / s.softness_start) ** (self.done / self.updates)
+        loss = -self._expected(tau)
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        self.schedule.step()
+        self.done += 1
+
     def _expected(self, tau: float) -> torch.Tensor:
         """Expected reward of a batch of windows; a limit on violations moves their price."""
         s, count = self.settings, len(self.proposals)
@@ -232,12 +256,12 @@ class ProposalsRun:
         if self._better(found):
             self.best = found
             self._export(layers, found, cells, learning)
-        path = self.folder / "evaluations.csv"
-        with path.open("a" if self.steps else "w", newline="") as file:
-            writer = csv.DictWriter(file, [*found, *cells])
-            if not self.steps:
-                writer.writeheader()
-            writer.writerow({**found, **cells})
+        before = run_state.evaluations(self.folder) if self.done else []
+        run_state.write_evaluations(self.folder, [*before, {**found, **cells}])
+        run_state.save(self.folder, {
+            "network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(), "done": self.done, "cpu_s": cpu_s, "best": self.best,
+            "random": self.rng.bit_generator.state, "price": dict(vars(self.price)) if self.price else {}})
         told_s = (f"{cpu_s / 60:.2f} CPU-min: reward {found['reward']:.4f} (best {self.best['reward']:.4f}), "
                   f"violations {found['violations']:.2%}")
         if bar is not None:

@@ -16,6 +16,7 @@ from agents.order_keep_response import Response
 from agents.order_keep_rules import NEVER_CALM
 from agents.order_keep_stage import Stage
 from agents.order_keep_training import OrderKeepRun, OrderKeepSettings
+from agents.run_state import evaluations
 from baselines.two_time_scales import TwoTimeScales
 from envs.loads import Loads
 from envs.scenario_file import load
@@ -60,7 +61,7 @@ def unconfirmed(monkeypatch):
 def test_it_learns_what_pays(stage, tmp_path):
     run = OrderKeepRun(stage, {**CONFIG, "steps": 24_000, "evaluate_every": 12_000}, tmp_path)
     assert run.learn() and run.steps == 24_000
-    rewards = [float(row["reward"]) for row in run._evaluations()]
+    rewards = [float(row["reward"]) for row in evaluations(tmp_path)]
     assert len(rewards) == 3 and max(rewards) == run.best["reward"] > rewards[0] + 0.02
     assert read(tmp_path / "best")[0].training["best_steps"] == run.best["steps"]
 
@@ -85,7 +86,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(stage, tmp_path, monkeypatch)
     for mine, theirs in zip(layers_of(going_on.network), layers_of(whole.network)):
         np.testing.assert_array_equal(mine[0], theirs[0])
     assert going_on.best["reward"] == whole.best["reward"]
-    assert [row["steps"] for row in going_on._evaluations()] == [row["steps"] for row in whole._evaluations()]
+    steps = [[row["steps"] for row in evaluations(tmp_path / folder)] for folder in ("stopped", "whole")]
+    assert steps[0] == steps[1]
     with pytest.raises(ValueError, match="not a checkpoint"):
         OrderKeepRun(stage, CONFIG, tmp_path / "nothing").resume()
 

@@ -15,12 +15,14 @@ from agents.proposals import Moves, Proposals, moves_of
 from agents.proposals_chain import choice, expected
 from agents.proposals_export import read
 from agents.proposals_features import MEMORY, features, windows
+from agents.proposals_network import layers_of
 from agents.proposals_policy import ProposalsNetwork
 from agents.proposals_pool import covering, pool_of, situations
 from agents.proposals_rules import minded, play
 from agents.proposals_table import Window, draw_windows, turned
 from agents.proposals_table import play as play_all
 from agents.proposals_training import ProposalsRun
+from agents.run_state import evaluations
 from envs.cluster import SimulatedCluster
 from envs.episode import run_episode
 from envs.reward import pricing, terms
@@ -265,5 +267,47 @@ def test_a_network_learns_a_teacher_by_its_own_mistakes(scenario, tmp_path):
     assert run.best["agreed"] > 0.6 and run.best["reward"] > run.best["teacher"] - 0.02
     manifest, network = read(tmp_path / "best")
     assert network.learning == "imitation" and manifest.training["settings"]["teacher"] == "infadapter"
-    decided = {lesson.taught.replicas for lesson in run.lessons}
-    assert {network.proposals.deployment(e).replicas for e in range(1, len(network.proposals))} <= decided
+    assert {lesson.taught for lesson in run.lessons} >= set(range(1, len(network.proposals)))  # all that was ever decided on
+
+
+def stopped_and_resumed(monkeypatch, make, step, at, whole, folder):
+    """The same as a whole run, stopped before one of its steps and gone on with by another process's object."""
+    done, steps = getattr(type(whole), step), []
+
+    def until(run, *arguments):
+        steps.append(run)
+        if len(steps) == at:
+            raise KeyboardInterrupt
+        return done(run, *arguments)
+
+    monkeypatch.setattr(type(whole), step, until)
+    assert not make(folder).learn()
+    monkeypatch.setattr(type(whole), step, done)
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        make(folder / "nothing").resume()
+    again = make(folder)
+    again.resume()
+    assert 0 < again.steps < whole.steps and again.learn() and again.steps == whole.steps
+    for mine, theirs in zip(layers_of(again.network), layers_of(whole.network)):
+        np.testing.assert_array_equal(mine[0], theirs[0])
+    rows = [[{k: v for k, v in row.items() if k != "cpu_s"} for row in evaluations(run.folder)] for run in (again, whole)]
+    assert rows[0] == rows[1] and len(rows[0]) > 2
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_bit(scenario, run, tmp_path, monkeypatch):
+    def make(folder):
+        return ProposalsRun(run.scenario, {"swings": {"classify": SWINGS}}, run.config, folder)
+
+    stopped_and_resumed(monkeypatch, make, "_update", run.updates - 1, run, tmp_path)
+
+
+def test_teaching_that_was_stopped_goes_on_to_the_bit(scenario, tmp_path, monkeypatch):
+    config = {"agent": "dagger", "selection": 0.3, "seed": 0, "steps": 200, "windows": 2, "export": None,
+              "settings": {"teacher": "infadapter", "windows": 3, "passes": 3}}
+
+    def make(folder):
+        return DaggerRun(scenario.with_(episode_intervals=24), {"swings": {"classify": SWINGS}}, config, folder)
+
+    whole = make(tmp_path / "whole")
+    assert whole.learn()
+    stopped_and_resumed(monkeypatch, make, "_fit", 3, whole, tmp_path / "stopped")
