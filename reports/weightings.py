@@ -1,7 +1,7 @@
 """One policy for many weightings of its goals: the volume of outcomes that it dominates, and its reward at each of them.
 
-A service's owner sets what cost and violations weigh. A planner is calibrated and solved anew at each weighting; an agent is
-what it is, told the weights or not. For each source of load:
+A service's owner sets what cost and violations weigh. A planner is calibrated and solved anew at each weighting; what has
+learned from rewards is what it is, told the weights or not. For each source of load:
 
 - *Points* of a row: violations, inaccuracy (1 - accuracy) and cost, means over windows, one point for each weighting.
 - *Volume* (the hypervolume indicator): the share of a box that lies behind the points. The box is that of the rows' common
