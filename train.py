@@ -188,7 +188,7 @@ def _config(said: dict[str, Any]) -> tuple[dict[str, Any], Path, bool]:
     )
     if not 0 < config["selection"] < 1:
         raise ValueError(f"--selection {config['selection']}: give a part of the load, above 0 and below 1")
-    default = f"{Path(config['scenario']).stem}-{config['agent']}-seed{config['seed']}"
+    default = f"{_default_name(config)}-seed{config['seed']}"
     return config, resume or Path("runs") / (name or default), resume is not None
 
 
@@ -218,10 +218,11 @@ def _prepare(
     """Everything that can be wrong is found here, before anything is learnt."""
     import torch
 
+    from agents.engines import begun
     from envs.loads import DAY_S, open_loads
     from envs.scenario_file import load as load_scenario
 
-    if not resume and any((folder / name).exists() for name in ("checkpoint.pt", "state.json")):
+    if not resume and begun(folder):
         raise ValueError(f"{folder} holds a run: go on with --resume {folder}, or give another --name")
     torch.set_num_threads(config["threads"])
     scenario = load_scenario(config["scenario"])

@@ -244,14 +244,13 @@ class DaggerRun:
 
     def _evaluate(self, player: Policy, agreed: float, cpu_s: float) -> None:
         reward = float(np.mean([self._reward(player, window) for window in self.selection]))
-        before = run_state.evaluations(self.folder) if self.best else []
         teacher = self.best["teacher"] if self.best else float(
             np.mean([self._reward(self.teacher, window) for window in self.selection]))
         found = {"steps": float(self.steps), "cpu_s": cpu_s, "reward": reward, "agreed": agreed, "teacher": teacher}
         if not self.best or reward > self.best["reward"]:
             self.best = found
             self._exported(self.folder / "best", {f"best_{k}": v for k, v in found.items()})
-        run_state.write_evaluations(self.folder, [*before, found])
+        run_state.record(self.folder, found)
         self._save(cpu_s)
         print(f"{self.steps} lessons, {cpu_s / 60:.2f} CPU-min: reward {reward:.4f} (teacher {teacher:.4f}), agrees in "
               f"{agreed:.1%}", file=sys.stderr, flush=True)

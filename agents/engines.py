@@ -34,6 +34,11 @@ class Job(NamedTuple):
     config: Mapping[str, Any]
 
 
+def begun(folder: Path) -> bool:
+    """Whether it holds a run that can be gone on with."""
+    return any((folder / name).exists() for name in ("checkpoint.pt", "state.json"))
+
+
 def in_processes(jobs: Sequence[Job], at_once: int) -> list[int]:
     """Trains so many at a time, with their words behind their names. Returns the exit codes."""
     with ThreadPoolExecutor(at_once) as pool:
@@ -53,7 +58,7 @@ def _in_a_process(job: Job) -> int:
 def _command(folder: Path, config: Mapping[str, Any], scratch: Path) -> list[str]:
     """What begins a training in runs/, or goes on with it."""
     train = [sys.executable, str(HOUSE / "train.py")]
-    if any((folder / name).exists() for name in ("checkpoint.pt", "state.json")):
+    if begun(folder):
         return [*train, "--resume", str(folder)]
     file = scratch / "config.yaml"
     file.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")

@@ -100,7 +100,7 @@ class OrderKeepRun:
                     bar.update()
                 self.cpu_s += time.process_time() - began
                 self._evaluate(bar)
-                self._save()
+                run_state.save_climb(self, self.batches.rng)
         except KeyboardInterrupt:
             return False
         finally:
@@ -114,12 +114,7 @@ class OrderKeepRun:
         Raises:
             ValueError: the folder has no checkpoint of such a run.
         """
-        parts = {"network": self.network, "optimiser": self.optimiser, "schedule": self.schedule}
-        state = run_state.restore(self.folder, parts)
-        self.done, self.cpu_s, self.best = state["done"], state["cpu_s"], state["best"]
-        self.batches.rng.bit_generator.state = state["random"]
-        kept = [row for row in run_state.evaluations(self.folder) if float(row["steps"]) <= self.steps]
-        run_state.write_evaluations(self.folder, kept)
+        run_state.resume_climb(self, self.batches.rng)
 
     # ---- inside
 
@@ -165,15 +160,8 @@ class OrderKeepRun:
             network = Exported(layers, self.stage.menu, self.stage.response, *self.batches.range, self.stage.constants,
                                cold_starts_s, self.stage.planner, calm)
             export(network, self.folder / "best", self.stage.scenario, told | {"best_by_cell": cells})
-        before = run_state.evaluations(self.folder) if self.done else []
-        run_state.write_evaluations(self.folder, [*before, {**found, **cells}])
+        run_state.record(self.folder, {**found, **cells})
         told_s = f"{self.cpu_s / 60:.2f} CPU-min: reward {found['reward']:.4f} (best {self.best['reward']:.4f})"
         bar.set_postfix_str(told_s)
         if bar.disable:
             print(f"{self.steps}/{self.config['steps']} steps, {told_s}", file=sys.stderr, flush=True)
-
-    def _save(self) -> None:
-        run_state.save(self.folder, {
-            "network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(), "done": self.done, "cpu_s": self.cpu_s, "best": self.best,
-            "random": self.batches.rng.bit_generator.state})

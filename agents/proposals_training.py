@@ -156,10 +156,7 @@ class ProposalsRun:
         Raises:
             ValueError: the folder has no checkpoint of such a run.
         """
-        parts = {"network": self.network, "optimiser": self.optimiser, "schedule": self.schedule}
-        state = run_state.restore(self.folder, parts)
-        self.done, self.cpu_s, self.best = state["done"], state["cpu_s"], state["best"]
-        self.rng.bit_generator.state = state["random"]
+        state = run_state.resume_climb(self, self.rng)
         if self.price:
             vars(self.price).update(state["price"])
 
@@ -256,12 +253,9 @@ class ProposalsRun:
         if self._better(found):
             self.best = found
             self._export(layers, found, cells, learning)
-        before = run_state.evaluations(self.folder) if self.done else []
-        run_state.write_evaluations(self.folder, [*before, {**found, **cells}])
-        run_state.save(self.folder, {
-            "network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(), "done": self.done, "cpu_s": cpu_s, "best": self.best,
-            "random": self.rng.bit_generator.state, "price": dict(vars(self.price)) if self.price else {}})
+        run_state.record(self.folder, {**found, **cells})
+        self.cpu_s = cpu_s
+        run_state.save_climb(self, self.rng, price=dict(vars(self.price)) if self.price else {})
         told_s = (f"{cpu_s / 60:.2f} CPU-min: reward {found['reward']:.4f} (best {self.best['reward']:.4f}), "
                   f"violations {found['violations']:.2%}")
         if bar is not None:

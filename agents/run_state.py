@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 STATE, EVALUATIONS = "checkpoint.pt", "evaluations.csv"
+PARTS, COUNTED = ("network", "optimiser", "schedule"), ("done", "cpu_s", "best")
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> None:
@@ -39,6 +41,41 @@ def restore(folder: Path, modules: Mapping[str, Any]) -> dict[str, Any]:
     return state
 
 
+class Climb(Protocol):
+    """A run that climbs a gradient, update after update; it has what `PARTS` and `COUNTED` name, too."""
+
+    folder: Path
+
+
+def save_climb(run: Climb, rng: np.random.Generator, **more: Any) -> None:
+    """Saves all that a climb needs to go on, and more."""
+    parts = {name: getattr(run, name).state_dict() for name in PARTS}
+    counted = {name: getattr(run, name) for name in COUNTED}
+    save(run.folder, {**parts, **counted, "random": rng.bit_generator.state, **more})
+
+
+def resume_climb(run: Climb, rng: np.random.Generator) -> dict[str, Any]:
+    """Puts a run where it was saved; the state, for what more it holds.
+
+    Raises:
+        ValueError: the folder has no checkpoint of such a run.
+    """
+    state = restore(run.folder, {name: getattr(run, name) for name in PARTS})
+    for name in COUNTED:
+        setattr(run, name, state[name])
+    rng.bit_generator.state = state["random"]
+    return state
+
+
+def record(folder: Path, row: Mapping[str, Any]) -> None:
+    """Adds an evaluation after those of fewer ``steps``; others are of a run that was ended before it was saved."""
+    kept = [one for one in evaluations(folder) if float(one["steps"]) < row["steps"]]
+    with (folder / EVALUATIONS).open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        writer.writeheader()
+        writer.writerows([*kept, row])
+
+
 def evaluations(folder: Path) -> list[dict[str, Any]]:
     """The rows so far, as texts."""
     path = folder / EVALUATIONS
@@ -46,11 +83,3 @@ def evaluations(folder: Path) -> list[dict[str, Any]]:
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def write_evaluations(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """All rows anew."""
-    with (folder / EVALUATIONS).open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [])
-        writer.writeheader()
-        writer.writerows(rows)

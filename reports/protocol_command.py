@@ -70,10 +70,8 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     scenario, sizes = load_scenario(arguments.scenario), sizes_of(arguments)
     cells = cells_of(arguments, scenario)
     now = _named(arguments.cells, cells) if arguments.cells else cells
-    for cell in now:  # a trace that is missing is told before anything is played
-        for split in ("train", "val"):
-            cell.loads(split, sizes.windows * sizes.intervals * scenario.interval_s)
-    words = [word.strip() for word in (arguments.policies or "").split(",") if word.strip()] or usual(scenario)
+    find_loads(now, sizes, scenario)
+    words = policies_of(arguments, scenario)
     of_source = {source: [*rows_of([word.replace(LEFT_OUT, source.name) for word in words], scenario), *hindsight_rows()]
                  for source in dict.fromkeys(cell.source for cell in cells)}
     rows = list(dict.fromkeys(row for some in of_source.values() for row in some))
@@ -102,9 +100,21 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     return whole
 
 
-def usual(scenario: Scenario) -> list[str]:
-    """The policies of a comparison that names none."""
-    return [*PLANNERS, *(name for name in AGENTS if _made(name, scenario))]
+def find_loads(cells: Sequence[Cell], sizes: Sizes, scenario: Scenario) -> None:
+    """Opens all loads, so that a trace that is missing is told before anything is played.
+
+    Raises:
+        LookupError, OSError, ValueError: one is missing, or is shorter than what is to be played.
+    """
+    for cell in cells:
+        for split in ("train", "val"):
+            cell.loads(split, sizes.windows * sizes.intervals * scenario.interval_s)
+
+
+def policies_of(arguments: argparse.Namespace, scenario: Scenario) -> list[str]:
+    """Those that are asked for; where none are, the planners and the agents that are made for the scenario."""
+    words = [word.strip() for word in (arguments.policies or "").split(",") if word.strip()]
+    return words or [*PLANNERS, *(name for name in AGENTS if _made(name, scenario))]
 
 
 def _made(name: str, scenario: Scenario) -> bool:

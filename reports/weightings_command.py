@@ -19,7 +19,7 @@ from rich.text import Text
 from envs.scenario_file import load as load_scenario
 from reports.html import embed, framed, made_by, publish
 from reports.measures import REWARD
-from reports.protocol_command import STORE, cells_of, refuse, sizes_of, usual
+from reports.protocol_command import STORE, cells_of, find_loads, policies_of, refuse, sizes_of
 from reports.protocol_plan import Cell, Weighting
 from reports.protocol_play import PLANNER, Task, keys_of, rows_of
 from reports.protocol_run import play
@@ -56,11 +56,8 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> bool:
     scenario, sizes = load_scenario(arguments.scenario), sizes_of(arguments)
     around = weightings(scenario.weights.cost, scenario.weights.slo)
     plain = cells_of(arguments, scenario)
-    words = [word.strip() for word in (arguments.policies or "").split(",") if word.strip()] or usual(scenario)
-    rows = rows_of(words, scenario)
-    for cell in plain:  # a trace that is missing is told before anything is played
-        for split in ("train", "val"):
-            cell.loads(split, sizes.windows * sizes.intervals * scenario.interval_s)
+    rows = rows_of(policies_of(arguments, scenario), scenario)
+    find_loads(plain, sizes, scenario)
     store = Store(arguments.store or STORE)
     keys = keys_of(Task(replace(cell, weighting=w), row, sizes) for cell in plain for w in around for row in rows)
     if not play({task: key for task, key in keys.items() if store.get(key) is None}, store, arguments.jobs):
