@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
-from statistics import median
 from typing import Any
 
 from runtime.chaos.faults import Fault
 from runtime.chaos.harm import SHARE
-from runtime.chaos.history import Asked, History, Look
+from runtime.chaos.history import Asked, Held, History, Look
 
 AFTER_S = 3.0  # what was first sent until then after a fault counts as of its time
 HEARD_S = 1.0
+CAPACITY = ("cluster", "worker", "loading worker", "draining worker", "Ray node")  # beginnings of faults that keep it away
 STOPPED = {"cluster hung": 1.0, "cluster starved of CPU": 1 - SHARE}  # which part of a fault's time the cluster stood still
 
 
@@ -55,16 +55,19 @@ def outcome(met: Met, all_met: Sequence[Met], history: History, events: Sequence
     It is noticed when the cluster says so of the replica that was hit. It is back when the cluster answers a request that was
     sent after the fault, when an autoscaler decides again, and when as many replicas of the candidate that was hit are ready
     as were wanted before, or are wanted then if those are fewer: seconds after the fault's end, or its beginning.
-    `..._net_s` leaves out the time in which the cluster did not run, or was stopped by another fault.
+    `..._net_s` leaves out the time in which the cluster did not run, or was stopped by another fault. `back_last_s` counts
+    from the end of the last fault that kept capacity away. `load_s` is the longest load of the replicas that brought it back.
     """
     name, end_s = met.fault.name, met.at_s + met.fault.for_s
     about = [one for one in history.asked if met.at_s <= one.due_s < end_s + AFTER_S]
-    noticed_s = back_s = noticed_net_s = back_net_s = None
+    noticed_s = back_s = noticed_net_s = back_net_s = back_last_s = loaded_s = None
     if hit := [int(number) for number in re.findall(r"replica (\d+)", met.whom)]:
         if (noticed_s := _after(met.at_s, _failures(hit, met, events), max)) is not None:
             noticed_net_s = noticed_s - _stood_s(met.at_s, noticed_s, all_met, history)
             if (back_s := _after(met.at_s, _as_wanted(hit, met.at_s, met.at_s + noticed_s, history))) is not None:
                 back_net_s = back_s - _stood_s(met.at_s, back_s, all_met, history)
+                back_last_s = met.at_s + back_s - _last_s(met.at_s, met.at_s + back_s, all_met, history)
+                loaded_s = _slowest_s(hit, met.at_s, met.at_s + back_s, history)
     elif name.startswith("cluster"):
         back_s = _after(end_s, (t.done_s for one in history.asked for t in one.tries if t.right and t.sent_s >= end_s))
     elif name.startswith("autoscaler"):
@@ -72,21 +75,36 @@ def outcome(met: Met, all_met: Sequence[Met], history: History, events: Sequence
     return {
         "name": name, "at_s": met.at_s, "for_s": met.fault.for_s, "whom": met.whom,
         "noticed_s": noticed_s, "noticed_net_s": noticed_net_s, "back_s": back_s, "back_net_s": back_net_s,
+        "back_last_s": back_last_s, "load_s": loaded_s,
         "requests": len(about), "again": sum(len(one.tries) > 1 for one in about),
         "unanswered": sum(not one.tries[-1].right for one in about),
     }  # fmt: skip
 
 
-def load_s(looks: Sequence[Look]) -> float | None:
-    """How long replicas took from their start until they were ready for the first time: the median; None: none did."""
-    loading, took_s = set[int](), dict[int, float]()
+def _loads(looks: Iterable[Look]) -> Iterator[tuple[float, Held]]:
+    """When replicas that were seen to load were ready for the first time."""
+    loading = set[int]()
     for look in looks:
         for replica in look.replicas:
             if replica.state == "pending":
                 loading.add(replica.number)
             elif replica.state == "ready" and replica.number in loading:
-                took_s.setdefault(replica.number, look.at_s - replica.started_s)
-    return median(took_s.values()) if took_s else None
+                loading.remove(replica.number)
+                yield look.at_s, replica
+
+
+def _slowest_s(hit: Sequence[int], from_s: float, to_s: float, history: History) -> float:
+    """The longest load that ended in a time, of the candidates that replicas were lost of; 0: none did."""
+    about = _candidates(hit, history)
+    return max((at_s - replica.started_s for at_s, replica in _loads(history.looks)
+                if from_s < at_s <= to_s and replica.candidate in about), default=0.0)
+
+
+def _last_s(from_s: float, to_s: float, all_met: Sequence[Met], history: History) -> float:
+    """When the last fault was over that kept capacity away in a time; one of the cluster is over once it serves again."""
+    ends_s = [met.at_s + met.fault.for_s for met in all_met if met.fault.name.startswith(CAPACITY)]
+    serves_s = [after.at_s for look, after in pairwise(history.looks) if not look.serving]
+    return max(end_s for end_s in [from_s, *ends_s, *serves_s] if from_s <= end_s <= to_s)
 
 
 def _after(from_s: float, times_s: Iterable[float], which: Callable[..., float | None] = min) -> float | None:
@@ -103,13 +121,17 @@ def _failures(hit: Sequence[int], met: Met, events: Sequence[dict[str, Any]]) ->
 
 def _as_wanted(hit: Sequence[int], at_s: float, from_s: float, history: History) -> Iterator[float]:
     """When, from a time on, as many were ready as were wanted at another, of each candidate that some were lost of."""
-    about = {replica.candidate for look in history.looks for replica in look.replicas if replica.number in hit}
+    about = _candidates(hit, history)
     before = [look for look in history.looks if look.at_s <= at_s][-1].wanted
     for look in history.looks:
         ready = Counter(replica.candidate for replica in look.replicas if replica.state == "ready")
         if look.at_s > from_s and look.serving and all(
                 ready[candidate] >= min(before[candidate], look.wanted[candidate]) for candidate in about):
             yield look.at_s
+
+
+def _candidates(hit: Sequence[int], history: History) -> set[int]:
+    return {replica.candidate for look in history.looks for replica in look.replicas if replica.number in hit}
 
 
 def _stood_s(from_s: float, for_s: float, all_met: Sequence[Met], history: History) -> float:

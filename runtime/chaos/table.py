@@ -48,11 +48,10 @@ def _all(results: Sequence[dict[str, Any]]) -> str:
 
 def _capacity(results: Sequence[dict[str, Any]]) -> str:
     """How often it was back in time."""
-    lost = [(fault[what] - result["load_s"], what) for result in results for fault in result["faults"]
-            for what in ("back_s", "back_net_s") if fault.get("back_net_s") is not None and result["load_s"] is not None]
-    all_, net = ([later_s <= IN_TIME_S for later_s, which in lost if which == what] for what in ("back_s", "back_net_s"))
-    return (f"Capacity that was planned was back within the load time (the trial's median) and {IN_TIME_S:g} s {sum(all_)} of "
-            f"{len(all_)} times; {sum(net)} times, not counting the time in which the cluster did not run.")
+    lost = [fault for result in results for fault in result["faults"] if fault.get("back_last_s") is not None]
+    first, last = (sum(fault[what] - fault["load_s"] <= IN_TIME_S for fault in lost) for what in ("back_s", "back_last_s"))
+    return (f"Capacity that was planned was back within its load time and {IN_TIME_S:g} s {last} of {len(lost)} times, "
+            f"counted from the last fault that kept it away; {first} times, counted from the first.")
 
 
 def _spans(results: Sequence[dict[str, Any]]) -> str:

@@ -19,7 +19,7 @@ from runtime.chaos.faults import Fault, drawn, on_ray, with_workers
 from runtime.chaos.harm import NobodyThere, Undo, do
 from runtime.chaos.history import Begun, History, Intent
 from runtime.chaos.invariants import broken
-from runtime.chaos.outcome import Met, figures, load_s, outcome
+from runtime.chaos.outcome import Met, figures, outcome
 from runtime.chaos.system import System
 from runtime.chaos.watch import Watch
 from runtime.chaos.wishes import SEED
@@ -64,7 +64,7 @@ def play(folder: Path, seed: int, seconds: float) -> dict[str, Any]:
         not any("disk full" in one.fault.name for one in met), settled, left)
     return {
         "seed": seed, "seconds": seconds, "replicas": "on Ray" if ray else "workers" if with_workers(seed) else "emulated",
-        "began_s": began_s, "broken": broken(history), **figures(asked), "load_s": load_s(watch.looks),
+        "began_s": began_s, "broken": broken(history), **figures(asked),
         "faults": [outcome(one, met, history, watch.events, _decided(system.journal)) for one in met],
     }  # fmt: skip
 

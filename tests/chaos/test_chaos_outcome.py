@@ -6,7 +6,7 @@ from envs.scenario_file import load
 from runtime.chaos import problem
 from runtime.chaos.faults import Fault
 from runtime.chaos.history import Held, History, Look
-from runtime.chaos.outcome import Met, load_s, outcome
+from runtime.chaos.outcome import Met, outcome
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +61,32 @@ def test_the_time_in_which_the_watcher_was_stopped_is_left_out_of_the_net(scenar
     assert found["noticed_net_s"] == pytest.approx(1.25 - 0.8 * 0.5 - 0.25)
 
 
+def test_capacity_is_counted_from_the_last_fault_that_kept_it_away_and_by_its_own_load_time(scenario):
+    """Replica 1 is lost at 10; 2 begins to load at 10.5, is killed at 12; 3 loads from 12.5 to 16; 4, another's, until 15."""
+    def at(at_s, *held, serving=True):
+        return Look(at_s, tuple(Held(number, state, began_s, 1, candidate) for number, state, began_s, candidate in held),
+                    serving, (1, 0))
+
+    looks = [at(0.0, (1, "ready", 0.0, 0)), at(11.0, (2, "pending", 10.5, 0), (4, "pending", 10.5, 1)),
+             at(12.5, (3, "pending", 12.5, 0), (4, "pending", 10.5, 1), serving=False),
+             at(13.0, (3, "pending", 12.5, 0), (4, "pending", 10.5, 1)),
+             at(15.0, (3, "pending", 12.5, 0), (4, "ready", 10.5, 1)),
+             at(16.0, (3, "ready", 12.5, 0), (4, "ready", 10.5, 1))]
+    history, failed = History(scenario, problem.LIMITS, looks=looks), [event(10.5, "failed", 1)]
+
+    def found(*others):
+        return outcome(met("worker killed", 10.0), others, history, failed, [])
+
+    assert (found()["back_s"], found()["back_last_s"], found()["load_s"]) == (6.0, 3.0, 3.5)  # it serves again from 13 on
+    assert found(met("loading worker killed", 12.0))["back_last_s"] == 3.0
+    assert found(met("cluster's disk full", 12.0, 2.5))["back_last_s"] == 1.5
+    assert found(met("cluster hung", 15.0, 2.0))["back_last_s"] == 3.0  # is not over before
+    assert found(met("autoscaler hung", 12.0, 2.5))["back_last_s"] == 3.0  # keeps nothing away
+
+
 def test_what_was_never_noticed_has_no_times(scenario):
     found = outcome(met("worker killed", 10.0), [], History(scenario, problem.LIMITS, looks=LOOKS), [], [])
-    assert [found[f"{what}_s"] for what in ("noticed", "noticed_net", "back", "back_net")] == [None] * 4
+    assert [found[f"{what}_s"] for what in ("noticed", "noticed_net", "back", "back_net", "back_last", "load")] == [None] * 6
 
 
 def test_a_hang_that_is_over_is_not_taken_for_a_later_loss(scenario):
@@ -71,11 +94,3 @@ def test_a_hang_that_is_over_is_not_taken_for_a_later_loss(scenario):
     failed = [event(12.5, "failed", 1)]
     assert outcome(met("Ray node hung", 10.0, 1.0), [], history, failed, [])["noticed_s"] is None
     assert outcome(met("Ray node hung", 10.0, 2.0), [], history, failed, [])["noticed_s"] == 2.5
-
-
-def test_the_load_time_is_the_median_until_replicas_are_ready_for_the_first_time():
-    loading, ready = (tuple(Held(number, state, 1.0, 1, 0) for number in (1, 2, 3)) for state in ("pending", "ready"))
-    looks = [Look(1.5, loading), Look(2.0, (*ready[:1], *loading[1:])), Look(4.0, (loading[0], ready[1], loading[2])),
-             Look(10.0, (*ready, Held(9, "ready", 0.0, 1, 0)))]  # 9 was never seen to load
-    assert load_s(looks) == 3.0
-    assert load_s(looks[:1]) is None
