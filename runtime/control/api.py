@@ -158,9 +158,9 @@ class ControlApi:
 
     async def _change(self, request: web.Request) -> web.Response:
         body = await _body(request, Change)
+        deployment = from_json(body.deployment)
         return self._changed(request, body.decision_id,
-                             lambda version: self._cluster.change(
-                                 from_json(body.deployment), version, body.decision_id, body.grounds()))
+                             lambda version: self._cluster.change(deployment, version, body.decision_id, body.grounds()))
 
     async def _roll_back(self, request: web.Request) -> web.Response:
         body = await _body(request, Rollback)

@@ -64,6 +64,19 @@ async def test_the_real_client_scales_out_in_and_over():
 
 
 @run
+async def test_what_is_malformed_is_refused_as_that_whatever_version_it_is_for():
+    """RFC 9110, 13.2.1: preconditions are ignored where the request would be refused without them."""
+    async with served() as one:
+        await one.settled()
+        wrong = to_json(TWO) | {"thresholds": [{"application": "", "stage": 0, "threshold": 2}]}
+        for version in (1, 7, None):
+            status, answer = await one.ask("PUT", "/v1/deployment", {"deployment": wrong}, version=version)
+            assert status == 400 and "threshold" in answer["error"]
+            status, _ = await one.ask("PUT", "/v1/deployment", {"deployment": to_json(TWO), "decision_id": 7}, version=version)
+            assert status == 400
+
+
+@run
 async def test_rollback_pin_and_pause():
     async with served() as one:
         await one.settled()
