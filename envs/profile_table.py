@@ -141,7 +141,7 @@ def _check_stages(table: pd.DataFrame, name: str) -> None:
     problems = []
     for (variant, device, _, inter_op, _, batch), given in stages.items():
         found = sorted(stage for stage, _ in given)
-        if found != list(range(int(str(inter_op)))):
+        if len(found) != inter_op or found != list(range(len(found))):
             wanted = "0" if inter_op == 1 else f"0 to {int(str(inter_op)) - 1}"
             reason = (f"{variant} on {device}, batch {batch}, has stages {', '.join(map(str, found))}; "
                       f"with inter_op {inter_op} it needs {wanted}, each once")

@@ -188,6 +188,8 @@ class _Recent:
         if offered is None:
             raise SourceError(f"{adapter.title}: nothing counts requests; `tidal doctor --system {adapter.name}` tells more")
         times = [np.array([float(t) for t, _ in row["values"]]) for m in offered.metrics for row in self._by_name.get(m, ())]
+        if not all(np.isfinite(t).all() for t in times):
+            raise SourceError(f"{adapter.title}: the times of {offered.metrics[0]} are no times")
         between = np.concatenate([np.diff(t) for t in times])
         if not between.size:
             raise SourceError(f"{adapter.title}: one sample only; scrape at least twice in {window_s:g} s")

@@ -55,6 +55,11 @@ def test_capacities_are_those_measured_or_none():
     assert profile.measured_capacity_rps("a", Shape(3), 1) is None
 
 
+def test_stages_that_are_missing_are_counted_not_listed():
+    with pytest.raises(ProfileError, match="with inter_op 2000000000 it needs 0 to"):
+        Profile(latencies(("a", "gpu", 0, 2_000_000_000, 1, 1, 0, 0.1)))
+
+
 def test_stages_must_be_complete_and_given_once():
     row = ("a", "gpu", 0, 2, 1, 1, 0, 0.1)
     for rows in ([row], [row, row], [row, (*row[:6], 2, 0.1)]):

@@ -129,6 +129,15 @@ def test_what_cannot_be_read_is_missing_then_stale_and_says_why():
     source.close()
 
 
+@pytest.mark.parametrize("t_s", [math.inf, -math.inf, math.nan])
+def test_a_time_that_is_none_is_trouble(t_s):
+    rows = [series("vllm:request_success_total", 10)]
+    rows[0]["values"][-1][0] = t_s
+    stale, source = read(rows)
+    assert source.trouble == "vLLM: the times of vllm:request_success_total are no times"
+    assert math.isnan(stale.applications["chat"].offered_rps)
+
+
 def test_a_scenario_of_several_services_is_refused():
     with pytest.raises(ValueError, match="run an autoscaler for each"):
         AdaptedSource(load("tenants"), named("vllm"), "http://127.0.0.1:9", {}, 4)
