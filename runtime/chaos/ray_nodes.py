@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +25,12 @@ def there() -> bool:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """What all processes of such a trial have in theirs; paths in the folder must be short."""
-    return {"RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0"}
+    """What all processes of such a trial have in theirs; paths in the folder must be short.
+
+    The token is its own: without one, Ray lets its head ask for the one in the user's home, if any, and nodes bring none.
+    """
+    return {"RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(16)}
 
 
 def head() -> tuple[str, ...]:

@@ -19,6 +19,8 @@ pytest.importorskip("ray", reason="the extra ray is not installed")
 from live_system import HERE, MODELS
 from running import until
 
+from runtime.chaos.ray_nodes import environment
+
 pytestmark = pytest.mark.slow
 
 STARTS_S = 120.0
@@ -33,7 +35,8 @@ class Nodes:
 
     def __init__(self, processes):
         self._processes, self.folder = processes, Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-        self.running = processes.python(HERE / "ray_nodes.py", CORES, RAY_TMPDIR=str(self.folder), RAY_USAGE_STATS_ENABLED="0")
+        self.environment = environment(self.folder)
+        self.running = processes.python(HERE / "ray_nodes.py", CORES, **self.environment)
         (self.address,) = self.running.waits_for(r"^cluster (\S+)", STARTS_S)
 
     def ask(self, line, answer):
@@ -82,7 +85,7 @@ def over(system, nodes):
     """Starts `tidal serve` over the Ray cluster."""
     def start(*arguments, models=MODELS, **more):
         return system.cluster("--launcher", "ray", "--ray-address", nodes.address, *arguments, models=models,
-                              RAY_TMPDIR=str(nodes.folder), **more)
+                              **nodes.environment, **more)
 
     return start
 
@@ -208,7 +211,7 @@ def test_without_rays_head_requests_are_answered_for_a_minute_and_then_all_is_be
     again = Nodes(system.processes)
     try:
         second = system.cluster("--launcher", "ray", "--ray-address", again.address, "--state", tmp_path / "state.json",
-                                models=MODELS, RAY_TMPDIR=str(again.folder))
+                                models=MODELS, **again.environment)
         assert second.deployment == second.scenario.deployment((2, 0, 0, 0, 0)) and second.states()["ready"] == 2
         ends(second, again)
     finally:
