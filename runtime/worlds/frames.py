@@ -82,6 +82,9 @@ def lay_out(forms: tuple[tuple[torch.dtype, tuple[int, ...]], ...]) -> Layout:
         end = places[-1].offset + places[-1].nbytes
     if end > MAX_MESSAGE_BYTES:
         raise TensorMismatch(f"a message of {end} bytes; at most {MAX_MESSAGE_BYTES} fit: split it")
+    for _, shape in forms:
+        if math.prod(size or 1 for size in shape) > MAX_MESSAGE_BYTES:  # beside a 0, sizes that no tensor has
+            raise TensorMismatch(f"a message cannot hold a tensor of shape {shape}")
     return Layout(description, tuple(places), end)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import struct
 
 import pytest
 import torch
@@ -209,6 +210,16 @@ def test_a_layout_is_read_back_and_its_tensors_do_not_overlap(forms):
     ends = [0, *(place.offset + place.nbytes for place in layout.places)]
     assert all(place.offset % ALIGN == 0 and place.offset >= end for place, end in zip(layout.places, ends))
     assert layout.body_bytes == ends[-1]
+
+
+@pytest.mark.parametrize("shape", [(0, 1 << 63), (0, 1 << 62, 1 << 62), (1 << 63, 0), (1 << 16, 1 << 16, 0)])
+def test_sizes_that_no_tensor_has_are_refused_at_both_ends(shape):
+    """Beside a 0 they need no room, and so are within any bound of bytes."""
+    with pytest.raises(TensorMismatch, match="cannot hold a tensor of shape"):
+        lay_out(((torch.uint8, shape),))
+    description = struct.pack(f"<BB{len(shape)}Q", DTYPES.index(torch.uint8), len(shape), *shape)
+    with pytest.raises(RuntimeError, match="what arrived is no message"):
+        read_layout(description)
 
 
 def all_collectives(manager):
